@@ -1,0 +1,8 @@
+//! The `kube-bind.io` API: its types, its constants, and what they mean.
+//!
+//! Everything here is pure: no kube client, no runtime, no clock. Time and randomness come in as
+//! arguments. Kubernetes schemas stay opaque JSON values throughout, because a typed round trip
+//! would lose what the types do not know.
+
+pub mod api;
+pub mod names;
