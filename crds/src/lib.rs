@@ -5,4 +5,5 @@
 //! would lose what the types do not know.
 
 pub mod api;
+pub mod consumer_rights;
 pub mod names;
