@@ -1,1 +1,3 @@
-//! konnector
+//! The consumer side: installs bound APIs and syncs their objects.
+
+pub mod sync;

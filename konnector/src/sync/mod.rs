@@ -1,0 +1,21 @@
+//! The sync engine: one per bound resource of one binding, between two sides.
+//!
+//! It keeps no bodies, decides by digests in a pure function, and talks to the two sides through
+//! the trait [`Cluster`]. Time is tokio's, so that a paused clock drives it in tests.
+//!
+//! The way of one object: [`cluster`] tells an event, `state` files it as an `entry` and queues
+//! its key, `plan` says which steps are missing, `execute` performs them.
+
+pub mod cluster;
+pub mod concurrency;
+mod config;
+mod engine;
+mod kube_cluster;
+mod ports;
+
+pub use cluster::{Cluster, Key, WatchEvent, WatchScope};
+pub use concurrency::Limiter;
+pub use config::{EngineConfig, Fence, Ports, Resource};
+pub use engine::{Counts, EngineHandle, start};
+pub use kube_cluster::{KubeCluster, SwapClient};
+pub use ports::{Namespaces, ObjectRef, Problem, ProblemKind, ProblemSink, ReferrerSink};
