@@ -5,5 +5,13 @@
 //! would lose what the types do not know.
 
 pub mod api;
+pub mod claims;
+pub mod conditions;
 pub mod consumer_rights;
+pub mod isolation;
+pub mod manifests;
 pub mod names;
+pub mod schema;
+pub mod validate;
+pub mod version;
+pub mod wire;
