@@ -1,0 +1,166 @@
+//! Kubernetes clients: with time-outs, a user agent, and without kube's own retries. Reads files and
+//! the environment for the process's own cluster only.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::USER_AGENT;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::kubeconfig::{Credential, SafeKubeconfig};
+
+/// How long connecting may take, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The named file cannot be read or used.
+    #[error("failed to load kubeconfig {path}")]
+    Load {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: kube::config::KubeconfigError,
+    },
+    /// The default kubeconfig has no such context, or cannot be used.
+    #[error("failed to load context {context:?} of the default kubeconfig")]
+    Context {
+        /// As given.
+        context: String,
+        /// What is wrong with it.
+        source: kube::config::KubeconfigError,
+    },
+    /// Neither a kubeconfig nor a cluster around this process.
+    #[error("failed to find a cluster: no usable kubeconfig, and not running in a cluster")]
+    Infer(#[source] Box<kube::config::InferConfigError>),
+    /// The user agent holds characters that no header may.
+    #[error("user agent is not a valid header value")]
+    UserAgent(#[source] http::header::InvalidHeaderValue),
+    /// The server of a parsed kubeconfig is not a URI after all.
+    #[error("failed to use the server address")]
+    Server(#[source] http::uri::InvalidUri),
+    /// The CA or the credential cannot be used, or TLS cannot be set up.
+    #[error("failed to build the client")]
+    Build(#[source] kube::Error),
+}
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What the API server's audit log shows.
+    pub user_agent: String,
+    /// How long connecting may take, TLS included.
+    pub connect_timeout: Duration,
+    /// How long a connection may be silent. Watches are silent for minutes, so `None` unless the
+    /// client opens none; time-outs of requests are the caller's ([`crate::apply::timed`]).
+    pub read_timeout: Option<Duration>,
+    /// Whether kube repeats requests answered with 429, 503 or 504 by itself, for minutes.
+    pub retry: bool,
+}
+
+impl Options {
+    /// Connecting is limited, nothing is retried.
+    #[must_use]
+    pub fn new(user_agent: impl Into<String>) -> Self {
+        Self { user_agent: user_agent.into(), connect_timeout: CONNECT_TIMEOUT, read_timeout: None, retry: false }
+    }
+}
+
+/// Connects to the cluster that this process belongs to, or that its user names: kube's normal
+/// loading rules apply, because the kubeconfig is the user's own.
+///
+/// The client does not retry by itself. For other [`Options`], change the returned configuration
+/// and use [`from_config`].
+pub async fn consumer_or_provider(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    user_agent: &str,
+) -> Result<(Client, Config), Error> {
+    let context = context.filter(|context| !context.is_empty());
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = match (kubeconfig.filter(|path| !path.as_os_str().is_empty()), context) {
+        (Some(path), _) => {
+            let failed = |source| Error::Load { path: path.display().to_string(), source };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed)?
+        }
+        (None, Some(context)) => Config::from_kubeconfig(&options)
+            .await
+            .map_err(|source| Error::Context { context: context.to_owned(), source })?,
+        (None, None) => Config::infer().await.map_err(|source| Error::Infer(Box::new(source)))?,
+    };
+    let config = configure(config, &Options::new(user_agent))?;
+    let client = Client::try_from(config.clone()).map_err(Error::Build)?;
+    Ok((client, config))
+}
+
+/// Builds a client from a configuration, with `options` put over it.
+pub fn from_config(config: Config, options: &Options) -> Result<Client, Error> {
+    Client::try_from(configure(config, options)?).map_err(Error::Build)
+}
+
+/// Builds a client from somebody else's kubeconfig. Needs a running runtime, but does not connect.
+pub fn from_safe(kubeconfig: &SafeKubeconfig, options: &Options) -> Result<Client, Error> {
+    from_config(safe_config(kubeconfig)?, options)
+}
+
+/// The configuration of somebody else's kubeconfig; nothing of this process's environment is in it.
+fn safe_config(kubeconfig: &SafeKubeconfig) -> Result<Config, Error> {
+    let mut config = Config::new(kubeconfig.server().parse().map_err(Error::Server)?);
+    config.default_namespace = kubeconfig.namespace().to_owned();
+    config.root_cert = kubeconfig.ca_certificates().map(<[Vec<u8>]>::to_vec);
+    config.accept_invalid_certs = kubeconfig.skips_tls_verification();
+    config.tls_server_name = kubeconfig.tls_server_name().map(str::to_owned);
+    match kubeconfig.credential() {
+        Credential::Token(token) => config.auth_info.token = Some(token.clone().into()),
+        Credential::Certificate { certificate, key } => {
+            config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
+            config.auth_info.client_key_data = Some(STANDARD.encode(key).into());
+        }
+    }
+    Ok(config)
+}
+
+fn configure(mut config: Config, options: &Options) -> Result<Config, Error> {
+    let agent = HeaderValue::from_str(&options.user_agent).map_err(Error::UserAgent)?;
+    config.headers.retain(|(name, _)| name != USER_AGENT);
+    config.headers.push((USER_AGENT, agent));
+    config.connect_timeout = Some(options.connect_timeout);
+    config.read_timeout = options.read_timeout;
+    // Otherwise the time that a pooled connection sat idle counts against the next answer.
+    config.reset_reader_on_write = options.read_timeout.is_some();
+    config.default_retry = options.retry;
+    Ok(config)
+}
+
+/// A client that can be replaced while others use it: a rotated credential must not stop a sync.
+#[derive(Clone)]
+pub struct SwapClient {
+    current: Arc<ArcSwap<Client>>,
+}
+
+impl SwapClient {
+    /// Starts with `client`.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(client)) }
+    }
+
+    /// The client for the next request. Ask again for each: a kept one keeps its credential.
+    #[must_use]
+    pub fn get(&self) -> Client {
+        Client::clone(&self.current.load())
+    }
+
+    /// Replaces the client; requests under way finish on the old one.
+    pub fn swap(&self, client: Client) {
+        self.current.store(Arc::new(client));
+    }
+}
