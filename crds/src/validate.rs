@@ -49,9 +49,7 @@ pub fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.first().is_some_and(alphanumeric)
         && bytes.last().is_some_and(alphanumeric)
-        && bytes
-            .iter()
-            .all(|byte| alphanumeric(byte) || *byte == b'-')
+        && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
 }
 
 #[cfg(test)]
@@ -60,7 +58,14 @@ mod tests {
 
     #[test]
     fn subdomains_are_accepted() {
-        for name in ["a", "a-b", "widgets.example.org", "0.1", "a--b", &"x".repeat(253)] {
+        for name in [
+            "a",
+            "a-b",
+            "widgets.example.org",
+            "0.1",
+            "a--b",
+            &"x".repeat(253),
+        ] {
             assert_eq!(object_name(name), Ok(()), "{name}");
         }
     }

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LocalSecretKeyRef, NamespaceName, Phase};
+use super::{LocalSecretKeyRef, NamespaceName, Phase, schema};
 
 /// Who binds what.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, PartialEq, JsonSchema)]
@@ -18,7 +18,8 @@ use super::{LocalSecretKeyRef, NamespaceName, Phase};
     namespaced,
     category = "kube-bindings",
     status = "BindableResourcesRequestStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "BindableResourcesRequest asks for the credentials of a consumer cluster; also the body of POST /api/bind."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BindableResourcesRequestSpec {
@@ -67,5 +68,6 @@ pub struct BindableResourcesRequestStatus {
     pub completion_time: Option<Time>,
     /// Standard conditions; type `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::standard_conditions")]
     pub conditions: Vec<MetaCondition>,
 }

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterSecretKeyRef, Condition, GroupResource, PermissionClaim};
+use super::{ClusterSecretKeyRef, Condition, GroupResource, PermissionClaim, schema};
 
 /// What is bound: the export of the same name behind the kubeconfig.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, PartialEq, JsonSchema)]
@@ -17,11 +17,13 @@ use super::{ClusterSecretKeyRef, Condition, GroupResource, PermissionClaim};
     shortname = "sb",
     category = "kube-bindings",
     status = "APIServiceBindingStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "APIServiceBinding binds the export of the same name behind a kubeconfig."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct APIServiceBindingSpec {
     /// Where the provider's kubeconfig is.
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub kubeconfig_secret_ref: ClusterSecretKeyRef,
 }
 
@@ -34,6 +36,7 @@ pub struct APIServiceBindingStatus {
     pub provider_pretty_name: Option<String>,
     /// Bound kinds; omitted while empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
     pub bound_schemas: Vec<GroupResource>,
     /// Claims in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

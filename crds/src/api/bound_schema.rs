@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, InformerScope, ResourceScope};
+use super::{Condition, InformerScope, ResourceScope, schema};
 
 /// A CRD without what belongs to one cluster.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, PartialEq, JsonSchema)]
@@ -18,7 +18,8 @@ use super::{Condition, InformerScope, ResourceScope};
     shortname = "bs",
     category = "kube-bindings",
     status = "BoundSchemaStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "BoundSchema is the schema of one exported kind, to be installed as a CRD on the consumer."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BoundSchemaSpec {
@@ -31,9 +32,12 @@ pub struct BoundSchemaSpec {
     /// Scope on the consumer.
     pub scope: ResourceScope,
     /// Versions; the first served one is synced.
+    #[schemars(length(min = 1))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub versions: Vec<SchemaVersion>,
     /// Conversion between the versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = schema::conversion_is_complete()))]
     pub conversion: Option<SchemaConversion>,
 }
 
@@ -48,6 +52,7 @@ pub struct SchemaNames {
     pub singular: String,
     /// Short names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub short_names: Vec<String>,
     /// Kind.
     pub kind: String,
@@ -56,6 +61,7 @@ pub struct SchemaNames {
     pub list_kind: String,
     /// Categories such as `all`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub categories: Vec<String>,
 }
 
@@ -64,8 +70,11 @@ pub struct SchemaNames {
 #[serde(rename_all = "camelCase")]
 pub struct SchemaVersion {
     /// Such as `v1` or `v1beta1`.
+    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = schema::VERSION_PATTERN))]
     pub name: String,
     /// Whether the API server serves it.
+    #[schemars(extend("default" = true))]
     pub served: bool,
     /// Whether objects are stored in it.
     pub storage: bool,
@@ -76,12 +85,15 @@ pub struct SchemaVersion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deprecation_warning: Option<String>,
     /// OpenAPI v3 schema, wrapped in `openAPIV3Schema` or bare (contract section 4.5); opaque.
+    #[schemars(extend("type" = "object", "x-kubernetes-preserve-unknown-fields" = true, "x-kubernetes-map-type" = "atomic"))]
     pub schema: serde_json::Value,
     /// `status` and `scale`; opaque.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Subresources>")]
     pub subresources: Option<serde_json::Value>,
     /// Columns of `kubectl get`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub additional_printer_columns: Vec<PrinterColumn>,
 }
 
@@ -113,6 +125,8 @@ pub struct PrinterColumn {
 #[serde(rename_all = "camelCase")]
 pub struct SchemaConversion {
     /// `None` or `Webhook`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend("enum" = ["None", "Webhook"]))]
     pub strategy: String,
     /// The webhook, for strategy `Webhook`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +142,7 @@ pub struct WebhookConversion {
     pub client_config: Option<WebhookClientConfig>,
     /// Accepted versions of `ConversionReview`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub conversion_review_versions: Vec<String>,
 }
 
@@ -137,9 +152,11 @@ pub struct WebhookConversion {
 pub struct WebhookClientConfig {
     /// Its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "uri"))]
     pub url: Option<String>,
     /// CA in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "byte"))]
     pub ca_bundle: Option<String>,
 }
 
@@ -155,7 +172,8 @@ pub struct BoundSchemaStatus {
     pub stored_versions: Vec<String>,
     /// Nobody writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instantiations: Option<i64>,
+    #[schemars(schema_with = "schema::integer")]
+    pub instantiations: Option<serde_json::Number>,
     /// Copies of the consumer CRD's conditions, and `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterSecretKeyRef, Condition};
+use super::{ClusterSecretKeyRef, Condition, schema};
 
 /// Whose exports are bound.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, PartialEq, JsonSchema)]
@@ -17,11 +17,13 @@ use super::{ClusterSecretKeyRef, Condition};
     shortname = "sbb",
     category = "kube-bindings",
     status = "APIServiceBindingBundleStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "APIServiceBindingBundle binds all exports behind a kubeconfig."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct APIServiceBindingBundleSpec {
     /// Where the provider's kubeconfig is.
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub kubeconfig_secret_ref: ClusterSecretKeyRef,
 }
 

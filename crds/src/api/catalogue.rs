@@ -18,7 +18,8 @@ use super::{
     singular = "apiserviceexporttemplate",
     category = "kube-bind",
     status = "CatalogueStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "APIServiceExportTemplate is an offering of the provider."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct APIServiceExportTemplateSpec {
@@ -28,6 +29,7 @@ pub struct APIServiceExportTemplateSpec {
     /// Scope of the kinds, for people; nobody decides by it.
     pub scope: ResourceScope,
     /// Kinds of the offering.
+    #[schemars(length(min = 1))]
     pub resources: Vec<ExportResource>,
     /// Related objects that the provider needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,7 +52,8 @@ pub struct APIServiceExportTemplateSpec {
     singular = "collection",
     category = "kube-bind",
     status = "CatalogueStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Collection is a named group of offerings."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CollectionSpec {
@@ -58,6 +61,7 @@ pub struct CollectionSpec {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Names of the templates.
+    #[schemars(length(min = 1))]
     pub templates: Vec<NamespaceName>,
 }
 
@@ -71,7 +75,8 @@ pub struct CollectionSpec {
     singular = "cluster",
     category = "kube-bind",
     status = "CatalogueStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Cluster stands for the provider cluster; its deletion takes the login permissions away."
 )]
 pub struct ClusterSpec {}
 

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, LocalSecretKeyRef, LocalSecretRef};
+use super::{Condition, LocalSecretKeyRef, LocalSecretRef, lenient, schema};
 
 /// How the consumer connects.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, PartialEq, JsonSchema)]
@@ -18,16 +18,20 @@ use super::{Condition, LocalSecretKeyRef, LocalSecretRef};
     namespaced,
     category = "kube-bindings",
     status = "ClusterBindingStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "ClusterBinding is the connection of one consumer cluster; there is one, named cluster, per cluster namespace."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterBindingSpec {
     /// Secret of the cluster namespace that holds the consumer's kubeconfig; the konnector copies it whole.
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub kubeconfig_secret_ref: LocalSecretKeyRef,
     /// Display name of the provider.
+    #[schemars(length(min = 1))]
     pub provider_pretty_name: String,
     /// Free for providers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "object", "x-kubernetes-preserve-unknown-fields" = true))]
     pub service_provider_spec: Option<serde_json::Value>,
 }
 
@@ -36,7 +40,11 @@ pub struct ClusterBindingSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterBindingStatus {
     /// When the konnector last reported.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::optional_time",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub last_heartbeat_time: Option<Time>,
     /// How often it does, as a Go duration such as `5m0s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, ExportResource, InformerScope, Isolation, PermissionClaim};
+use super::{Condition, ExportResource, InformerScope, Isolation, PermissionClaim, schema};
 
 /// What is exported; immutable.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, PartialEq, JsonSchema)]
@@ -17,21 +17,28 @@ use super::{Condition, ExportResource, InformerScope, Isolation, PermissionClaim
     namespaced,
     category = "kube-bindings",
     status = "APIServiceExportStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "APIServiceExport is what one consumer may use; the binding of the same name uses it."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct APIServiceExportSpec {
     /// Exported kinds.
+    #[schemars(length(min = 1))]
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub resources: Vec<ExportResource>,
     /// Claims that go with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub permission_claims: Vec<PermissionClaim>,
     /// How widely the konnector watches.
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub informer_scope: InformerScope,
     /// How objects of several consumers are kept apart.
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub isolation: Isolation,
     /// Deprecated; nobody reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub cluster_scoped_isolation: Option<Isolation>,
 }
 

@@ -8,7 +8,9 @@ mod catalogue;
 mod cluster_binding;
 mod export;
 mod export_request;
+mod lenient;
 mod namespace;
+mod schema;
 mod shared;
 
 pub use bindable_resources_request::*;

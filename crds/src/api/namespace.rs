@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
     namespaced,
     category = "kube-bindings",
     status = "APIServiceNamespaceStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "APIServiceNamespace maps the consumer namespace of the same name to a namespace of the provider."
 )]
 pub struct APIServiceNamespaceSpec {}
 

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{lenient, schema};
+
 /// One observation of an object's state, in the Cluster API style of the original: with a
 /// severity, without `observedGeneration`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, JsonSchema)]
@@ -18,6 +20,7 @@ pub struct Condition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<String>,
     /// When status, reason, severity or message last changed, in whole seconds.
+    #[serde(deserialize_with = "lenient::time")]
     pub last_transition_time: Time,
     /// Reason of the last change, in CamelCase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,8 +38,10 @@ pub struct Condition {
 pub struct GroupResource {
     /// API group, empty for the core group.
     #[serde(default)]
+    #[schemars(regex(pattern = schema::GROUP_PATTERN))]
     pub group: String,
     /// Plural name of the resource.
+    #[schemars(regex(pattern = schema::RESOURCE_PATTERN))]
     pub resource: String,
 }
 
@@ -69,6 +74,7 @@ pub struct PermissionClaim {
 pub struct Selector {
     /// Objects with matching labels; `{}` matches everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub label_selector: Option<LabelSelector>,
     /// Objects by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -109,6 +115,7 @@ pub struct SelectorReference {
 #[serde(rename_all = "camelCase")]
 pub struct ReferencePath {
     /// Path to the name or the names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Path to the namespace; empty: any, or the referrer's under isolation `Namespaced`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -122,10 +129,12 @@ pub struct ReferencePath {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterSecretKeyRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1))]
     pub name: String,
     /// Key within it.
     pub key: String,
     /// Its namespace.
+    #[schemars(length(min = 1))]
     pub namespace: String,
 }
 
@@ -134,6 +143,7 @@ pub struct ClusterSecretKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct LocalSecretKeyRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1))]
     pub name: String,
     /// Key within it.
     pub key: String,
@@ -144,8 +154,10 @@ pub struct LocalSecretKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct LocalSecretRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1))]
     pub name: String,
     /// Its namespace.
+    #[schemars(length(min = 1))]
     pub namespace: String,
 }
 

@@ -1,9 +1,9 @@
 //! Schemas on their way from the provider to the consumer: CRD -> `BoundSchema` -> CRD (contract
 //! sections 4.5, 4.6 and 5.6). Pure; OpenAPI schemas stay opaque JSON.
 
+mod from_crd;
 mod groups;
 mod hash;
-mod from_crd;
 mod to_crd;
 
 pub use from_crd::{FromCrd, bound_schema_from_crd};
