@@ -1,1 +1,24 @@
-//! e2e
+//! The test bed: real etcd, API servers, operators and identity providers as processes, our own
+//! binaries beside them, and the helpers with which end-to-end tests, the demo and the benchmarks
+//! drive them. Everything in here does IO; nothing in here is shipped. Errors are `anyhow`, because
+//! the only reader of an error is the person in front of a failed test.
+
+pub mod browser;
+pub mod cluster;
+//PENDING pub mod consumer;
+//PENDING pub mod demo;
+pub mod idp;
+pub mod ports;
+pub mod process;
+//PENDING pub mod provider;
+pub mod rundir;
+pub mod runtime;
+mod spawner;
+pub mod tls;
+pub mod toolchain;
+pub mod wait;
+//PENDING pub mod world;
+
+pub use cluster::{ControlPlane, Options, User};
+pub use runtime::run;
+pub use wait::{eventually, wait_for};
