@@ -8,6 +8,7 @@ pub mod api;
 pub mod claims;
 pub mod conditions;
 pub mod consumer_rights;
+pub mod digest;
 pub mod isolation;
 pub mod manifests;
 pub mod names;

@@ -1,0 +1,193 @@
+//! What server-side apply cannot remove: it cannot make a map or an associative list empty, and
+//! answers 422 or stores a null instead. Such containers are removed before the apply.
+
+use serde_json::Value;
+
+use super::fields::FieldSet;
+use super::schema::{Node, Schema};
+
+/// What an apply would leave of a value.
+enum Left {
+    Something,
+    Nothing,
+}
+
+impl Schema {
+    /// JSON pointers of the containers that the apply of this configuration would empty, and of the
+    /// nulls that an earlier one left behind. `ours` and `others` are from the same body.
+    pub fn shrink(
+        &self,
+        body: &Value,
+        ours: &FieldSet,
+        others: &FieldSet,
+        configuration: &Value,
+    ) -> Vec<String> {
+        let mut pointers = Vec::new();
+        for (name, value) in body.as_object().into_iter().flatten() {
+            // Metadata is typed: an empty map there is simply absent.
+            if matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
+                continue;
+            }
+            let Some((node, _)) = self.root.field(name) else {
+                continue;
+            };
+            let walk = Walk {
+                ours: ours.field(name),
+                others: others.field(name),
+            };
+            let wanted = configuration.get(name);
+            let path = format!("/{}", escape(name));
+            if let Left::Nothing = walk.left(value, node, wanted, &path, &mut pointers) {
+                walk.remove(value, node, &path, &mut pointers);
+            }
+        }
+        pointers
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    ours: Option<&'a FieldSet>,
+    others: Option<&'a FieldSet>,
+}
+
+impl<'a> Walk<'a> {
+    fn into(self, element: &str) -> Self {
+        Self {
+            ours: self.ours.and_then(|set| set.child(element)),
+            others: self.others.and_then(|set| set.child(element)),
+        }
+    }
+
+    /// Apply removes a place that we own as such, so only the others need help.
+    fn remove(self, value: &Value, node: &Node, path: &str, pointers: &mut Vec<String>) {
+        let owned_itself = self.ours.is_some_and(|set| set.member);
+        if value.is_null() || (node.is_granular(value) && !owned_itself) {
+            pointers.push(path.to_owned());
+        }
+    }
+
+    fn left(
+        self,
+        value: &Value,
+        node: &Node,
+        wanted: Option<&Value>,
+        path: &str,
+        pointers: &mut Vec<String>,
+    ) -> Left {
+        if value.is_null() && self.ours.is_none() && self.others.is_none() {
+            // A null that nobody owns is what an apply left of a container.
+            if wanted.is_none_or(Value::is_null) {
+                return Left::Nothing;
+            }
+            pointers.push(path.to_owned());
+            return Left::Something;
+        }
+        if !node.is_granular(value) {
+            let removed = wanted.is_none() && self.ours.is_some() && self.others.is_none();
+            return if removed {
+                Left::Nothing
+            } else {
+                Left::Something
+            };
+        }
+        let children = self.children(value, node, wanted, path);
+        let had_children = !children.is_empty();
+        let mut removed = Vec::new();
+        let mut inner = Vec::new();
+        let mut stays = false;
+        for child in children {
+            match child.walk.left(
+                child.value,
+                child.node,
+                child.wanted,
+                &child.path,
+                &mut inner,
+            ) {
+                Left::Something => stays = true,
+                Left::Nothing => removed.push(child),
+            }
+        }
+        if stays {
+            for child in removed {
+                child
+                    .walk
+                    .remove(child.value, child.node, &child.path, &mut inner);
+            }
+            pointers.append(&mut inner);
+            return Left::Something;
+        }
+        match wanted {
+            None if had_children => Left::Nothing,
+            // Wanted and empty: the apply after it makes it anew.
+            Some(wanted) if had_children && is_empty(wanted) => {
+                pointers.push(path.to_owned());
+                Left::Something
+            }
+            None if self.ours.is_some() && self.others.is_none() => Left::Nothing,
+            _ => Left::Something,
+        }
+    }
+
+    fn children<'b>(
+        self,
+        value: &'b Value,
+        node: &'b Node,
+        wanted: Option<&'b Value>,
+        path: &str,
+    ) -> Vec<Child<'a, 'b>> {
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .map(|(name, value)| Child {
+                    walk: self.into(&format!("f:{name}")),
+                    value,
+                    node: node.field(name).map_or(&Node::Any, |(node, _)| node),
+                    wanted: wanted.and_then(|wanted| wanted.get(name)),
+                    path: format!("{path}/{}", escape(name)),
+                })
+                .collect(),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, value)| {
+                    let key = node.item_key(value);
+                    let wanted = wanted
+                        .and_then(Value::as_array)
+                        .and_then(|all| all.iter().find(|item| node.item_key(item) == key));
+                    let walk = self.into(&key);
+                    Child {
+                        walk,
+                        value,
+                        node: node.item(),
+                        wanted,
+                        path: format!("{path}/{index}"),
+                    }
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+struct Child<'a, 'b> {
+    walk: Walk<'a>,
+    value: &'b Value,
+    node: &'b Node,
+    wanted: Option<&'b Value>,
+    path: String,
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Null => true,
+        _ => false,
+    }
+}
+
+/// A name as a part of a JSON pointer.
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
