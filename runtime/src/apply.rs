@@ -70,3 +70,67 @@ impl<B: Serialize> Serialize for Body<'_, B> {
         self.0.serialize(serializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Client;
+    use kube::client::Body as HttpBody;
+    use serde_json::json;
+    use tower_test::mock::{self, Handle};
+
+    use super::*;
+
+    fn api() -> (Api<ConfigMap>, Handle<Request<HttpBody>, Response<HttpBody>>) {
+        let (service, handle) = mock::pair();
+        (Api::namespaced(Client::new(service, "ns"), "ns"), handle)
+    }
+
+    /// Answers one request with its own body and says what it was.
+    async fn echo(mut handle: Handle<Request<HttpBody>, Response<HttpBody>>) -> (String, String, serde_json::Value) {
+        let (request, send) = handle.next_request().await.expect("a request");
+        let (parts, body) = request.into_parts();
+        let body = body.collect_bytes().await.expect("a body").to_vec();
+        let seen = serde_json::from_slice(&body).expect("JSON");
+        send.send_response(Response::new(HttpBody::from(body)));
+        let kind = parts.headers["content-type"].to_str().expect("text").to_owned();
+        (format!("{} {}", parts.method, parts.uri), kind, seen)
+    }
+
+    #[tokio::test]
+    async fn apply_is_forced_and_names_its_manager() {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b"}});
+        let (api, handle) = api();
+        let (applied, (request, kind, sent)) = tokio::join!(apply(&api, "x", "kube-bind.io", &body), echo(handle));
+        let path = "PATCH /api/v1/namespaces/ns/configmaps/x";
+        assert_eq!(request, format!("{path}?&force=true&fieldManager=kube-bind.io"));
+        assert_eq!(kind, "application/apply-patch+yaml");
+        assert_eq!(sent, body);
+        assert_eq!(applied.expect("applied").data.expect("data")["a"], "b");
+    }
+
+    #[tokio::test]
+    async fn apply_status_goes_to_the_subresource() {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
+        let (api, handle) = api();
+        let (applied, (request, ..)) = tokio::join!(apply_status(&api, "x", "m", &body), echo(handle));
+        applied.expect("applied");
+        assert_eq!(request, "PATCH /api/v1/namespaces/ns/configmaps/x/status?&force=true&fieldManager=m");
+    }
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_ends_as_a_timeout() {
+        let (api, _handle) = api();
+        let error = timed_for(Duration::from_millis(1), api.get("x")).await.expect_err("no answer");
+        assert!(is_timeout(&error), "{error}");
+        assert!(error.to_string().contains("no answer from the API server within 1ms"), "{error}");
+        assert!(!is_timeout(&kube::Error::TlsRequired));
+        assert!(!is_timeout(&kube::Error::Service("reset".into())));
+    }
+
+    #[test]
+    fn bodies_cannot_be_printed() {
+        assert_eq!(format!("{:?}", Patch::Apply(Body(&json!({"password": "p"})))), "Apply(<body>)");
+    }
+}

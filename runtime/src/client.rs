@@ -164,3 +164,139 @@ impl SwapClient {
         self.current.store(Arc::new(client));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::Router;
+    use http::{HeaderMap, StatusCode};
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::Api;
+
+    use super::*;
+    use crate::health;
+    use crate::kubeconfig::{Policy, render};
+    use crate::shutdown::Shutdown;
+
+    const POLICY: Policy = Policy { allow_insecure_tls: false, allow_http: true };
+
+    /// An API server that answers nothing but 429, and what it was asked with.
+    async fn busy_server(shutdown: &Shutdown) -> (String, Arc<Mutex<Vec<HeaderMap>>>) {
+        let asked: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
+        let log = asked.clone();
+        let busy = move |headers: HeaderMap| async move {
+            log.lock().unwrap().push(headers);
+            (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")])
+        };
+        let bound = health::serve("127.0.0.1:0", Router::new().fallback(busy), shutdown).await.unwrap();
+        (format!("http://{bound}"), asked)
+    }
+
+    fn kubeconfig(server: &str, token: &str) -> SafeKubeconfig {
+        let yaml = render(server, None, None, "kube-bind-abc", token);
+        SafeKubeconfig::parse(yaml.as_bytes(), POLICY).unwrap()
+    }
+
+    async fn ask(client: Client) -> kube::Result<Namespace> {
+        let api: Api<Namespace> = Api::all(client);
+        tokio::time::timeout(Duration::from_secs(20), api.get("x")).await.expect("an answer in time")
+    }
+
+    #[tokio::test]
+    async fn a_client_says_who_it_is_and_asks_once() {
+        crate::tls::install_provider();
+        let shutdown = Shutdown::new();
+        let (server, asked) = busy_server(&shutdown).await;
+        let client = from_safe(&kubeconfig(&server, "t0ken"), &Options::new("konnector/test")).unwrap();
+        assert_eq!(client.default_namespace(), "kube-bind-abc");
+        assert!(matches!(ask(client).await, Err(kube::Error::Api(status)) if status.code == 429));
+        {
+            let asked = asked.lock().unwrap();
+            assert_eq!(asked.len(), 1, "kube's own retry is off");
+            assert_eq!(asked[0]["user-agent"], "konnector/test");
+            assert_eq!(asked[0]["authorization"], "Bearer t0ken");
+        }
+        shutdown.drain(Duration::from_secs(10)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn kubes_retry_can_be_had() {
+        crate::tls::install_provider();
+        let shutdown = Shutdown::new();
+        let (server, asked) = busy_server(&shutdown).await;
+        let options = Options { retry: true, ..Options::new("test") };
+        let client = from_safe(&kubeconfig(&server, "t"), &options).unwrap();
+        let api: Api<Namespace> = Api::all(client);
+        let retried = async {
+            while asked.lock().unwrap().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answer = api.get("x") => panic!("gave up: {answer:?}"),
+            () = retried => {}
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("not retried in time"),
+        }
+        shutdown.drain(Duration::from_secs(10)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_swapped_client_is_used_by_those_who_ask_again() {
+        crate::tls::install_provider();
+        let shutdown = Shutdown::new();
+        let (server, asked) = busy_server(&shutdown).await;
+        let client = |token| from_safe(&kubeconfig(&server, token), &Options::new("test")).unwrap();
+        let shared = SwapClient::new(client("old"));
+        let user = shared.clone();
+        assert!(ask(user.get()).await.is_err());
+        shared.swap(client("new"));
+        assert!(ask(user.get()).await.is_err());
+        let tokens: Vec<_> = asked.lock().unwrap().iter().map(|headers| headers["authorization"].clone()).collect();
+        assert_eq!(tokens, ["Bearer old", "Bearer new"]);
+        shutdown.drain(Duration::from_secs(10)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn everything_of_a_safe_kubeconfig_reaches_the_client() {
+        crate::tls::install_provider();
+        let ca = include_str!("kubeconfig/testdata/ca.pem");
+        let yaml = render("https://127.0.0.1:6443/clusters/a", Some(ca), Some("kubernetes"), "ns", "t");
+        let safe = SafeKubeconfig::parse(yaml.as_bytes(), POLICY).unwrap();
+        let config = configure(safe_config(&safe).unwrap(), &Options::new("test")).unwrap();
+        assert_eq!(config.cluster_url, "https://127.0.0.1:6443/clusters/a");
+        assert_eq!(config.tls_server_name.as_deref(), Some("kubernetes"));
+        assert_eq!(config.root_cert.as_ref().map(Vec::len), Some(1));
+        assert_eq!(config.connect_timeout, Some(CONNECT_TIMEOUT));
+        assert!(!config.default_retry && !config.accept_invalid_certs && config.proxy_url.is_none());
+        from_safe(&safe, &Options::new("test")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn credentials_that_only_look_right_are_an_error_not_a_panic() {
+        crate::tls::install_provider();
+        let nonsense = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let yaml = render("https://127.0.0.1", Some(nonsense), None, "ns", "t");
+        let safe = SafeKubeconfig::parse(yaml.as_bytes(), POLICY).unwrap();
+        assert!(matches!(from_safe(&safe, &Options::new("test")), Err(Error::Build(_))));
+        let safe = kubeconfig("https://127.0.0.1", "t");
+        assert!(matches!(from_safe(&safe, &Options::new("two\nlines")), Err(Error::UserAgent(_))));
+    }
+
+    #[tokio::test]
+    async fn the_users_own_kubeconfig_is_loaded_from_the_named_file_and_context() {
+        crate::tls::install_provider();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, render("https://127.0.0.1:1", None, None, "mine", "t")).unwrap();
+        let (client, config) = consumer_or_provider(Some(&path), Some("default"), "kubectl-bind/test").await.unwrap();
+        assert_eq!(client.default_namespace(), "mine");
+        assert_eq!(config.headers, [(USER_AGENT, HeaderValue::from_static("kubectl-bind/test"))]);
+        assert!(!config.default_retry);
+
+        for (path, context) in [(path.clone(), Some("absent")), (dir.path().join("absent"), None)] {
+            let error = consumer_or_provider(Some(&path), context, "test").await.err().expect("fails");
+            assert!(error.to_string().starts_with("failed to load kubeconfig /"), "{error}");
+        }
+    }
+}

@@ -66,3 +66,71 @@ fn shorten(mut note: String) -> String {
     }
     note
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::Value;
+    use tower_test::mock;
+
+    use super::*;
+
+    fn widget() -> ObjectReference {
+        ObjectReference {
+            api_version: Some("example.com/v1".to_owned()),
+            kind: Some("Widget".to_owned()),
+            name: Some("blue".to_owned()),
+            namespace: Some("team".to_owned()),
+            ..ObjectReference::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_is_created_and_its_repetition_counted() {
+        let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+        let events = Events::new(Client::new(service, "ns"), "konnector");
+        let again = events.clone();
+        let publish = async {
+            events.warning(&widget(), "Conflict", "not ours").await;
+            again.warning(&widget(), "Conflict", "not ours").await;
+        };
+        let serve = async {
+            let mut seen = Vec::new();
+            for _ in 0..2 {
+                let (request, send) = handle.next_request().await.expect("a request");
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await.expect("a body").to_vec();
+                let event: Value = serde_json::from_slice(&body).expect("JSON");
+                send.send_response(Response::new(Body::from(body)));
+                seen.push((parts.method, parts.uri.path().to_owned(), event));
+            }
+            seen
+        };
+        let ((), seen) = tokio::join!(publish, serve);
+        let (method, path, event) = &seen[0];
+        assert_eq!((method.as_str(), path.as_str()), ("POST", "/apis/events.k8s.io/v1/namespaces/team/events"));
+        assert_eq!((&event["type"], &event["reason"], &event["note"]), (&"Warning".into(), &"Conflict".into(), &"not ours".into()));
+        assert_eq!(event["reportingController"], "konnector");
+        assert_eq!(event["regarding"]["name"], "blue");
+        let (method, _, event) = &seen[1];
+        assert_eq!((method.as_str(), &event["series"]["count"]), ("PATCH", &2.into()));
+    }
+
+    #[tokio::test]
+    async fn a_failed_event_is_no_error() {
+        let refuse = tower::service_fn(async |_: Request<Body>| {
+            Ok::<_, std::convert::Infallible>(
+                Response::builder().status(StatusCode::FORBIDDEN).body(Body::empty()).expect("a response"),
+            )
+        });
+        Events::new(Client::new(refuse, "ns"), "konnector").normal(&widget(), "Synced", "fine").await;
+    }
+
+    #[test]
+    fn long_notes_are_cut_at_a_character() {
+        assert_eq!(shorten("short".to_owned()), "short");
+        let cut = shorten("\u{e4}".repeat(1000));
+        assert!(cut.len() <= LONGEST_NOTE && cut.ends_with("\u{e4}..."), "{}", cut.len());
+    }
+}

@@ -189,3 +189,108 @@ async fn metrics(State(registry): State<SharedRegistry>) -> Response {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::{Body, to_bytes};
+    use http::Request;
+    use prometheus_client::metrics::counter::Counter;
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn ask(router: &Router, path: &str) -> (StatusCode, String, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn ask_json(router: &Router, path: &str) -> (StatusCode, Value) {
+        let (status, kind, body) = ask(router, path).await;
+        assert_eq!(kind, "application/json");
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_process_without_checks_is_alive_and_ready() {
+        let router = router(Health::new(), SharedRegistry::default());
+        assert_eq!(ask_json(&router, "/healthz").await, (StatusCode::OK, json!({})));
+        assert_eq!(ask_json(&router, "/readyz").await, (StatusCode::OK, json!({"status": "ready"})));
+    }
+
+    #[tokio::test]
+    async fn a_failing_readiness_check_is_named_and_restarts_nothing() {
+        let health = Health::new();
+        let router = router(health.clone(), SharedRegistry::default());
+        health.set("oidc", Err("discovery failed".to_owned()));
+        health.set("cache", Ok(()));
+        let failing = json!({"status": "not ready", "failing": {"oidc": "discovery failed"}});
+        assert_eq!(ask_json(&router, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, failing));
+        assert_eq!(ask_json(&router, "/healthz").await, (StatusCode::OK, json!({"oidc": "degraded", "cache": "ok"})));
+
+        health.set("oidc", Ok(()));
+        assert_eq!(ask_json(&router, "/readyz").await.0, StatusCode::OK);
+        health.set("oidc", Err("again".to_owned()));
+        health.remove("oidc");
+        assert!(health.failing().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_process_beyond_repair_is_neither_alive_nor_ready() {
+        let health = Health::new();
+        let router = router(health.clone(), SharedRegistry::default());
+        health.set_alive("engine", Err("stuck".to_owned()));
+        assert_eq!(ask_json(&router, "/healthz").await, (StatusCode::SERVICE_UNAVAILABLE, json!({"engine": "degraded"})));
+        assert_eq!(ask_json(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_in_the_openmetrics_format() {
+        let registry = SharedRegistry::default();
+        let syncs: Counter = Counter::default();
+        registry.lock().unwrap().register("kube_bind_syncs", "Syncs", syncs.clone());
+        syncs.inc();
+        let (status, kind, body) = ask(&router(Health::new(), registry), "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        assert!(body.contains("kube_bind_syncs_total 1\n") && body.ends_with("# EOF\n"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn the_listener_serves_until_shutdown() {
+        let shutdown = Shutdown::new();
+        let bound = serve("127.0.0.1:0", healthz(Health::new()), &shutdown).await.unwrap();
+        let mut stream = TcpStream::connect(bound).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+
+        assert!(matches!(bind(&bound.to_string()).await, Err(Error::Bind { .. })));
+        shutdown.drain(Duration::from_secs(10)).await.unwrap();
+        bind(&bound.to_string()).await.expect("free again");
+    }
+
+    #[test]
+    fn addresses_are_read_as_the_flags_spell_them() {
+        for (text, address) in [
+            (":8090", "0.0.0.0:8090"),
+            ("127.0.0.1:8081", "127.0.0.1:8081"),
+            ("localhost:8081", "127.0.0.1:8081"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(parse_address(text).unwrap(), address.parse().unwrap(), "{text}");
+        }
+        for text in ["", ":", "8080", ":x", ":99999", "example.com:80", "127.0.0.1"] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+}

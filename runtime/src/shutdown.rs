@@ -110,3 +110,98 @@ async fn received(terminate: &mut Signal, interrupt: &mut Signal) -> &'static st
         _ = interrupt.recv() => "SIGINT",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_task_and_of_nothing_else() {
+        let shutdown = Shutdown::new();
+        let (send, receive) = oneshot::channel::<()>();
+        let bad = shutdown.spawn("bad", async { panic!("on purpose") });
+        let good = shutdown.spawn("good", async { receive.await.is_ok() });
+        let panicked: Result<(), Panicked> = bad.await.expect("joins");
+        assert_eq!(panicked, Err(Panicked { task: "bad".to_owned() }));
+        send.send(()).expect("the other task still runs");
+        assert_eq!(good.await.expect("joins"), Ok(true));
+        shutdown.drain(LONG).await.expect("nothing is left");
+    }
+
+    #[tokio::test]
+    async fn draining_cancels_and_waits_for_the_tasks() {
+        let shutdown = Shutdown::new();
+        let token = shutdown.token.clone();
+        let task = shutdown.spawn("waits", async move { token.cancelled().await });
+        shutdown.drain(LONG).await.expect("drains");
+        assert!(task.is_finished());
+    }
+
+    #[tokio::test]
+    async fn draining_gives_up_after_its_limit() {
+        let shutdown = Shutdown::new();
+        shutdown.spawn("stuck", std::future::pending::<()>());
+        let limit = Duration::from_millis(10);
+        assert_eq!(shutdown.drain(limit).await, Err(NotDrained { running: 1, after: limit }));
+    }
+
+    #[tokio::test]
+    async fn a_child_stops_with_its_parent_but_not_the_other_way() {
+        let parent = Shutdown::new();
+        let (one, two) = (parent.child(), parent.child());
+        one.drain(LONG).await.expect("empty");
+        assert!(!parent.token.is_cancelled() && !two.token.is_cancelled());
+        parent.drain(LONG).await.expect("empty");
+        assert!(two.token.is_cancelled());
+    }
+
+    /// What the tests below run as a process of its own, because signals reach a whole process.
+    #[tokio::test]
+    #[ignore = "ends its process; run by the tests below"]
+    async fn process_that_waits_for_signals() {
+        let shutdown = Shutdown::on_signals().expect("handlers");
+        println!("\nstarted");
+        shutdown.token.cancelled().await;
+        println!("\ncancelled");
+        if std::env::var_os("HANG").is_some() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn exit_code(signals: &[&str], hang: bool) -> Option<i32> {
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command.args(["shutdown::tests::process_that_waits_for_signals", "--exact", "--ignored", "--nocapture"]);
+        if hang {
+            command.env("HANG", "1");
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
+        let id = child.id().to_string();
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        for (signal, word) in signals.iter().zip(["started", "cancelled"]) {
+            lines.find(|line| line.as_ref().is_ok_and(|line| line == word)).expect("gets that far").expect("text");
+            assert!(Command::new("kill").args([*signal, id.as_str()]).status().expect("kill exists").success());
+        }
+        // Keeps the pipe open, so that the process can still write to it.
+        lines.for_each(drop);
+        child.wait().expect("ends").code()
+    }
+
+    #[test]
+    fn either_signal_cancels() {
+        assert_eq!(exit_code(&["-TERM"], false), Some(0));
+        assert_eq!(exit_code(&["-INT"], false), Some(0));
+    }
+
+    #[test]
+    fn a_second_signal_ends_the_process_at_once() {
+        assert_eq!(exit_code(&["-TERM", "-INT"], true), Some(INTERRUPTED));
+        assert_eq!(exit_code(&["-INT", "-INT"], true), Some(INTERRUPTED));
+    }
+}

@@ -28,8 +28,8 @@ pub struct Record {
 pub struct Observed {
     /// What it said last.
     pub record: Record,
-    /// The version to write on top of.
-    pub resource_version: Option<String>,
+    /// The version to write on top of; API servers always give one.
+    pub resource_version: String,
     /// When we first saw it say that, on our monotonic clock.
     pub since: Instant,
 }
@@ -69,7 +69,7 @@ impl Observed {
     pub fn update(previous: Option<Self>, lease: &Lease, now: Instant) -> Self {
         let record = Record::read(lease.spec.as_ref());
         let since = previous.filter(|previous| previous.record == record).map_or(now, |previous| previous.since);
-        Self { record, resource_version: lease.metadata.resource_version.clone(), since }
+        Self { record, resource_version: lease.metadata.resource_version.clone().unwrap_or_default(), since }
     }
 }
 
@@ -134,5 +134,118 @@ impl Record {
                 ..LeaseSpec::default()
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: Duration = Duration::from_secs(4);
+
+    fn record(holder: &str, duration: u64) -> Record {
+        Record {
+            holder: holder.to_owned(),
+            duration: Duration::from_secs(duration),
+            acquired: Some(Timestamp::UNIX_EPOCH),
+            renewed: Some(Timestamp::UNIX_EPOCH),
+            transitions: 3,
+        }
+    }
+
+    fn seen(record: Record, since: Instant) -> Observed {
+        Observed { record, resource_version: "7".to_owned(), since }
+    }
+
+    fn config() -> LeaseConfig {
+        LeaseConfig::new("kube-bind", "konnector", "us")
+    }
+
+    fn after(seen: &Observed, seconds: u64) -> Decision {
+        decide(Some(seen), "us", OWN, seen.since + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_lease_is_never_overtaken_before_both_durations_have_passed() {
+        for (theirs, patience) in [(4, 4), (15, 15), (1, 4), (0, 4)] {
+            let seen = seen(record("them", theirs), Instant::now());
+            for second in 0..patience {
+                let left = Duration::from_secs(patience - second);
+                assert_eq!(after(&seen, second), Decision::Wait(left), "{theirs} s lease after {second} s");
+            }
+            assert_eq!(after(&seen, patience), Decision::Take, "{theirs} s lease");
+        }
+    }
+
+    #[test]
+    fn a_follower_of_an_original_leader_waits_15_seconds_since_its_last_renewal() {
+        let start = Instant::now();
+        let first = seen(record("them", 15), start);
+        let renewed = Record { renewed: Some(Timestamp::UNIX_EPOCH + OWN), ..record("them", 15) };
+        let lease = renewed.to_lease(&config(), Some("8".to_owned()));
+        let second = Observed::update(Some(first), &lease, start + Duration::from_secs(10));
+        assert_eq!(second.since, start + Duration::from_secs(10));
+        assert_eq!(decide(Some(&second), "us", OWN, start + Duration::from_secs(24)), Decision::Wait(Duration::from_secs(1)));
+        assert_eq!(decide(Some(&second), "us", OWN, start + Duration::from_secs(25)), Decision::Take);
+    }
+
+    #[test]
+    fn an_unchanged_record_keeps_its_age_whatever_else_changed_in_the_object() {
+        let start = Instant::now();
+        let first = seen(record("them", 4), start);
+        let mut lease = record("them", 4).to_lease(&config(), Some("99".to_owned()));
+        lease.metadata.labels = Some([("team".to_owned(), "storage".to_owned())].into());
+        let second = Observed::update(Some(first), &lease, start + Duration::from_secs(3));
+        assert_eq!(second.since, start);
+        assert_eq!(second.resource_version, "99");
+    }
+
+    #[test]
+    fn clocks_of_others_do_not_matter() {
+        let start = Instant::now();
+        for renewed in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+            let seen = seen(Record { renewed: Some(renewed), ..record("them", 4) }, start);
+            assert_eq!(after(&seen, 3), Decision::Wait(Duration::from_secs(1)));
+            assert_eq!(after(&seen, 4), Decision::Take);
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_where_nobody_leads() {
+        let now = Instant::now();
+        assert_eq!(decide(None, "us", OWN, now), Decision::Create);
+        assert_eq!(decide(Some(&seen(record("", 15), now)), "us", OWN, now), Decision::Take);
+    }
+
+    #[test]
+    fn our_own_lease_is_renewed_however_old_it_is() {
+        let seen = seen(record("us", 4), Instant::now());
+        assert_eq!(after(&seen, 0), Decision::Renew);
+        assert_eq!(after(&seen, 100), Decision::Renew);
+    }
+
+    #[test]
+    fn only_a_change_of_hands_counts_as_a_transition() {
+        let now = Timestamp::from_second(50).expect("in range");
+        let renewed = Record::held(Some(&record("us", 4)), &config(), now);
+        assert_eq!((renewed.transitions, renewed.acquired), (3, Some(Timestamp::UNIX_EPOCH)));
+        let taken = Record::held(Some(&record("them", 15)), &config(), now);
+        assert_eq!((taken.transitions, taken.acquired), (4, Some(now)));
+        assert_eq!(taken.duration, OWN);
+        assert_eq!(Record::held(None, &config(), now).transitions, 0);
+    }
+
+    #[test]
+    fn a_written_record_is_read_back_and_survives_odd_durations() {
+        let record = record("us", 4);
+        let lease = record.to_lease(&config(), None);
+        assert_eq!(Record::read(lease.spec.as_ref()), record);
+        let short = Record { duration: Duration::from_millis(1500), ..record.clone() };
+        assert_eq!(Record::read(short.to_lease(&config(), None).spec.as_ref()).duration, Duration::from_secs(2));
+        let none = Record { duration: Duration::ZERO, ..record };
+        assert_eq!(Record::read(none.to_lease(&config(), None).spec.as_ref()).duration, Duration::from_secs(1));
+        let negative = LeaseSpec { lease_duration_seconds: Some(-5), ..LeaseSpec::default() };
+        assert_eq!(Record::read(Some(&negative)).duration, Duration::ZERO);
+        assert_eq!(Record::read(None).holder, "");
     }
 }

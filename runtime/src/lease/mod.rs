@@ -8,6 +8,8 @@
 mod decide;
 mod run;
 mod token;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -37,9 +37,11 @@ impl LeaderToken {
     /// How long nobody else can lead, even if no renewal succeeds any more. Zero once cancelled.
     #[must_use]
     pub fn time_left(&self) -> Duration {
-        if self.token.is_cancelled() {
-            return Duration::ZERO;
-        }
+        if self.token.is_cancelled() { Duration::ZERO } else { self.valid_for() }
+    }
+
+    /// How long the lease is good for, cancelled or not.
+    pub(super) fn valid_for(&self) -> Duration {
         match *self.until.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(until) => until.saturating_duration_since(self.clock.monotonic()),
             None => Duration::MAX,
