@@ -4,8 +4,8 @@ use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use kube::api::{Api, Patch, PatchParams};
-use serde::{Serialize, Serializer};
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
 /// How long one request may take. kube itself waits for an answer without end.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,7 +19,9 @@ pub struct TimedOut {
 }
 
 /// Runs one request under [`TIMEOUT`].
-pub async fn timed<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+pub async fn timed<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, kube::Error> {
     timed_for(TIMEOUT, request).await
 }
 
@@ -41,19 +43,39 @@ pub fn is_timeout(error: &kube::Error) -> bool {
 }
 
 /// Applies `body` as `manager`, taking over fields that others own.
-pub async fn apply<K>(api: &Api<K>, name: &str, manager: &str, body: &impl Serialize) -> Result<K, kube::Error>
+pub async fn apply<K>(
+    api: &Api<K>,
+    name: &str,
+    manager: &str,
+    body: &impl Serialize,
+) -> Result<K, kube::Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    timed(api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(Body(body)))).await
+    timed(api.patch(
+        name,
+        &PatchParams::apply(manager).force(),
+        &Patch::Apply(Body(body)),
+    ))
+    .await
 }
 
 /// Applies `body` to the status subresource as `manager`, taking over fields that others own.
-pub async fn apply_status<K>(api: &Api<K>, name: &str, manager: &str, body: &impl Serialize) -> Result<K, kube::Error>
+pub async fn apply_status<K>(
+    api: &Api<K>,
+    name: &str,
+    manager: &str,
+    body: &impl Serialize,
+) -> Result<K, kube::Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    timed(api.patch_status(name, &PatchParams::apply(manager).force(), &Patch::Apply(Body(body)))).await
+    timed(api.patch_status(
+        name,
+        &PatchParams::apply(manager).force(),
+        &Patch::Apply(Body(body)),
+    ))
+    .await
 }
 
 /// What kube may send but, unlike its patches otherwise, cannot print: bodies may hold secrets.
@@ -82,19 +104,27 @@ mod tests {
 
     use super::*;
 
-    fn api() -> (Api<ConfigMap>, Handle<Request<HttpBody>, Response<HttpBody>>) {
+    fn api() -> (
+        Api<ConfigMap>,
+        Handle<Request<HttpBody>, Response<HttpBody>>,
+    ) {
         let (service, handle) = mock::pair();
         (Api::namespaced(Client::new(service, "ns"), "ns"), handle)
     }
 
     /// Answers one request with its own body and says what it was.
-    async fn echo(mut handle: Handle<Request<HttpBody>, Response<HttpBody>>) -> (String, String, serde_json::Value) {
+    async fn echo(
+        mut handle: Handle<Request<HttpBody>, Response<HttpBody>>,
+    ) -> (String, String, serde_json::Value) {
         let (request, send) = handle.next_request().await.expect("a request");
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.expect("a body").to_vec();
         let seen = serde_json::from_slice(&body).expect("JSON");
         send.send_response(Response::new(HttpBody::from(body)));
-        let kind = parts.headers["content-type"].to_str().expect("text").to_owned();
+        let kind = parts.headers["content-type"]
+            .to_str()
+            .expect("text")
+            .to_owned();
         (format!("{} {}", parts.method, parts.uri), kind, seen)
     }
 
@@ -102,9 +132,13 @@ mod tests {
     async fn apply_is_forced_and_names_its_manager() {
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b"}});
         let (api, handle) = api();
-        let (applied, (request, kind, sent)) = tokio::join!(apply(&api, "x", "kube-bind.io", &body), echo(handle));
+        let (applied, (request, kind, sent)) =
+            tokio::join!(apply(&api, "x", "kube-bind.io", &body), echo(handle));
         let path = "PATCH /api/v1/namespaces/ns/configmaps/x";
-        assert_eq!(request, format!("{path}?&force=true&fieldManager=kube-bind.io"));
+        assert_eq!(
+            request,
+            format!("{path}?&force=true&fieldManager=kube-bind.io")
+        );
         assert_eq!(kind, "application/apply-patch+yaml");
         assert_eq!(sent, body);
         assert_eq!(applied.expect("applied").data.expect("data")["a"], "b");
@@ -114,23 +148,37 @@ mod tests {
     async fn apply_status_goes_to_the_subresource() {
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
         let (api, handle) = api();
-        let (applied, (request, ..)) = tokio::join!(apply_status(&api, "x", "m", &body), echo(handle));
+        let (applied, (request, ..)) =
+            tokio::join!(apply_status(&api, "x", "m", &body), echo(handle));
         applied.expect("applied");
-        assert_eq!(request, "PATCH /api/v1/namespaces/ns/configmaps/x/status?&force=true&fieldManager=m");
+        assert_eq!(
+            request,
+            "PATCH /api/v1/namespaces/ns/configmaps/x/status?&force=true&fieldManager=m"
+        );
     }
 
     #[tokio::test]
     async fn a_request_without_an_answer_ends_as_a_timeout() {
         let (api, _handle) = api();
-        let error = timed_for(Duration::from_millis(1), api.get("x")).await.expect_err("no answer");
+        let error = timed_for(Duration::from_millis(1), api.get("x"))
+            .await
+            .expect_err("no answer");
         assert!(is_timeout(&error), "{error}");
-        assert!(error.to_string().contains("no answer from the API server within 1ms"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("no answer from the API server within 1ms"),
+            "{error}"
+        );
         assert!(!is_timeout(&kube::Error::TlsRequired));
         assert!(!is_timeout(&kube::Error::Service("reset".into())));
     }
 
     #[test]
     fn bodies_cannot_be_printed() {
-        assert_eq!(format!("{:?}", Patch::Apply(Body(&json!({"password": "p"})))), "Apply(<body>)");
+        assert_eq!(
+            format!("{:?}", Patch::Apply(Body(&json!({"password": "p"})))),
+            "Apply(<body>)"
+        );
     }
 }

@@ -23,7 +23,11 @@ impl<K: Hash + Eq + Clone> Backoff<K> {
     /// From `first`, doubling up to `most`.
     #[must_use]
     pub fn between(first: Duration, most: Duration) -> Self {
-        Self { first, most, failures: Mutex::default() }
+        Self {
+            first,
+            most,
+            failures: Mutex::default(),
+        }
     }
 
     /// Counts a failure of `key` and says how long to wait before the next attempt.
@@ -37,13 +41,19 @@ impl<K: Hash + Eq + Clone> Backoff<K> {
 
     /// Forgets the failures of `key`: after a success, and when the key is gone.
     pub fn reset(&self, key: &K) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 
     /// How many keys are failing.
     #[must_use]
     pub fn failing(&self) -> usize {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 }
 
@@ -60,7 +70,9 @@ mod tests {
     #[test]
     fn waits_double_from_5_ms_to_5_min() {
         let backoff = Backoff::new();
-        let waits: Vec<_> = (0..20).map(|_| backoff.next(&"widget").as_millis()).collect();
+        let waits: Vec<_> = (0..20)
+            .map(|_| backoff.next(&"widget").as_millis())
+            .collect();
         assert_eq!(waits[..4], [5, 10, 20, 40]);
         assert_eq!(waits[15], 163_840);
         assert_eq!(waits[16..], [300_000; 4]);

@@ -69,7 +69,12 @@ impl Options {
     /// Connecting is limited, nothing is retried.
     #[must_use]
     pub fn new(user_agent: impl Into<String>) -> Self {
-        Self { user_agent: user_agent.into(), connect_timeout: CONNECT_TIMEOUT, read_timeout: None, retry: false }
+        Self {
+            user_agent: user_agent.into(),
+            connect_timeout: CONNECT_TIMEOUT,
+            read_timeout: None,
+            retry: false,
+        }
     }
 }
 
@@ -84,17 +89,35 @@ pub async fn consumer_or_provider(
     user_agent: &str,
 ) -> Result<(Client, Config), Error> {
     let context = context.filter(|context| !context.is_empty());
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let config = match (kubeconfig.filter(|path| !path.as_os_str().is_empty()), context) {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let config = match (
+        kubeconfig.filter(|path| !path.as_os_str().is_empty()),
+        context,
+    ) {
         (Some(path), _) => {
-            let failed = |source| Error::Load { path: path.display().to_string(), source };
+            let failed = |source| Error::Load {
+                path: path.display().to_string(),
+                source,
+            };
             let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed)?
+            Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(failed)?
         }
-        (None, Some(context)) => Config::from_kubeconfig(&options)
+        (None, Some(context)) => {
+            Config::from_kubeconfig(&options)
+                .await
+                .map_err(|source| Error::Context {
+                    context: context.to_owned(),
+                    source,
+                })?
+        }
+        (None, None) => Config::infer()
             .await
-            .map_err(|source| Error::Context { context: context.to_owned(), source })?,
-        (None, None) => Config::infer().await.map_err(|source| Error::Infer(Box::new(source)))?,
+            .map_err(|source| Error::Infer(Box::new(source)))?,
     };
     let config = configure(config, &Options::new(user_agent))?;
     let client = Client::try_from(config.clone()).map_err(Error::Build)?;
@@ -150,7 +173,9 @@ impl SwapClient {
     /// Starts with `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(client)) }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(client)),
+        }
     }
 
     /// The client for the next request. Ask again for each: a kept one keeps its credential.
@@ -179,7 +204,10 @@ mod tests {
     use crate::kubeconfig::{Policy, render};
     use crate::shutdown::Shutdown;
 
-    const POLICY: Policy = Policy { allow_insecure_tls: false, allow_http: true };
+    const POLICY: Policy = Policy {
+        allow_insecure_tls: false,
+        allow_http: true,
+    };
 
     /// An API server that answers nothing but 429, and what it was asked with.
     async fn busy_server(shutdown: &Shutdown) -> (String, Arc<Mutex<Vec<HeaderMap>>>) {
@@ -189,7 +217,9 @@ mod tests {
             log.lock().unwrap().push(headers);
             (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")])
         };
-        let bound = health::serve("127.0.0.1:0", Router::new().fallback(busy), shutdown).await.unwrap();
+        let bound = health::serve("127.0.0.1:0", Router::new().fallback(busy), shutdown)
+            .await
+            .unwrap();
         (format!("http://{bound}"), asked)
     }
 
@@ -200,7 +230,9 @@ mod tests {
 
     async fn ask(client: Client) -> kube::Result<Namespace> {
         let api: Api<Namespace> = Api::all(client);
-        tokio::time::timeout(Duration::from_secs(20), api.get("x")).await.expect("an answer in time")
+        tokio::time::timeout(Duration::from_secs(20), api.get("x"))
+            .await
+            .expect("an answer in time")
     }
 
     #[tokio::test]
@@ -208,7 +240,11 @@ mod tests {
         crate::tls::install_provider();
         let shutdown = Shutdown::new();
         let (server, asked) = busy_server(&shutdown).await;
-        let client = from_safe(&kubeconfig(&server, "t0ken"), &Options::new("konnector/test")).unwrap();
+        let client = from_safe(
+            &kubeconfig(&server, "t0ken"),
+            &Options::new("konnector/test"),
+        )
+        .unwrap();
         assert_eq!(client.default_namespace(), "kube-bind-abc");
         assert!(matches!(ask(client).await, Err(kube::Error::Api(status)) if status.code == 429));
         {
@@ -225,7 +261,10 @@ mod tests {
         crate::tls::install_provider();
         let shutdown = Shutdown::new();
         let (server, asked) = busy_server(&shutdown).await;
-        let options = Options { retry: true, ..Options::new("test") };
+        let options = Options {
+            retry: true,
+            ..Options::new("test")
+        };
         let client = from_safe(&kubeconfig(&server, "t"), &options).unwrap();
         let api: Api<Namespace> = Api::all(client);
         let retried = async {
@@ -252,7 +291,12 @@ mod tests {
         assert!(ask(user.get()).await.is_err());
         shared.swap(client("new"));
         assert!(ask(user.get()).await.is_err());
-        let tokens: Vec<_> = asked.lock().unwrap().iter().map(|headers| headers["authorization"].clone()).collect();
+        let tokens: Vec<_> = asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|headers| headers["authorization"].clone())
+            .collect();
         assert_eq!(tokens, ["Bearer old", "Bearer new"]);
         shutdown.drain(Duration::from_secs(10)).await.unwrap();
     }
@@ -261,14 +305,22 @@ mod tests {
     async fn everything_of_a_safe_kubeconfig_reaches_the_client() {
         crate::tls::install_provider();
         let ca = include_str!("kubeconfig/testdata/ca.pem");
-        let yaml = render("https://127.0.0.1:6443/clusters/a", Some(ca), Some("kubernetes"), "ns", "t");
+        let yaml = render(
+            "https://127.0.0.1:6443/clusters/a",
+            Some(ca),
+            Some("kubernetes"),
+            "ns",
+            "t",
+        );
         let safe = SafeKubeconfig::parse(yaml.as_bytes(), POLICY).unwrap();
         let config = configure(safe_config(&safe).unwrap(), &Options::new("test")).unwrap();
         assert_eq!(config.cluster_url, "https://127.0.0.1:6443/clusters/a");
         assert_eq!(config.tls_server_name.as_deref(), Some("kubernetes"));
         assert_eq!(config.root_cert.as_ref().map(Vec::len), Some(1));
         assert_eq!(config.connect_timeout, Some(CONNECT_TIMEOUT));
-        assert!(!config.default_retry && !config.accept_invalid_certs && config.proxy_url.is_none());
+        assert!(
+            !config.default_retry && !config.accept_invalid_certs && config.proxy_url.is_none()
+        );
         from_safe(&safe, &Options::new("test")).unwrap();
     }
 
@@ -278,9 +330,15 @@ mod tests {
         let nonsense = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
         let yaml = render("https://127.0.0.1", Some(nonsense), None, "ns", "t");
         let safe = SafeKubeconfig::parse(yaml.as_bytes(), POLICY).unwrap();
-        assert!(matches!(from_safe(&safe, &Options::new("test")), Err(Error::Build(_))));
+        assert!(matches!(
+            from_safe(&safe, &Options::new("test")),
+            Err(Error::Build(_))
+        ));
         let safe = kubeconfig("https://127.0.0.1", "t");
-        assert!(matches!(from_safe(&safe, &Options::new("two\nlines")), Err(Error::UserAgent(_))));
+        assert!(matches!(
+            from_safe(&safe, &Options::new("two\nlines")),
+            Err(Error::UserAgent(_))
+        ));
     }
 
     #[tokio::test]
@@ -288,15 +346,34 @@ mod tests {
         crate::tls::install_provider();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");
-        std::fs::write(&path, render("https://127.0.0.1:1", None, None, "mine", "t")).unwrap();
-        let (client, config) = consumer_or_provider(Some(&path), Some("default"), "kubectl-bind/test").await.unwrap();
+        std::fs::write(
+            &path,
+            render("https://127.0.0.1:1", None, None, "mine", "t"),
+        )
+        .unwrap();
+        let (client, config) =
+            consumer_or_provider(Some(&path), Some("default"), "kubectl-bind/test")
+                .await
+                .unwrap();
         assert_eq!(client.default_namespace(), "mine");
-        assert_eq!(config.headers, [(USER_AGENT, HeaderValue::from_static("kubectl-bind/test"))]);
+        assert_eq!(
+            config.headers,
+            [(USER_AGENT, HeaderValue::from_static("kubectl-bind/test"))]
+        );
         assert!(!config.default_retry);
 
-        for (path, context) in [(path.clone(), Some("absent")), (dir.path().join("absent"), None)] {
-            let error = consumer_or_provider(Some(&path), context, "test").await.err().expect("fails");
-            assert!(error.to_string().starts_with("failed to load kubeconfig /"), "{error}");
+        for (path, context) in [
+            (path.clone(), Some("absent")),
+            (dir.path().join("absent"), None),
+        ] {
+            let error = consumer_or_provider(Some(&path), context, "test")
+                .await
+                .err()
+                .expect("fails");
+            assert!(
+                error.to_string().starts_with("failed to load kubeconfig /"),
+                "{error}"
+            );
         }
     }
 }

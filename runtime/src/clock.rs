@@ -29,7 +29,10 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the machine for the time"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -49,7 +52,9 @@ impl FixedClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { times: Arc::new(Mutex::new((now, Instant::now()))) }
+        Self {
+            times: Arc::new(Mutex::new((now, Instant::now()))),
+        }
     }
 
     /// This clock, ready to be handed around; it still follows [`FixedClock::advance`].

@@ -1,6 +1,5 @@
 //! Kubernetes Events: what a person sees in `kubectl describe`. Losing one is never an error.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -24,20 +23,35 @@ impl Events {
     /// Events that name `controller` as their reporter.
     #[must_use]
     pub fn new(client: Client, controller: &str) -> Self {
-        Self { recorder: Recorder::new(client, Reporter::from(controller)) }
+        Self {
+            recorder: Recorder::new(client, Reporter::from(controller)),
+        }
     }
 
     /// Says that something went as it should.
     pub async fn normal(&self, regarding: &ObjectReference, reason: &str, note: impl Into<String>) {
-        self.publish(EventType::Normal, regarding, reason, note.into()).await;
+        self.publish(EventType::Normal, regarding, reason, note.into())
+            .await;
     }
 
     /// Says that something needs attention.
-    pub async fn warning(&self, regarding: &ObjectReference, reason: &str, note: impl Into<String>) {
-        self.publish(EventType::Warning, regarding, reason, note.into()).await;
+    pub async fn warning(
+        &self,
+        regarding: &ObjectReference,
+        reason: &str,
+        note: impl Into<String>,
+    ) {
+        self.publish(EventType::Warning, regarding, reason, note.into())
+            .await;
     }
 
-    async fn publish(&self, type_: EventType, regarding: &ObjectReference, reason: &str, note: String) {
+    async fn publish(
+        &self,
+        type_: EventType,
+        regarding: &ObjectReference,
+        reason: &str,
+        note: String,
+    ) {
         let event = Event {
             type_,
             reason: reason.to_owned(),
@@ -45,11 +59,11 @@ impl Events {
             action: reason.to_owned(),
             secondary: None,
         };
-        if let Err(err) = apply::timed_for(TIMEOUT, self.recorder.publish(&event, regarding)).await {
+        if let Err(err) = apply::timed_for(TIMEOUT, self.recorder.publish(&event, regarding)).await
+        {
             let name = regarding.name.as_deref().unwrap_or_default();
             tracing::debug!(
                 error = &err as &dyn std::error::Error,
-                cause = err.source(),
                 object.name = name,
                 event.reason = reason,
                 "failed to publish event {reason} on {name}"
@@ -109,28 +123,46 @@ mod tests {
         };
         let ((), seen) = tokio::join!(publish, serve);
         let (method, path, event) = &seen[0];
-        assert_eq!((method.as_str(), path.as_str()), ("POST", "/apis/events.k8s.io/v1/namespaces/team/events"));
-        assert_eq!((&event["type"], &event["reason"], &event["note"]), (&"Warning".into(), &"Conflict".into(), &"not ours".into()));
+        assert_eq!(
+            (method.as_str(), path.as_str()),
+            ("POST", "/apis/events.k8s.io/v1/namespaces/team/events")
+        );
+        assert_eq!(
+            (&event["type"], &event["reason"], &event["note"]),
+            (&"Warning".into(), &"Conflict".into(), &"not ours".into())
+        );
         assert_eq!(event["reportingController"], "konnector");
         assert_eq!(event["regarding"]["name"], "blue");
         let (method, _, event) = &seen[1];
-        assert_eq!((method.as_str(), &event["series"]["count"]), ("PATCH", &2.into()));
+        assert_eq!(
+            (method.as_str(), &event["series"]["count"]),
+            ("PATCH", &2.into())
+        );
     }
 
     #[tokio::test]
     async fn a_failed_event_is_no_error() {
         let refuse = tower::service_fn(async |_: Request<Body>| {
             Ok::<_, std::convert::Infallible>(
-                Response::builder().status(StatusCode::FORBIDDEN).body(Body::empty()).expect("a response"),
+                Response::builder()
+                    .status(StatusCode::FORBIDDEN)
+                    .body(Body::empty())
+                    .expect("a response"),
             )
         });
-        Events::new(Client::new(refuse, "ns"), "konnector").normal(&widget(), "Synced", "fine").await;
+        Events::new(Client::new(refuse, "ns"), "konnector")
+            .normal(&widget(), "Synced", "fine")
+            .await;
     }
 
     #[test]
     fn long_notes_are_cut_at_a_character() {
         assert_eq!(shorten("short".to_owned()), "short");
         let cut = shorten("\u{e4}".repeat(1000));
-        assert!(cut.len() <= LONGEST_NOTE && cut.ends_with("\u{e4}..."), "{}", cut.len());
+        assert!(
+            cut.len() <= LONGEST_NOTE && cut.ends_with("\u{e4}..."),
+            "{}",
+            cut.len()
+        );
     }
 }

@@ -56,11 +56,23 @@ pub fn parse(text: &str) -> Result<Duration, Error> {
             return Err(syntax());
         }
         // A unit ends where the next number begins.
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
-        let (_, size) = *UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(syntax)?;
-        let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_long())? };
-        let value = whole.checked_mul(size).filter(|value| *value <= MOST).ok_or_else(too_long)?;
+        let (_, size) = *UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(syntax)?;
+        let whole: u128 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| too_long())?
+        };
+        let value = whole
+            .checked_mul(size)
+            .filter(|value| *value <= MOST)
+            .ok_or_else(too_long)?;
         total += value + fraction_of(fraction, size);
         if total > MOST {
             return Err(too_long());
@@ -95,14 +107,19 @@ pub fn format(duration: Duration) -> String {
 }
 
 fn digits(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+    text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    )
 }
 
 /// `0.<fraction>` of `size`, cut off like Go; digits beyond what can matter are ignored.
 fn fraction_of(fraction: &str, size: u128) -> u128 {
     let fraction = &fraction[..fraction.len().min(18)];
     let scale = fraction.bytes().fold(1_u128, |scale, _| scale * 10);
-    fraction.parse::<u128>().map_or(0, |value| value * size / scale)
+    fraction
+        .parse::<u128>()
+        .map_or(0, |value| value * size / scale)
 }
 
 /// `value / size` as a decimal number without trailing zeros.
@@ -142,7 +159,10 @@ mod tests {
             ("1ns", 1),
             ("3s1h", 3_603_000_000_000),
             ("0.3333333333333333333h", 1_200_000_000_000 - 1),
-            ("9223372036854775807ns", u64::try_from(i64::MAX).expect("positive")),
+            (
+                "9223372036854775807ns",
+                u64::try_from(i64::MAX).expect("positive"),
+            ),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_nanos(nanoseconds)), "{text}");
         }
@@ -150,10 +170,16 @@ mod tests {
 
     #[test]
     fn what_go_refuses_is_refused() {
-        for text in ["", "+", "5", "5 s", "s", ".s", ".", "5d", "5M", "1h2", "1e3s", "h1", "++1s"] {
+        for text in [
+            "", "+", "5", "5 s", "s", ".s", ".", "5d", "5M", "1h2", "1e3s", "h1", "++1s",
+        ] {
             assert_eq!(parse(text), Err(Error::Syntax(text.to_owned())), "{text}");
         }
-        for text in ["9223372036854775808ns", "2562048h", "99999999999999999999999999999999999999999s"] {
+        for text in [
+            "9223372036854775808ns",
+            "2562048h",
+            "99999999999999999999999999999999999999999s",
+        ] {
             assert_eq!(parse(text), Err(Error::TooLong(text.to_owned())), "{text}");
         }
         assert_eq!(parse("-5s"), Err(Error::Negative("-5s".to_owned())));

@@ -92,11 +92,20 @@ impl Health {
     #[must_use]
     pub fn failing(&self) -> BTreeMap<String, String> {
         let checks = self.lock();
-        checks.iter().filter_map(|(name, check)| Some((name.clone(), check.failure.clone()?))).collect()
+        checks
+            .iter()
+            .filter_map(|(name, check)| Some((name.clone(), check.failure.clone()?)))
+            .collect()
     }
 
     fn insert(&self, name: &str, kind: Kind, state: Result<(), String>) {
-        self.lock().insert(name.to_owned(), Check { kind, failure: state.err() });
+        self.lock().insert(
+            name.to_owned(),
+            Check {
+                kind,
+                failure: state.err(),
+            },
+        );
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Check>> {
@@ -106,10 +115,21 @@ impl Health {
     /// `ok` or `degraded` per check, as the original's health document has it.
     fn summary(&self) -> (bool, BTreeMap<String, &'static str>) {
         let checks = self.lock();
-        let alive = checks.values().all(|check| check.kind == Kind::Ready || check.failure.is_none());
+        let alive = checks
+            .values()
+            .all(|check| check.kind == Kind::Ready || check.failure.is_none());
         let states = checks
             .iter()
-            .map(|(name, check)| (name.clone(), if check.failure.is_none() { "ok" } else { "degraded" }))
+            .map(|(name, check)| {
+                (
+                    name.clone(),
+                    if check.failure.is_none() {
+                        "ok"
+                    } else {
+                        "degraded"
+                    },
+                )
+            })
             .collect();
         (alive, states)
     }
@@ -130,14 +150,24 @@ pub fn healthz(health: Health) -> Router {
 
 /// Listens on `address` (`127.0.0.1:8081`, or Go's `:8090` for all addresses) and serves `router` as
 /// a task of `shutdown`, until it is cancelled. Returns the address really bound, for port 0.
-pub async fn serve(address: &str, router: Router, shutdown: &Shutdown) -> Result<SocketAddr, Error> {
+pub async fn serve(
+    address: &str,
+    router: Router,
+    shutdown: &Shutdown,
+) -> Result<SocketAddr, Error> {
     let listener = bind(address).await?;
-    let bound = listener.local_addr().map_err(|source| Error::Bind { address: ([0, 0, 0, 0], 0).into(), source })?;
+    let bound = listener.local_addr().map_err(|source| Error::Bind {
+        address: ([0, 0, 0, 0], 0).into(),
+        source,
+    })?;
     let stop = shutdown.token.clone();
     shutdown.spawn(format!("listener {bound}"), async move {
         let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(err) = server.await {
-            tracing::error!(error = &err as &dyn std::error::Error, "listener {bound} failed");
+            tracing::error!(
+                error = &err as &dyn std::error::Error,
+                "listener {bound} failed"
+            );
         }
     });
     tracing::info!(address = %bound, "listening on {bound}");
@@ -147,31 +177,61 @@ pub async fn serve(address: &str, router: Router, shutdown: &Shutdown) -> Result
 /// Binds a listen address as the flags spell it.
 pub async fn bind(address: &str) -> Result<TcpListener, Error> {
     let parsed = parse_address(address)?;
-    TcpListener::bind(parsed).await.map_err(|source| Error::Bind { address: parsed, source })
+    TcpListener::bind(parsed)
+        .await
+        .map_err(|source| Error::Bind {
+            address: parsed,
+            source,
+        })
 }
 
 /// Reads `IP:port`, `[IPv6]:port` or Go's `:port`, which means all addresses.
 pub fn parse_address(address: &str) -> Result<SocketAddr, Error> {
-    let failed = || Error::Address { address: address.to_owned() };
+    let failed = || Error::Address {
+        address: address.to_owned(),
+    };
     if let Some(port) = address.strip_prefix(':') {
-        return Ok(SocketAddr::from(([0, 0, 0, 0], port.parse().map_err(|_| failed())?)));
+        return Ok(SocketAddr::from((
+            [0, 0, 0, 0],
+            port.parse().map_err(|_| failed())?,
+        )));
     }
-    let address = address.strip_prefix("localhost:").map_or_else(|| address.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let address = address
+        .strip_prefix("localhost:")
+        .map_or_else(|| address.to_owned(), |port| format!("127.0.0.1:{port}"));
     address.parse().map_err(|_| failed())
 }
 
 async fn alive(State(health): State<Health>) -> Response {
     let (alive, states) = health.summary();
-    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if alive {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(states)).into_response()
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
     let failing = health.failing();
     if failing.is_empty() {
-        (StatusCode::OK, Json(Report { status: "ready", failing })).into_response()
+        (
+            StatusCode::OK,
+            Json(Report {
+                status: "ready",
+                failing,
+            }),
+        )
+            .into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Report { status: "not ready", failing })).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(Report {
+                status: "not ready",
+                failing,
+            }),
+        )
+            .into_response()
     }
 }
 
@@ -184,7 +244,10 @@ async fn metrics(State(registry): State<SharedRegistry>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(err) => {
-            tracing::error!(error = &err as &dyn std::error::Error, "failed to encode metrics");
+            tracing::error!(
+                error = &err as &dyn std::error::Error,
+                "failed to encode metrics"
+            );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -208,7 +271,10 @@ mod tests {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let status = response.status();
-        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let kind = response.headers()[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, kind, String::from_utf8(body.to_vec()).unwrap())
     }
@@ -222,8 +288,14 @@ mod tests {
     #[tokio::test]
     async fn a_process_without_checks_is_alive_and_ready() {
         let router = router(Health::new(), SharedRegistry::default());
-        assert_eq!(ask_json(&router, "/healthz").await, (StatusCode::OK, json!({})));
-        assert_eq!(ask_json(&router, "/readyz").await, (StatusCode::OK, json!({"status": "ready"})));
+        assert_eq!(
+            ask_json(&router, "/healthz").await,
+            (StatusCode::OK, json!({}))
+        );
+        assert_eq!(
+            ask_json(&router, "/readyz").await,
+            (StatusCode::OK, json!({"status": "ready"}))
+        );
     }
 
     #[tokio::test]
@@ -233,8 +305,14 @@ mod tests {
         health.set("oidc", Err("discovery failed".to_owned()));
         health.set("cache", Ok(()));
         let failing = json!({"status": "not ready", "failing": {"oidc": "discovery failed"}});
-        assert_eq!(ask_json(&router, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, failing));
-        assert_eq!(ask_json(&router, "/healthz").await, (StatusCode::OK, json!({"oidc": "degraded", "cache": "ok"})));
+        assert_eq!(
+            ask_json(&router, "/readyz").await,
+            (StatusCode::SERVICE_UNAVAILABLE, failing)
+        );
+        assert_eq!(
+            ask_json(&router, "/healthz").await,
+            (StatusCode::OK, json!({"oidc": "degraded", "cache": "ok"}))
+        );
 
         health.set("oidc", Ok(()));
         assert_eq!(ask_json(&router, "/readyz").await.0, StatusCode::OK);
@@ -248,33 +326,56 @@ mod tests {
         let health = Health::new();
         let router = router(health.clone(), SharedRegistry::default());
         health.set_alive("engine", Err("stuck".to_owned()));
-        assert_eq!(ask_json(&router, "/healthz").await, (StatusCode::SERVICE_UNAVAILABLE, json!({"engine": "degraded"})));
-        assert_eq!(ask_json(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            ask_json(&router, "/healthz").await,
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"engine": "degraded"})
+            )
+        );
+        assert_eq!(
+            ask_json(&router, "/readyz").await.0,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
     }
 
     #[tokio::test]
     async fn metrics_are_in_the_openmetrics_format() {
         let registry = SharedRegistry::default();
         let syncs: Counter = Counter::default();
-        registry.lock().unwrap().register("kube_bind_syncs", "Syncs", syncs.clone());
+        registry
+            .lock()
+            .unwrap()
+            .register("kube_bind_syncs", "Syncs", syncs.clone());
         syncs.inc();
         let (status, kind, body) = ask(&router(Health::new(), registry), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-        assert!(body.contains("kube_bind_syncs_total 1\n") && body.ends_with("# EOF\n"), "{body}");
+        assert!(
+            body.contains("kube_bind_syncs_total 1\n") && body.ends_with("# EOF\n"),
+            "{body}"
+        );
     }
 
     #[tokio::test]
     async fn the_listener_serves_until_shutdown() {
         let shutdown = Shutdown::new();
-        let bound = serve("127.0.0.1:0", healthz(Health::new()), &shutdown).await.unwrap();
+        let bound = serve("127.0.0.1:0", healthz(Health::new()), &shutdown)
+            .await
+            .unwrap();
         let mut stream = TcpStream::connect(bound).await.unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 
-        assert!(matches!(bind(&bound.to_string()).await, Err(Error::Bind { .. })));
+        assert!(matches!(
+            bind(&bound.to_string()).await,
+            Err(Error::Bind { .. })
+        ));
         shutdown.drain(Duration::from_secs(10)).await.unwrap();
         bind(&bound.to_string()).await.expect("free again");
     }
@@ -287,9 +388,21 @@ mod tests {
             ("localhost:8081", "127.0.0.1:8081"),
             ("[::1]:80", "[::1]:80"),
         ] {
-            assert_eq!(parse_address(text).unwrap(), address.parse().unwrap(), "{text}");
+            assert_eq!(
+                parse_address(text).unwrap(),
+                address.parse().unwrap(),
+                "{text}"
+            );
         }
-        for text in ["", ":", "8080", ":x", ":99999", "example.com:80", "127.0.0.1"] {
+        for text in [
+            "",
+            ":",
+            "8080",
+            ":x",
+            ":99999",
+            "example.com:80",
+            "127.0.0.1",
+        ] {
             assert!(parse_address(text).is_err(), "{text}");
         }
     }

@@ -4,12 +4,18 @@ use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Names under which this workspace logs; `-v` reaches these only, not the libraries.
-const OUR_TARGETS: [&str; 5] =
-    ["kube_bind_runtime", "kube_bind_crds", "kube_bind_backend", "konnector", "kubectl_bind"];
+const OUR_TARGETS: [&str; 5] = [
+    "kube_bind_runtime",
+    "kube_bind_crds",
+    "kube_bind_backend",
+    "konnector",
+    "kubectl_bind",
+];
 
 /// The flags that choose what is logged and how.
 #[derive(Debug, Clone, Args)]
@@ -28,7 +34,11 @@ pub struct LogArgs {
 
 impl Default for LogArgs {
     fn default() -> Self {
-        Self { log_format: Format::Text, verbosity: 2, log_filter: None }
+        Self {
+            log_format: Format::Text,
+            verbosity: 2,
+            log_filter: None,
+        }
     }
 }
 
@@ -59,20 +69,49 @@ pub enum Error {
 
 /// Starts logging to stderr, panics included.
 pub fn init(args: &LogArgs) -> Result<(), Error> {
-    let text = args.log_filter.clone().filter(|filter| !filter.trim().is_empty()).unwrap_or_else(|| filter(args.verbosity));
-    let filter =
-        EnvFilter::builder().parse(&text).map_err(|source| Error::Filter { filter: text.clone(), source })?;
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let layer = match args.log_format {
-        Format::Text => stderr.boxed(),
-        Format::Json => stderr.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(Error::Install)?;
+    let text = args
+        .log_filter
+        .clone()
+        .filter(|filter| !filter.trim().is_empty())
+        .unwrap_or_else(|| filter(args.verbosity));
+    let filter = EnvFilter::builder()
+        .parse(&text)
+        .map_err(|source| Error::Filter {
+            filter: text.clone(),
+            source,
+        })?;
+    let colours = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    subscriber(args.log_format, filter, std::io::stderr, colours)
+        .try_init()
+        .map_err(Error::Install)?;
     std::panic::set_hook(Box::new(|panic| {
-        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let location = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         tracing::error!(panic.location = %location, "panicked: {}", message(panic.payload()));
     }));
     Ok(())
+}
+
+fn subscriber<W>(
+    format: Format,
+    filter: EnvFilter,
+    writer: W,
+    colours: bool,
+) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(colours);
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(lines)
 }
 
 /// What a panic said, as far as it is text.
@@ -93,7 +132,52 @@ fn filter(verbosity: u8) -> String {
         3..=4 => "debug",
         _ => "trace",
     };
-    OUR_TARGETS.iter().fold(libraries.to_owned(), |filter, target| format!("{filter},{target}={ours}"))
+    OUR_TARGETS
+        .iter()
+        .fold(libraries.to_owned(), |filter, target| {
+            format!("{filter},{target}={ours}")
+        })
+}
+
+/// Log lines in memory, for tests of what is logged.
+#[cfg(test)]
+pub(crate) mod captured {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::{EnvFilter, Format, subscriber};
+
+    #[derive(Clone, Default)]
+    pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        /// Captures what this thread logs while the guard lives.
+        pub(crate) fn capture(&self, format: Format) -> tracing::subscriber::DefaultGuard {
+            let lines = self.clone();
+            let writer = move || lines.clone();
+            tracing::subscriber::set_default(subscriber(
+                format,
+                EnvFilter::new("trace"),
+                writer,
+                false,
+            ))
+        }
+
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +198,13 @@ mod tests {
 
     #[test]
     fn the_originals_spellings_of_the_verbosity_are_accepted() {
-        for args in [&["-v=4"][..], &["-v", "4"], &["-v4"], &["--v=4"], &["--v", "4"]] {
+        for args in [
+            &["-v=4"][..],
+            &["-v", "4"],
+            &["-v4"],
+            &["--v=4"],
+            &["--v", "4"],
+        ] {
             assert_eq!(verbosity(args).expect("accepted"), 4, "{args:?}");
         }
         assert_eq!(verbosity(&[]).expect("has a default"), 2);
@@ -133,8 +223,41 @@ mod tests {
     #[test]
     fn every_built_in_filter_parses() {
         for verbosity in 0..=10 {
-            EnvFilter::builder().parse(filter(verbosity)).expect("a built-in filter parses");
+            EnvFilter::builder()
+                .parse(filter(verbosity))
+                .expect("a built-in filter parses");
         }
+    }
+
+    #[test]
+    fn text_has_no_colours_unless_asked_for() {
+        let lines = captured::Lines::default();
+        {
+            let _guard = lines.capture(Format::Text);
+            tracing::warn!(binding.name = "blue", "failed to sync");
+        }
+        assert!(
+            lines.text().contains("WARN")
+                && lines
+                    .text()
+                    .contains("failed to sync binding.name=\"blue\"")
+        );
+        assert!(!lines.text().contains('\u{1b}'), "{:?}", lines.text());
+    }
+
+    #[test]
+    fn json_is_one_flat_object_per_line() {
+        let lines = captured::Lines::default();
+        {
+            let _guard = lines.capture(Format::Json);
+            tracing::warn!(binding.name = "blue", "failed to sync");
+        }
+        let line: serde_json::Value =
+            serde_json::from_str(lines.text().trim()).expect("one JSON document");
+        assert_eq!(
+            (&line["message"], &line["binding.name"]),
+            (&"failed to sync".into(), &"blue".into())
+        );
     }
 
     #[test]

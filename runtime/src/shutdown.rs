@@ -75,11 +75,18 @@ impl Shutdown {
     /// Whoever makes a child drains it from a task of the parent.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { token: self.token.child_token(), tracker: TaskTracker::new() }
+        Self {
+            token: self.token.child_token(),
+            tracker: TaskTracker::new(),
+        }
     }
 
     /// Runs a task. If it panics, that is logged with its name, and nothing else is touched.
-    pub fn spawn<F>(&self, name: impl Into<String>, task: F) -> JoinHandle<Result<F::Output, Panicked>>
+    pub fn spawn<F>(
+        &self,
+        name: impl Into<String>,
+        task: F,
+    ) -> JoinHandle<Result<F::Output, Panicked>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -100,7 +107,10 @@ impl Shutdown {
         self.tracker.close();
         tokio::time::timeout(limit, self.tracker.wait())
             .await
-            .map_err(|_elapsed| NotDrained { running: self.tracker.len(), after: limit })
+            .map_err(|_elapsed| NotDrained {
+                running: self.tracker.len(),
+                after: limit,
+            })
     }
 }
 
@@ -119,20 +129,34 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::logging::Format;
+    use crate::logging::captured::Lines;
 
     const LONG: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_task_and_of_nothing_else() {
+        let lines = Lines::default();
+        let _guard = lines.capture(Format::Text);
         let shutdown = Shutdown::new();
         let (send, receive) = oneshot::channel::<()>();
         let bad = shutdown.spawn("bad", async { panic!("on purpose") });
         let good = shutdown.spawn("good", async { receive.await.is_ok() });
         let panicked: Result<(), Panicked> = bad.await.expect("joins");
-        assert_eq!(panicked, Err(Panicked { task: "bad".to_owned() }));
+        assert_eq!(
+            panicked,
+            Err(Panicked {
+                task: "bad".to_owned()
+            })
+        );
         send.send(()).expect("the other task still runs");
         assert_eq!(good.await.expect("joins"), Ok(true));
         shutdown.drain(LONG).await.expect("nothing is left");
+        assert!(
+            lines.text().contains("task bad panicked: on purpose"),
+            "{}",
+            lines.text()
+        );
     }
 
     #[tokio::test]
@@ -149,7 +173,13 @@ mod tests {
         let shutdown = Shutdown::new();
         shutdown.spawn("stuck", std::future::pending::<()>());
         let limit = Duration::from_millis(10);
-        assert_eq!(shutdown.drain(limit).await, Err(NotDrained { running: 1, after: limit }));
+        assert_eq!(
+            shutdown.drain(limit).await,
+            Err(NotDrained {
+                running: 1,
+                after: limit
+            })
+        );
     }
 
     #[tokio::test]
@@ -177,7 +207,12 @@ mod tests {
 
     fn exit_code(signals: &[&str], hang: bool) -> Option<i32> {
         let mut command = Command::new(std::env::current_exe().expect("this test"));
-        command.args(["shutdown::tests::process_that_waits_for_signals", "--exact", "--ignored", "--nocapture"]);
+        command.args([
+            "shutdown::tests::process_that_waits_for_signals",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ]);
         if hang {
             command.env("HANG", "1");
         }
@@ -185,8 +220,17 @@ mod tests {
         let id = child.id().to_string();
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         for (signal, word) in signals.iter().zip(["started", "cancelled"]) {
-            lines.find(|line| line.as_ref().is_ok_and(|line| line == word)).expect("gets that far").expect("text");
-            assert!(Command::new("kill").args([*signal, id.as_str()]).status().expect("kill exists").success());
+            lines
+                .find(|line| line.as_ref().is_ok_and(|line| line == word))
+                .expect("gets that far")
+                .expect("text");
+            assert!(
+                Command::new("kill")
+                    .args([*signal, id.as_str()])
+                    .status()
+                    .expect("kill exists")
+                    .success()
+            );
         }
         // Keeps the pipe open, so that the process can still write to it.
         lines.for_each(drop);

@@ -30,10 +30,14 @@ pub enum Error {
     #[error("kubeconfig has no current-context; set it to the context to use")]
     NoCurrentContext,
     /// `current-context` names no context.
-    #[error("kubeconfig has no context with the name that current-context gives; add it to contexts")]
+    #[error(
+        "kubeconfig has no context with the name that current-context gives; add it to contexts"
+    )]
     MissingContext,
     /// The context names no cluster, or one that is not there.
-    #[error("kubeconfig has no cluster with the name that context.cluster gives; add it to clusters")]
+    #[error(
+        "kubeconfig has no cluster with the name that context.cluster gives; add it to clusters"
+    )]
     MissingCluster,
     /// The context names no user, or one that is not there.
     #[error("kubeconfig has no user with the name that context.user gives; add it to users")]
@@ -45,19 +49,27 @@ pub enum Error {
         list: &'static str,
     },
     /// The context has no namespace.
-    #[error("kubeconfig field context.namespace is missing; set it to the namespace that the provider assigned")]
+    #[error(
+        "kubeconfig field context.namespace is missing; set it to the namespace that the provider assigned"
+    )]
     NoNamespace,
     /// The context's namespace cannot be the name of one.
-    #[error("kubeconfig field context.namespace is not a namespace name; use at most 63 lower-case letters, digits and '-'")]
+    #[error(
+        "kubeconfig field context.namespace is not a namespace name; use at most 63 lower-case letters, digits and '-'"
+    )]
     BadNamespace,
     /// There is no usable server address.
-    #[error("kubeconfig field cluster.server {problem}; set it to an address like https://api.example.com:6443")]
+    #[error(
+        "kubeconfig field cluster.server {problem}; set it to an address like https://api.example.com:6443"
+    )]
     BadServer {
         /// What is wrong with it.
         problem: &'static str,
     },
     /// Unencrypted.
-    #[error("kubeconfig field cluster.server begins with http://, which is not allowed; use https://")]
+    #[error(
+        "kubeconfig field cluster.server begins with http://, which is not allowed; use https://"
+    )]
     Http,
     /// The server's certificate would not be checked.
     #[error(
@@ -71,7 +83,9 @@ pub enum Error {
     #[error("kubeconfig field cluster.tls-server-name is not a host name; correct or remove it")]
     BadTlsServerName,
     /// A path: what it names would be read from our machine.
-    #[error("kubeconfig field {field} names a file, which is not allowed; put the content into {inline}")]
+    #[error(
+        "kubeconfig field {field} names a file, which is not allowed; put the content into {inline}"
+    )]
     FilePath {
         /// The field.
         field: &'static str,
@@ -114,7 +128,9 @@ pub enum Error {
         field: &'static str,
     },
     /// Neither a token nor a client certificate.
-    #[error("kubeconfig has no credential; set user.token, or user.client-certificate-data and user.client-key-data")]
+    #[error(
+        "kubeconfig has no credential; set user.token, or user.client-certificate-data and user.client-key-data"
+    )]
     NoCredentials,
     /// A token and a client certificate.
     #[error("kubeconfig has both user.token and a client certificate; keep one")]
@@ -122,5 +138,6 @@ pub enum Error {
 }
 
 fn at(line: Option<u64>) -> String {
-    line.map(|line| format!(" (line {line})")).unwrap_or_default()
+    line.map(|line| format!(" (line {line})"))
+        .unwrap_or_default()
 }

@@ -119,10 +119,19 @@ impl SafeKubeconfig {
     /// A hash over everything, safe to log and to compare: another one means another client.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let Self { server, ca, tls_server_name, insecure, namespace, credential } = self;
+        let Self {
+            server,
+            ca,
+            tls_server_name,
+            insecure,
+            namespace,
+            credential,
+        } = self;
         let (kind, first, second) = match credential {
             Credential::Token(token) => ("token", token.as_str(), ""),
-            Credential::Certificate { certificate, key } => ("certificate", certificate.as_str(), key.as_str()),
+            Credential::Certificate { certificate, key } => {
+                ("certificate", certificate.as_str(), key.as_str())
+            }
         };
         let mut hash = Sha256::new();
         for part in [
@@ -139,7 +148,11 @@ impl SafeKubeconfig {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize()
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -147,7 +160,13 @@ impl fmt::Debug for SafeKubeconfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SafeKubeconfig")
             .field("server", &self.server)
-            .field("ca", &self.ca.as_ref().map(|ca| format!("{} certificates", ca.der.len())))
+            .field(
+                "ca",
+                &self
+                    .ca
+                    .as_ref()
+                    .map(|ca| format!("{} certificates", ca.der.len())),
+            )
             .field("tls_server_name", &self.tls_server_name)
             .field("insecure", &self.insecure)
             .field("namespace", &self.namespace)

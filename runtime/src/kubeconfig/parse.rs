@@ -16,12 +16,19 @@ const DEEPEST: usize = 32;
 
 pub(super) fn parse(document: &[u8], policy: Policy) -> Result<SafeKubeconfig, Error> {
     if document.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: document.len(), limit: MAX_BYTES });
+        return Err(Error::TooLarge {
+            bytes: document.len(),
+            limit: MAX_BYTES,
+        });
     }
     let root = yaml(document)?;
-    let root = root.as_object().ok_or(Error::WrongType { field: "(document)", expected: "a mapping" })?;
+    let root = root.as_object().ok_or(Error::WrongType {
+        field: "(document)",
+        expected: "a mapping",
+    })?;
 
-    let current = text(root, "current-context", "current-context")?.ok_or(Error::NoCurrentContext)?;
+    let current =
+        text(root, "current-context", "current-context")?.ok_or(Error::NoCurrentContext)?;
     let context = entry(root, &CONTEXTS, current)?.ok_or(Error::MissingContext)?;
     let cluster = text(context, "cluster", "context.cluster")?.ok_or(Error::MissingCluster)?;
     let cluster = entry(root, &CLUSTERS, cluster)?.ok_or(Error::MissingCluster)?;
@@ -56,8 +63,9 @@ fn yaml(document: &[u8]) -> Result<Value, Error> {
         with_snippet: false,
     };
     // The library's message may quote the document, which may hold secrets.
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|err| Error::NotYaml { line: err.location().map(|location| location.line()) })
+    serde_saphyr::from_str_with_options(text, options).map_err(|err| Error::NotYaml {
+        line: err.location().map(|location| location.line()),
+    })
 }
 
 /// One of the three lists of named entries.
@@ -66,25 +74,46 @@ struct List {
     entry: &'static str,
 }
 
-const CONTEXTS: List = List { field: "contexts", entry: "context" };
-const CLUSTERS: List = List { field: "clusters", entry: "cluster" };
-const USERS: List = List { field: "users", entry: "user" };
+const CONTEXTS: List = List {
+    field: "contexts",
+    entry: "context",
+};
+const CLUSTERS: List = List {
+    field: "clusters",
+    entry: "cluster",
+};
+const USERS: List = List {
+    field: "users",
+    entry: "user",
+};
 
 /// The one entry with that name. Other entries are not looked at: they are never used.
 fn entry<'a>(root: &'a Object, list: &List, name: &str) -> Result<Option<&'a Object>, Error> {
     let entries = match root.get(list.field) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Array(entries)) => entries,
-        Some(_) => return Err(Error::WrongType { field: list.field, expected: "a list" }),
+        Some(_) => {
+            return Err(Error::WrongType {
+                field: list.field,
+                expected: "a list",
+            });
+        }
     };
-    let mut named = entries.iter().filter(|entry| entry.get("name").and_then(Value::as_str) == Some(name));
-    let Some(found) = named.next() else { return Ok(None) };
+    let mut named = entries
+        .iter()
+        .filter(|entry| entry.get("name").and_then(Value::as_str) == Some(name));
+    let Some(found) = named.next() else {
+        return Ok(None);
+    };
     if named.next().is_some() {
         return Err(Error::Ambiguous { list: list.field });
     }
     match found.get(list.entry) {
         Some(Value::Object(object)) => Ok(Some(object)),
-        _ => Err(Error::WrongType { field: list.entry, expected: "a mapping" }),
+        _ => Err(Error::WrongType {
+            field: list.entry,
+            expected: "a mapping",
+        }),
     }
 }
 
@@ -93,39 +122,89 @@ fn text<'a>(object: &'a Object, key: &str, field: &'static str) -> Result<Option
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-        Some(_) => Err(Error::WrongType { field, expected: "text (in quotes if it looks like a number)" }),
+        Some(_) => Err(Error::WrongType {
+            field,
+            expected: "text (in quotes if it looks like a number)",
+        }),
     }
 }
 
 /// Whether a field is there at all, whatever its type: what must not be there is not interpreted.
 fn present(object: &Object, key: &str) -> bool {
-    !matches!(object.get(key), None | Some(Value::Null)) && object.get(key).and_then(Value::as_str) != Some("")
+    !matches!(object.get(key), None | Some(Value::Null))
+        && object.get(key).and_then(Value::as_str) != Some("")
 }
 
 fn refuse_in_user(user: &Object) -> Result<(), Error> {
     let refused = [
         ("exec", Error::Exec),
         ("auth-provider", Error::AuthProvider),
-        ("tokenFile", Error::FilePath { field: "user.tokenFile", inline: "user.token" }),
+        (
+            "tokenFile",
+            Error::FilePath {
+                field: "user.tokenFile",
+                inline: "user.token",
+            },
+        ),
         (
             "client-certificate",
-            Error::FilePath { field: "user.client-certificate", inline: "user.client-certificate-data" },
+            Error::FilePath {
+                field: "user.client-certificate",
+                inline: "user.client-certificate-data",
+            },
         ),
-        ("client-key", Error::FilePath { field: "user.client-key", inline: "user.client-key-data" }),
-        ("username", Error::BasicAuth { field: "user.username" }),
-        ("password", Error::BasicAuth { field: "user.password" }),
+        (
+            "client-key",
+            Error::FilePath {
+                field: "user.client-key",
+                inline: "user.client-key-data",
+            },
+        ),
+        (
+            "username",
+            Error::BasicAuth {
+                field: "user.username",
+            },
+        ),
+        (
+            "password",
+            Error::BasicAuth {
+                field: "user.password",
+            },
+        ),
         ("as", Error::Impersonation { field: "user.as" }),
-        ("as-uid", Error::Impersonation { field: "user.as-uid" }),
-        ("as-groups", Error::Impersonation { field: "user.as-groups" }),
-        ("as-user-extra", Error::Impersonation { field: "user.as-user-extra" }),
+        (
+            "as-uid",
+            Error::Impersonation {
+                field: "user.as-uid",
+            },
+        ),
+        (
+            "as-groups",
+            Error::Impersonation {
+                field: "user.as-groups",
+            },
+        ),
+        (
+            "as-user-extra",
+            Error::Impersonation {
+                field: "user.as-user-extra",
+            },
+        ),
     ];
-    refused.into_iter().find(|(key, _)| present(user, key)).map_or(Ok(()), |(_, error)| Err(error))
+    refused
+        .into_iter()
+        .find(|(key, _)| present(user, key))
+        .map_or(Ok(()), |(_, error)| Err(error))
 }
 
 fn refuse_in_cluster(cluster: &Object, policy: Policy) -> Result<(), Error> {
     if present(cluster, "certificate-authority") {
         let inline = "cluster.certificate-authority-data";
-        return Err(Error::FilePath { field: "cluster.certificate-authority", inline });
+        return Err(Error::FilePath {
+            field: "cluster.certificate-authority",
+            inline,
+        });
     }
     if present(cluster, "proxy-url") {
         return Err(Error::Proxy);
@@ -140,9 +219,10 @@ fn insecure(cluster: &Object) -> Result<bool, Error> {
     match cluster.get("insecure-skip-tls-verify") {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(insecure)) => Ok(*insecure),
-        Some(_) => {
-            Err(Error::WrongType { field: "cluster.insecure-skip-tls-verify", expected: "true or false" })
-        }
+        Some(_) => Err(Error::WrongType {
+            field: "cluster.insecure-skip-tls-verify",
+            expected: "true or false",
+        }),
     }
 }
 
@@ -171,9 +251,17 @@ fn server(cluster: &Object, policy: Policy) -> Result<String, Error> {
 }
 
 fn certificate_authority(cluster: &Object) -> Result<Option<Ca>, Error> {
-    let (key, field) = ("certificate-authority-data", "cluster.certificate-authority-data");
-    let bad = || Error::BadPem { field, expected: "PEM with at least one certificate" };
-    let Some(data) = text(cluster, key, field)? else { return Ok(None) };
+    let (key, field) = (
+        "certificate-authority-data",
+        "cluster.certificate-authority-data",
+    );
+    let bad = || Error::BadPem {
+        field,
+        expected: "PEM with at least one certificate",
+    };
+    let Some(data) = text(cluster, key, field)? else {
+        return Ok(None);
+    };
     let pem = decode(data).ok_or_else(bad)?;
     let der = CertificateDer::pem_slice_iter(pem.as_bytes())
         .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
@@ -186,14 +274,20 @@ fn certificate_authority(cluster: &Object) -> Result<Option<Ca>, Error> {
 }
 
 fn tls_server_name(cluster: &Object) -> Result<Option<String>, Error> {
-    let Some(name) = text(cluster, "tls-server-name", "cluster.tls-server-name")? else { return Ok(None) };
+    let Some(name) = text(cluster, "tls-server-name", "cluster.tls-server-name")? else {
+        return Ok(None);
+    };
     ServerName::try_from(name).map_err(|_| Error::BadTlsServerName)?;
     Ok(Some(name.to_owned()))
 }
 
 fn namespace(context: &Object) -> Result<String, Error> {
     let name = text(context, "namespace", "context.namespace")?.ok_or(Error::NoNamespace)?;
-    if is_label(name) { Ok(name.to_owned()) } else { Err(Error::BadNamespace) }
+    if is_label(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(Error::BadNamespace)
+    }
 }
 
 /// An RFC 1123 label, which is what namespace names are.
@@ -220,15 +314,23 @@ fn credential(user: &Object) -> Result<Credential, Error> {
             }
         }
         (Some(_), _, _) => Err(Error::TwoCredentials),
-        (None, None, Some(_)) => Err(Error::HalfCertificate { field: certificate_field }),
+        (None, None, Some(_)) => Err(Error::HalfCertificate {
+            field: certificate_field,
+        }),
         (None, Some(_), None) => Err(Error::HalfCertificate { field: key_field }),
         (None, Some(certificate), Some(key)) => Ok(Credential::Certificate {
             certificate: decode(certificate)
                 .filter(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).is_ok())
-                .ok_or(Error::BadPem { field: certificate_field, expected: "PEM with a certificate" })?,
+                .ok_or(Error::BadPem {
+                    field: certificate_field,
+                    expected: "PEM with a certificate",
+                })?,
             key: decode(key)
                 .filter(|pem| PrivateKeyDer::from_pem_slice(pem.as_bytes()).is_ok())
-                .ok_or(Error::BadPem { field: key_field, expected: "PEM with a private key" })?,
+                .ok_or(Error::BadPem {
+                    field: key_field,
+                    expected: "PEM with a private key",
+                })?,
         }),
     }
 }

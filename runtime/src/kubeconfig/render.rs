@@ -9,7 +9,13 @@ const NAME: &str = "default";
 
 /// A kubeconfig as YAML: `ca` is PEM, none leaves it to the reader's trust store.
 #[must_use]
-pub fn render(server: &str, ca: Option<&str>, tls_server_name: Option<&str>, namespace: &str, token: &str) -> String {
+pub fn render(
+    server: &str,
+    ca: Option<&str>,
+    tls_server_name: Option<&str>,
+    namespace: &str,
+    token: &str,
+) -> String {
     let mut cluster = json!({ "server": server });
     if let Some(ca) = ca {
         cluster["certificate-authority-data"] = STANDARD.encode(ca).into();

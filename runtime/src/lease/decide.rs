@@ -50,8 +50,15 @@ pub enum Decision {
 /// What to do, given what was seen. Never takes a lease before it was seen unchanged for the longer
 /// of our own duration and the holder's: a holder that renews more slowly is still leading.
 #[must_use]
-pub fn decide(observed: Option<&Observed>, identity: &str, own: Duration, now: Instant) -> Decision {
-    let Some(Observed { record, since, .. }) = observed else { return Decision::Create };
+pub fn decide(
+    observed: Option<&Observed>,
+    identity: &str,
+    own: Duration,
+    now: Instant,
+) -> Decision {
+    let Some(Observed { record, since, .. }) = observed else {
+        return Decision::Create;
+    };
     if record.holder == identity {
         return Decision::Renew;
     }
@@ -60,7 +67,11 @@ pub fn decide(observed: Option<&Observed>, identity: &str, own: Duration, now: I
     }
     let patience = own.max(record.duration);
     let seen = now.saturating_duration_since(*since);
-    if seen >= patience { Decision::Take } else { Decision::Wait(patience - seen) }
+    if seen >= patience {
+        Decision::Take
+    } else {
+        Decision::Wait(patience - seen)
+    }
 }
 
 impl Observed {
@@ -68,8 +79,14 @@ impl Observed {
     #[must_use]
     pub fn update(previous: Option<Self>, lease: &Lease, now: Instant) -> Self {
         let record = Record::read(lease.spec.as_ref());
-        let since = previous.filter(|previous| previous.record == record).map_or(now, |previous| previous.since);
-        Self { record, resource_version: lease.metadata.resource_version.clone().unwrap_or_default(), since }
+        let since = previous
+            .filter(|previous| previous.record == record)
+            .map_or(now, |previous| previous.since);
+        Self {
+            record,
+            resource_version: lease.metadata.resource_version.clone().unwrap_or_default(),
+            since,
+        }
     }
 }
 
@@ -78,7 +95,11 @@ impl Record {
         let spec = spec.cloned().unwrap_or_default();
         Self {
             holder: spec.holder_identity.unwrap_or_default(),
-            duration: Duration::from_secs(spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(0)),
+            duration: Duration::from_secs(
+                spec.lease_duration_seconds
+                    .and_then(|s| u64::try_from(s).ok())
+                    .unwrap_or(0),
+            ),
             acquired: spec.acquire_time.map(|MicroTime(time)| time),
             renewed: spec.renew_time.map(|MicroTime(time)| time),
             transitions: spec.lease_transitions.unwrap_or(0),
@@ -154,7 +175,11 @@ mod tests {
     }
 
     fn seen(record: Record, since: Instant) -> Observed {
-        Observed { record, resource_version: "7".to_owned(), since }
+        Observed {
+            record,
+            resource_version: "7".to_owned(),
+            since,
+        }
     }
 
     fn config() -> LeaseConfig {
@@ -162,7 +187,12 @@ mod tests {
     }
 
     fn after(seen: &Observed, seconds: u64) -> Decision {
-        decide(Some(seen), "us", OWN, seen.since + Duration::from_secs(seconds))
+        decide(
+            Some(seen),
+            "us",
+            OWN,
+            seen.since + Duration::from_secs(seconds),
+        )
     }
 
     #[test]
@@ -171,7 +201,11 @@ mod tests {
             let seen = seen(record("them", theirs), Instant::now());
             for second in 0..patience {
                 let left = Duration::from_secs(patience - second);
-                assert_eq!(after(&seen, second), Decision::Wait(left), "{theirs} s lease after {second} s");
+                assert_eq!(
+                    after(&seen, second),
+                    Decision::Wait(left),
+                    "{theirs} s lease after {second} s"
+                );
             }
             assert_eq!(after(&seen, patience), Decision::Take, "{theirs} s lease");
         }
@@ -181,12 +215,21 @@ mod tests {
     fn a_follower_of_an_original_leader_waits_15_seconds_since_its_last_renewal() {
         let start = Instant::now();
         let first = seen(record("them", 15), start);
-        let renewed = Record { renewed: Some(Timestamp::UNIX_EPOCH + OWN), ..record("them", 15) };
+        let renewed = Record {
+            renewed: Some(Timestamp::UNIX_EPOCH + OWN),
+            ..record("them", 15)
+        };
         let lease = renewed.to_lease(&config(), Some("8".to_owned()));
         let second = Observed::update(Some(first), &lease, start + Duration::from_secs(10));
         assert_eq!(second.since, start + Duration::from_secs(10));
-        assert_eq!(decide(Some(&second), "us", OWN, start + Duration::from_secs(24)), Decision::Wait(Duration::from_secs(1)));
-        assert_eq!(decide(Some(&second), "us", OWN, start + Duration::from_secs(25)), Decision::Take);
+        assert_eq!(
+            decide(Some(&second), "us", OWN, start + Duration::from_secs(24)),
+            Decision::Wait(Duration::from_secs(1))
+        );
+        assert_eq!(
+            decide(Some(&second), "us", OWN, start + Duration::from_secs(25)),
+            Decision::Take
+        );
     }
 
     #[test]
@@ -204,7 +247,13 @@ mod tests {
     fn clocks_of_others_do_not_matter() {
         let start = Instant::now();
         for renewed in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
-            let seen = seen(Record { renewed: Some(renewed), ..record("them", 4) }, start);
+            let seen = seen(
+                Record {
+                    renewed: Some(renewed),
+                    ..record("them", 4)
+                },
+                start,
+            );
             assert_eq!(after(&seen, 3), Decision::Wait(Duration::from_secs(1)));
             assert_eq!(after(&seen, 4), Decision::Take);
         }
@@ -214,7 +263,10 @@ mod tests {
     fn nobody_is_waited_for_where_nobody_leads() {
         let now = Instant::now();
         assert_eq!(decide(None, "us", OWN, now), Decision::Create);
-        assert_eq!(decide(Some(&seen(record("", 15), now)), "us", OWN, now), Decision::Take);
+        assert_eq!(
+            decide(Some(&seen(record("", 15), now)), "us", OWN, now),
+            Decision::Take
+        );
     }
 
     #[test]
@@ -228,7 +280,10 @@ mod tests {
     fn only_a_change_of_hands_counts_as_a_transition() {
         let now = Timestamp::from_second(50).expect("in range");
         let renewed = Record::held(Some(&record("us", 4)), &config(), now);
-        assert_eq!((renewed.transitions, renewed.acquired), (3, Some(Timestamp::UNIX_EPOCH)));
+        assert_eq!(
+            (renewed.transitions, renewed.acquired),
+            (3, Some(Timestamp::UNIX_EPOCH))
+        );
         let taken = Record::held(Some(&record("them", 15)), &config(), now);
         assert_eq!((taken.transitions, taken.acquired), (4, Some(now)));
         assert_eq!(taken.duration, OWN);
@@ -240,11 +295,26 @@ mod tests {
         let record = record("us", 4);
         let lease = record.to_lease(&config(), None);
         assert_eq!(Record::read(lease.spec.as_ref()), record);
-        let short = Record { duration: Duration::from_millis(1500), ..record.clone() };
-        assert_eq!(Record::read(short.to_lease(&config(), None).spec.as_ref()).duration, Duration::from_secs(2));
-        let none = Record { duration: Duration::ZERO, ..record };
-        assert_eq!(Record::read(none.to_lease(&config(), None).spec.as_ref()).duration, Duration::from_secs(1));
-        let negative = LeaseSpec { lease_duration_seconds: Some(-5), ..LeaseSpec::default() };
+        let short = Record {
+            duration: Duration::from_millis(1500),
+            ..record.clone()
+        };
+        assert_eq!(
+            Record::read(short.to_lease(&config(), None).spec.as_ref()).duration,
+            Duration::from_secs(2)
+        );
+        let none = Record {
+            duration: Duration::ZERO,
+            ..record
+        };
+        assert_eq!(
+            Record::read(none.to_lease(&config(), None).spec.as_ref()).duration,
+            Duration::from_secs(1)
+        );
+        let negative = LeaseSpec {
+            lease_duration_seconds: Some(-5),
+            ..LeaseSpec::default()
+        };
         assert_eq!(Record::read(Some(&negative)).duration, Duration::ZERO);
         assert_eq!(Record::read(None).holder, "");
     }

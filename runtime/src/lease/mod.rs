@@ -7,9 +7,9 @@
 
 mod decide;
 mod run;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::time::Duration;
 
@@ -39,7 +39,11 @@ impl LeaseConfig {
     /// Leads for 4 s, gives up after 3 s without renewal, tries every 0.5 s: another one leads
     /// within 5 s after a crash.
     #[must_use]
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>, identity: impl Into<String>) -> Self {
+    pub fn new(
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+        identity: impl Into<String>,
+    ) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),

@@ -19,23 +19,36 @@ use crate::shutdown::Shutdown;
 /// is renewed until the task has ended and is then given up, so that another one leads at once.
 ///
 /// Needs `get`, `create` and `patch` on the lease.
-pub async fn run<F, Fut>(config: LeaseConfig, client: Client, clock: SharedClock, shutdown: Shutdown, mut on_lead: F)
-where
+pub async fn run<F, Fut>(
+    config: LeaseConfig,
+    client: Client,
+    clock: SharedClock,
+    shutdown: Shutdown,
+    mut on_lead: F,
+) where
     F: FnMut(LeaderToken) -> Fut + Send,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let candidate = Candidate { api: Api::namespaced(client, &config.namespace), config, clock };
+    let candidate = Candidate {
+        api: Api::namespaced(client, &config.namespace),
+        config,
+        clock,
+    };
     let lease = &candidate.config.name;
     let mut seen = None;
     while let Some(until) = candidate.acquire(&mut seen, &shutdown.token).await {
         tracing::info!(lease.name = %lease, lease.identity = %candidate.config.identity, "leading by lease {lease}");
-        let token = LeaderToken::limited(candidate.clock.clone(), shutdown.token.child_token(), until);
+        let token =
+            LeaderToken::limited(candidate.clock.clone(), shutdown.token.child_token(), until);
         let work = shutdown.spawn(format!("leader of {lease}"), on_lead(token.clone()));
         match candidate.keep(&mut seen, &token, work).await {
             End::Done => {
                 candidate.release(&mut seen).await;
                 // Whoever else stands gets a chance, and work that ends at once does not spin.
-                let _ = shutdown.token.run_until_cancelled(tokio::time::sleep(candidate.config.duration)).await;
+                let _ = shutdown
+                    .token
+                    .run_until_cancelled(tokio::time::sleep(candidate.config.duration))
+                    .await;
             }
             End::Lost => tracing::warn!(lease.name = %lease, "lost lease {lease}, standing again"),
         }
@@ -59,7 +72,11 @@ enum End {
 
 impl Candidate {
     /// Waits until we lead; returns until when nobody else does. None means that the process stops.
-    async fn acquire(&self, seen: &mut Option<Observed>, stop: &CancellationToken) -> Option<Instant> {
+    async fn acquire(
+        &self,
+        seen: &mut Option<Observed>,
+        stop: &CancellationToken,
+    ) -> Option<Instant> {
         let mut failing = false;
         loop {
             let attempt = timed_for(self.config.renew_deadline, self.look_and_write(seen));
@@ -68,7 +85,8 @@ impl Candidate {
                 Ok(None) => failing = false,
                 Err(err) => self.report(&err, "acquire", &mut failing),
             }
-            stop.run_until_cancelled(tokio::time::sleep(self.config.retry_period)).await?;
+            stop.run_until_cancelled(tokio::time::sleep(self.config.retry_period))
+                .await?;
         }
     }
 
@@ -80,7 +98,11 @@ impl Candidate {
         mut work: tokio::task::JoinHandle<T>,
     ) -> End {
         // The lease is good for `duration` after a renewal; the rest is for requests under way.
-        let reserve = self.config.duration.saturating_sub(self.config.renew_deadline).max(self.config.duration / 4);
+        let reserve = self
+            .config
+            .duration
+            .saturating_sub(self.config.renew_deadline)
+            .max(self.config.duration / 4);
         let mut failing = false;
         loop {
             let left = leader.valid_for().saturating_sub(reserve);
@@ -113,7 +135,10 @@ impl Candidate {
 
     /// Waits for work whose lease is lost.
     async fn join<T>(&self, leader: &LeaderToken, mut work: tokio::task::JoinHandle<T>) {
-        if tokio::time::timeout(leader.valid_for(), &mut work).await.is_err() {
+        if tokio::time::timeout(leader.valid_for(), &mut work)
+            .await
+            .is_err()
+        {
             let lease = &self.config.name;
             tracing::error!(lease.name = %lease, "work of the leader still runs after lease {lease} ran out");
             // A panic of the work was logged by its task.
@@ -137,7 +162,12 @@ impl Candidate {
         let lease = self.api.get_opt(&self.config.name).await?;
         let now = self.clock.monotonic();
         *seen = lease.map(|lease| Observed::update(seen.take(), &lease, now));
-        match decide(seen.as_ref(), &self.config.identity, self.config.duration, now) {
+        match decide(
+            seen.as_ref(),
+            &self.config.identity,
+            self.config.duration,
+            now,
+        ) {
             Decision::Create | Decision::Take | Decision::Renew => self.write(seen).await,
             Decision::Wait(_) => Ok(None),
         }
@@ -147,9 +177,17 @@ impl Candidate {
     async fn write(&self, seen: &mut Option<Observed>) -> Result<Option<Instant>, Error> {
         // Counted from before the request: the others see the renewal only later.
         let until = self.clock.monotonic() + self.config.duration;
-        let record = Record::held(seen.as_ref().map(|seen| &seen.record), &self.config, self.clock.now());
+        let record = Record::held(
+            seen.as_ref().map(|seen| &seen.record),
+            &self.config,
+            self.clock.now(),
+        );
         let written = match seen.as_ref() {
-            None => self.api.create(&PostParams::default(), &record.to_lease(&self.config, None)).await,
+            None => {
+                self.api
+                    .create(&PostParams::default(), &record.to_lease(&self.config, None))
+                    .await
+            }
             Some(seen) => self.replace(seen, &record).await,
         };
         match written {
@@ -157,7 +195,9 @@ impl Candidate {
                 *seen = Some(Observed::update(None, &lease, self.clock.monotonic()));
                 Ok(Some(until))
             }
-            Err(Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
+            Err(Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+                Ok(None)
+            }
             Err(err) => Err(err),
         }
     }
@@ -166,7 +206,13 @@ impl Candidate {
     /// server refuse it if anybody wrote since.
     async fn replace(&self, seen: &Observed, record: &Record) -> Result<Lease, Error> {
         let lease = record.to_lease(&self.config, Some(seen.resource_version.clone()));
-        self.api.patch(&self.config.name, &PatchParams::default(), &Patch::Merge(&lease)).await
+        self.api
+            .patch(
+                &self.config.name,
+                &PatchParams::default(),
+                &Patch::Merge(&lease),
+            )
+            .await
     }
 
     /// Gives up the lease, so that another one need not wait for it to run out.

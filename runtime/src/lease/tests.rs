@@ -36,7 +36,9 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        Self { state: Arc::new(Mutex::new((Mode::Up, None, 0))) }
+        Self {
+            state: Arc::new(Mutex::new((Mode::Up, None, 0))),
+        }
     }
 
     fn set(&self, mode: Mode) {
@@ -48,7 +50,12 @@ impl Server {
     }
 
     fn holder(&self) -> Option<String> {
-        self.lease().map(|lease| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
+        self.lease().map(|lease| {
+            lease["spec"]["holderIdentity"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
     }
 
     /// Somebody writes the lease without asking anybody.
@@ -56,7 +63,9 @@ impl Server {
         let mut state = self.state.lock().unwrap();
         state.2 += 1;
         let metadata = json!({"name": "lease", "namespace": "ns", "resourceVersion": state.2.to_string(), "labels": {"kept": "yes"}});
-        state.1 = Some(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}));
+        state.1 = Some(
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}),
+        );
     }
 
     fn answer(&self, method: &Method, body: &Value) -> (StatusCode, Value) {
@@ -73,7 +82,9 @@ impl Server {
             }
             (&Method::POST, Some(_)) => refusal(StatusCode::CONFLICT, "AlreadyExists"),
             (&Method::PATCH, Some(lease)) => {
-                let precondition = body["metadata"]["resourceVersion"].as_str().expect("never without precondition");
+                let precondition = body["metadata"]["resourceVersion"]
+                    .as_str()
+                    .expect("never without precondition");
                 if lease["metadata"]["resourceVersion"] != precondition {
                     return refusal(StatusCode::CONFLICT, "Conflict");
                 }
@@ -104,11 +115,17 @@ impl Server {
                     Mode::Silent => std::future::pending().await,
                     Mode::LosesAnswers => {
                         let answer = server.answer(&parts.method, &body);
-                        if parts.method == Method::GET { answer } else { std::future::pending().await }
+                        if parts.method == Method::GET {
+                            answer
+                        } else {
+                            std::future::pending().await
+                        }
                     }
                 };
                 let body = Body::from(serde_json::to_vec(&answer).unwrap());
-                Ok::<_, std::convert::Infallible>(Response::builder().status(status).body(body).unwrap())
+                Ok::<_, std::convert::Infallible>(
+                    Response::builder().status(status).body(body).unwrap(),
+                )
             }
         });
         Client::new(service, "ns")
@@ -117,7 +134,10 @@ impl Server {
 
 fn refusal(status: StatusCode, reason: &str) -> (StatusCode, Value) {
     let code = status.as_u16();
-    (status, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": reason, "code": code}))
+    (
+        status,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": reason, "code": code}),
+    )
 }
 
 /// A candidate that reports each time it leads, and works until its token is cancelled.
@@ -136,19 +156,28 @@ impl Candidate {
         };
         let shutdown = Shutdown::new();
         let (lead, led) = mpsc::unbounded_channel();
-        let election = run(config, server.client(), SystemClock::shared(), shutdown.clone(), move |token| {
-            let lead = lead.clone();
-            async move {
-                lead.send(token.clone()).unwrap();
-                token.cancelled().await;
-            }
-        });
+        let election = run(
+            config,
+            server.client(),
+            SystemClock::shared(),
+            shutdown.clone(),
+            move |token| {
+                let lead = lead.clone();
+                async move {
+                    lead.send(token.clone()).unwrap();
+                    token.cancelled().await;
+                }
+            },
+        );
         shutdown.spawn("election", election);
         Self { shutdown, led }
     }
 
     async fn leads(&mut self) -> LeaderToken {
-        timeout(PATIENCE, self.led.recv()).await.expect("leads in time").expect("still stands")
+        timeout(PATIENCE, self.led.recv())
+            .await
+            .expect("leads in time")
+            .expect("still stands")
     }
 
     async fn stop(&self) {
@@ -162,7 +191,9 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} in time"));
+    timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("{what} in time"));
 }
 
 #[tokio::test]
@@ -178,7 +209,10 @@ async fn a_clean_stop_lets_another_lead_at_once() {
     assert!(token.is_cancelled());
     let released = Instant::now();
     second.leads().await;
-    assert!(released.elapsed() < LEASE / 2, "did not wait for the lease to run out");
+    assert!(
+        released.elapsed() < LEASE / 2,
+        "did not wait for the lease to run out"
+    );
     let lease = server.lease().unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "second");
     assert_eq!(lease["spec"]["leaseTransitions"], 1);
@@ -207,12 +241,20 @@ async fn a_leader_that_cannot_renew_stops_before_its_lease_runs_out() {
         let token = candidate.leads().await;
         server.set(mode);
         let renewed = SystemClock.monotonic();
-        timeout(PATIENCE, token.cancelled()).await.expect("loses in time");
-        assert!(renewed.elapsed() < LEASE, "{mode:?}: another could lead already");
+        timeout(PATIENCE, token.cancelled())
+            .await
+            .expect("loses in time");
+        assert!(
+            renewed.elapsed() < LEASE,
+            "{mode:?}: another could lead already"
+        );
         assert_eq!(token.time_left(), Duration::ZERO);
 
         server.set(Mode::Up);
-        assert!(!candidate.leads().await.is_cancelled(), "{mode:?}: stands again");
+        assert!(
+            !candidate.leads().await.is_cancelled(),
+            "{mode:?}: stands again"
+        );
         candidate.stop().await;
     }
 }
@@ -223,7 +265,9 @@ async fn a_lease_taken_by_another_is_lost_and_stood_for_again() {
     let mut candidate = Candidate::stand(&server, "us");
     let token = candidate.leads().await;
     server.put(json!({"holderIdentity": "them", "leaseDurationSeconds": 1, "leaseTransitions": 8}));
-    timeout(PATIENCE, token.cancelled()).await.expect("loses in time");
+    timeout(PATIENCE, token.cancelled())
+        .await
+        .expect("loses in time");
     assert_eq!(server.holder().as_deref(), Some("them"));
     candidate.leads().await;
     let lease = server.lease().unwrap();
@@ -251,12 +295,18 @@ async fn a_lost_answer_or_a_deleted_lease_does_not_cost_the_lead() {
 
     let before = server.lease().unwrap()["metadata"]["resourceVersion"].clone();
     server.set(Mode::LosesAnswers);
-    until("a write without an answer", || server.lease().unwrap()["metadata"]["resourceVersion"] != before).await;
+    until("a write without an answer", || {
+        server.lease().unwrap()["metadata"]["resourceVersion"] != before
+    })
+    .await;
     server.set(Mode::Up);
     server.state.lock().unwrap().1 = None;
     until("a new lease", || server.lease().is_some()).await;
     assert!(!token.is_cancelled());
-    assert!(candidate.led.try_recv().is_err(), "still leads for the first time");
+    assert!(
+        candidate.led.try_recv().is_err(),
+        "still leads for the first time"
+    );
     candidate.stop().await;
 }
 
@@ -272,14 +322,23 @@ async fn work_that_ends_or_panics_releases_the_lease_and_leads_again() {
         ..LeaseConfig::new("ns", "lease", "us")
     };
     let mut round = 0;
-    let election = run(config, server.client(), SystemClock::shared(), shutdown.clone(), move |_| {
-        round += 1;
-        lead.send(round).unwrap();
-        async move { assert!(round != 1, "the first round panics") }
-    });
+    let election = run(
+        config,
+        server.client(),
+        SystemClock::shared(),
+        shutdown.clone(),
+        move |_| {
+            round += 1;
+            lead.send(round).unwrap();
+            async move { assert!(round != 1, "the first round panics") }
+        },
+    );
     shutdown.spawn("election", election);
     for round in 1..=3 {
-        assert_eq!(timeout(PATIENCE, led.recv()).await.expect("leads in time"), Some(round));
+        assert_eq!(
+            timeout(PATIENCE, led.recv()).await.expect("leads in time"),
+            Some(round)
+        );
     }
     shutdown.drain(PATIENCE).await.expect("stops in time");
 }

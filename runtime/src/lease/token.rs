@@ -23,11 +23,19 @@ impl LeaderToken {
     /// Leads until told otherwise: for a process that stands alone, and for tests.
     #[must_use]
     pub fn unlimited(clock: SharedClock, token: CancellationToken) -> Self {
-        Self { token, clock, until: Arc::default() }
+        Self {
+            token,
+            clock,
+            until: Arc::default(),
+        }
     }
 
     pub(super) fn limited(clock: SharedClock, token: CancellationToken, until: Instant) -> Self {
-        Self { token, clock, until: Arc::new(Mutex::new(Some(until))) }
+        Self {
+            token,
+            clock,
+            until: Arc::new(Mutex::new(Some(until))),
+        }
     }
 
     pub(super) fn extend(&self, until: Instant) {
@@ -37,11 +45,16 @@ impl LeaderToken {
     /// How long nobody else can lead, even if no renewal succeeds any more. Zero once cancelled.
     #[must_use]
     pub fn time_left(&self) -> Duration {
-        if self.token.is_cancelled() { Duration::ZERO } else { self.valid_for() }
+        if self.token.is_cancelled() {
+            Duration::ZERO
+        } else {
+            self.valid_for()
+        }
     }
 
-    /// How long the lease is good for, cancelled or not.
-    pub(super) fn valid_for(&self) -> Duration {
+    /// How long the lease is good for, cancelled or not: for finishing what was begun.
+    #[must_use]
+    pub fn valid_for(&self) -> Duration {
         match *self.until.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(until) => until.saturating_duration_since(self.clock.monotonic()),
             None => Duration::MAX,
@@ -90,12 +103,16 @@ mod tests {
         leader.extend(clock.monotonic() + Duration::from_secs(4));
         leader.token().cancel();
         assert_eq!(leader.time_left(), Duration::ZERO);
+        assert_eq!(leader.valid_for(), Duration::from_secs(4));
     }
 
     #[test]
     fn an_unlimited_leader_has_time_until_it_is_cancelled() {
         let token = CancellationToken::new();
-        let leader = LeaderToken::unlimited(FixedClock::new(Timestamp::UNIX_EPOCH).shared(), token.clone());
+        let leader = LeaderToken::unlimited(
+            FixedClock::new(Timestamp::UNIX_EPOCH).shared(),
+            token.clone(),
+        );
         assert_eq!(leader.time_left(), Duration::MAX);
         token.cancel();
         assert_eq!(leader.time_left(), Duration::ZERO);
