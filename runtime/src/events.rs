@@ -75,7 +75,10 @@ impl Events {
 /// Cuts a note to what the API server takes, at a character boundary.
 fn shorten(mut note: String) -> String {
     if note.len() > LONGEST_NOTE {
-        note.truncate(note.floor_char_boundary(LONGEST_NOTE - "...".len()));
+        let end = (0..=LONGEST_NOTE - "...".len())
+            .rev()
+            .find(|end| note.is_char_boundary(*end));
+        note.truncate(end.unwrap_or(0));
         note.push_str("...");
     }
     note
