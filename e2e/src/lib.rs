@@ -5,19 +5,19 @@
 
 pub mod browser;
 pub mod cluster;
-//PENDING pub mod consumer;
-//PENDING pub mod demo;
+pub mod consumer;
 pub mod idp;
+pub mod objects;
 pub mod ports;
 pub mod process;
-//PENDING pub mod provider;
+pub mod provider;
 pub mod rundir;
 pub mod runtime;
 mod spawner;
 pub mod tls;
 pub mod toolchain;
 pub mod wait;
-//PENDING pub mod world;
+pub mod world;
 
 pub use cluster::{ControlPlane, Options, User};
 pub use runtime::run;

@@ -124,23 +124,29 @@ impl Process {
 
     /// Waits for a line on either stream that matches, and gives its first group (or the whole line).
     pub async fn wait_for_line(&self, pattern: &str) -> Result<String> {
+        match self.line_or_end(pattern).await? {
+            Some(found) => Ok(found),
+            None => self.check_running().and_then(|()| bail!("{} did not print {pattern:?}", self.name)),
+        }
+    }
+
+    /// [`Self::wait_for_line`] of a program that may end without printing it.
+    pub async fn line_or_end(&self, pattern: &str) -> Result<Option<String>> {
         let regex = Regex::new(pattern).with_context(|| format!("{pattern:?} is no regular expression"))?;
         let probe = || async {
             // Asked first: lines written just before the end must be seen too.
-            let ended = self.check_running();
+            let ended = self.exited()?.is_some();
             let text = format!("{}\n{}", self.log(), self.stdout());
-            match text.lines().find_map(|line| regex.captures(line)) {
-                Some(captures) => {
-                    let found = captures.get(1).or_else(|| captures.get(0));
-                    Ok(Ok(found.map(|m| m.as_str().to_owned()).unwrap_or_default()))
-                }
-                None => match ended {
-                    Ok(()) => Err(anyhow!("its last lines:\n{}", tail(&self.log()))),
-                    Err(error) => Ok(Err(error)),
-                },
+            let found = text.lines().find_map(|line| regex.captures(line)).map(|captures| {
+                let found = captures.get(1).or_else(|| captures.get(0));
+                found.map(|found| found.as_str().to_owned()).unwrap_or_default()
+            });
+            if found.is_some() || ended {
+                return Ok(found);
             }
+            Err(anyhow!("its last lines:\n{}", tail(&self.log())))
         };
-        wait_for(&format!("{} to print {pattern:?}", self.name), probe).await?
+        wait_for(&format!("{} to print {pattern:?}", self.name), probe).await
     }
 
     /// Waits until `url` answers with success.

@@ -1,0 +1,280 @@
+//! The provider's side: a control plane with our CRDs, the operator behind the offered service, the
+//! offering, the identity provider and the backend.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
+
+use crate::cluster::{ADMIN, ControlPlane, Options};
+use crate::idp::{IdentityProvider, Person};
+use crate::ports::Port;
+use crate::process::{Launch, Process, own_binary};
+use crate::rundir::RunDir;
+use crate::toolchain;
+use crate::wait::wait_for;
+
+/// Group of the identity provider whose members may bind.
+pub const CONSUMERS: &str = "consumers";
+/// Name of the offering.
+pub const TEMPLATE: &str = "certificates";
+/// The issuer that consumers' certificates name.
+pub const ISSUER: &str = "company-ca";
+const OPERATOR_NAMESPACE: &str = "cert-manager";
+const ROOT: &str = "company-root";
+const BACKEND_NAMESPACE: &str = "kube-bind";
+
+/// The parts of the operator that a CA and its certificates need.
+const OPERATOR_CONTROLLERS: &str = "clusterissuers,issuers,certificaterequests-approver,\
+    certificaterequests-issuer-ca,certificaterequests-issuer-selfsigned,certificates-issuing,certificates-key-manager,\
+    certificates-readiness,certificates-request-manager,certificates-revision-manager,certificates-trigger";
+
+/// How a provider differs from the usual one.
+#[derive(Debug, Clone, Default)]
+pub struct ProviderOptions {
+    /// Further arguments of the backend; a flag given twice must be one that takes the last value.
+    pub backend_args: Vec<String>,
+    /// No operator and no offering: the catalogue is empty.
+    pub without_operator: bool,
+    /// The backend is left to the test.
+    pub without_backend: bool,
+}
+
+/// A running provider.
+pub struct Provider {
+    /// Its Kubernetes.
+    pub plane: ControlPlane,
+    /// Where its users sign in.
+    pub identity_provider: IdentityProvider,
+    /// A user who may bind.
+    pub alice: Person,
+    /// Another user who may bind.
+    pub bob: Person,
+    /// A user who can sign in but may not bind.
+    pub mallory: Person,
+    backend: Mutex<Option<Arc<Process>>>,
+    operator: Option<Process>,
+    http: reqwest::Client,
+    backend_args: Vec<String>,
+    api: Port,
+    ops: Port,
+    dir: RunDir,
+    _metrics: Port,
+}
+
+impl Provider {
+    /// Starts everything and waits until consumers can come.
+    pub async fn start(options: ProviderOptions) -> Result<Provider> {
+        Self::start_reporting(options, &|_| {}).await
+    }
+
+    /// [`Self::start`], telling `say` what is ready.
+    pub async fn start_reporting(options: ProviderOptions, say: &(dyn Fn(&str) + Sync)) -> Result<Provider> {
+        let dir = RunDir::create("provider")?;
+        let (api, ops, metrics) = (Port::claim()?, Port::claim()?, Port::claim()?);
+        let people =
+            [Person::new("alice", &[CONSUMERS]), Person::new("bob", &[CONSUMERS]), Person::new("mallory", &["others"])];
+        let callback = format!("http://{}/api/callback", api.address());
+        let (plane, identity_provider) = tokio::try_join!(
+            ControlPlane::start("provider-cluster", Options::default()),
+            IdentityProvider::start(&callback, &people)
+        )?;
+        say(&format!("provider control plane at {}", plane.server()));
+        say(&format!("identity provider at {}", identity_provider.issuer()));
+        let [alice, bob, mallory] = people;
+        let http = reqwest::Client::builder().no_proxy().build().context("failed to make an HTTP client")?;
+        let mut provider = Provider {
+            plane,
+            identity_provider,
+            alice,
+            bob,
+            mallory,
+            backend: Mutex::new(None),
+            operator: None,
+            http,
+            backend_args: options.backend_args,
+            api,
+            ops,
+            dir,
+            _metrics: metrics,
+        };
+        provider.install_crds().await?;
+        say("kube-bind's CRDs are installed");
+        if !options.without_operator {
+            provider.start_operator().await?;
+            say("cert-manager runs, its issuer is ready, and certificates are on offer");
+        }
+        if !options.without_backend {
+            provider.start_backend().await?;
+            say(&format!("backend at {}", provider.url()));
+        }
+        Ok(provider)
+    }
+
+    /// What a consumer types after `kubectl bind`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.api.address())
+    }
+
+    /// Where the backend's operator looks: `/healthz`, `/readyz`, `/metrics`.
+    pub fn ops_url(&self) -> String {
+        format!("http://{}", self.ops.address())
+    }
+
+    /// The backend's process.
+    pub fn backend(&self) -> Result<Arc<Process>> {
+        self.backend.lock().expect("no holder panics").clone().context("the backend does not run")
+    }
+
+    /// Starts the backend and waits until it is ready.
+    pub async fn start_backend(&self) -> Result<()> {
+        let process = Arc::new(self.launch_backend()?.start(self.dir.path())?);
+        *self.backend.lock().expect("no holder panics") = Some(process.clone());
+        process.wait_ready(&self.http, &format!("{}/readyz", self.ops_url())).await
+    }
+
+    /// Ends the backend at once.
+    pub fn kill_backend(&self) -> Result<()> {
+        let process = self.backend.lock().expect("no holder panics").take();
+        process.context("the backend does not run")?.kill()
+    }
+
+    /// The backend's command line, for tests that start it with other arguments.
+    pub fn launch_backend(&self) -> Result<Launch> {
+        let idp = &self.identity_provider;
+        let launch = Launch::new("backend", own_binary("kube-bind-backend")?)
+            .arg("--kubeconfig")
+            .arg(self.plane.kubeconfig(ADMIN)?)
+            .args(["--namespace", BACKEND_NAMESPACE, "--pretty-name", "Example Company"])
+            .args(["--listen-address", &self.api.address(), "--ops-address", &self.ops.address()])
+            .args(["--oidc-issuer-url", idp.issuer(), "--oidc-issuer-client-id", idp.client_id()])
+            .args(["--oidc-callback-url", &format!("{}/api/callback", self.url())])
+            .args(["--oidc-allowed-groups", CONSUMERS])
+            .args(["--external-address", self.plane.server(), "--external-ca-file"])
+            .arg(self.plane.ca_file())
+            .args(&self.backend_args)
+            .env("OIDC_CLIENT_SECRET", idp.client_secret());
+        Ok(launch)
+    }
+
+    /// The certificate of the provider's own authority, as its operator keeps it.
+    pub async fn authority(&self) -> Result<Vec<u8>> {
+        let secrets: Api<Secret> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
+        let secret = secrets.get(ROOT).await.context("failed to get the authority's Secret")?;
+        let data = secret.data.unwrap_or_default();
+        Ok(data.get("tls.crt").context("the authority's Secret has no certificate")?.0.clone())
+    }
+
+    /// Memory of the backend in bytes.
+    pub fn backend_memory(&self) -> Result<u64> {
+        self.backend()?.memory()
+    }
+
+    /// Directory with the logs of backend and operator.
+    pub fn logs(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    async fn install_crds(&self) -> Result<()> {
+        let crds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
+        let path = crds.to_str().context("the path of the sources is not text")?;
+        self.plane.kubectl(&["apply", "--server-side", "-f", path]).await?;
+        self.plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", path]).await?;
+        self.plane.kubectl(&["create", "namespace", BACKEND_NAMESPACE]).await?;
+        Ok(())
+    }
+
+    async fn start_operator(&mut self) -> Result<()> {
+        let cert_manager = tokio::task::spawn_blocking(toolchain::cert_manager).await??;
+        let mut objects = cert_manager.crds;
+        for crd in &mut objects {
+            if crd["metadata"]["name"] == "certificates.cert-manager.io" {
+                crd["metadata"]["labels"] = json!({"kube-bind.io/exported": "true"});
+            }
+        }
+        self.apply(&objects).await?;
+        self.plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).await?;
+        let process = Launch::new("cert-manager", &cert_manager.controller)
+            .arg("--kubeconfig")
+            .arg(self.plane.kubeconfig(ADMIN)?)
+            .arg("--leader-elect=false")
+            .arg(format!("--cluster-resource-namespace={OPERATOR_NAMESPACE}"))
+            .arg(format!("--metrics-listen-address={}", self._metrics.address()))
+            .arg(format!("--controllers={OPERATOR_CONTROLLERS}"))
+            .start(self.dir.path())?;
+        self.operator = Some(process);
+        self.apply(&offering()).await?;
+        let issuers = dynamic(self, "cert-manager.io", "v1", "ClusterIssuer");
+        wait_for("the issuer", || async {
+            let issuer = issuers.get(ISSUER).await?;
+            if is_ready(&issuer.data) { Ok(()) } else { Err(anyhow::anyhow!("{}", issuer.data["status"])) }
+        })
+        .await
+    }
+
+    /// Applies objects as the provider's administrator.
+    pub async fn apply(&self, objects: &[Value]) -> Result<()> {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &list.to_string()).await?;
+        Ok(())
+    }
+}
+
+/// Has the object the condition `Ready=True`?
+pub fn is_ready(object: &Value) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+}
+
+fn dynamic(provider: &Provider, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    Api::all_with(provider.plane.client(), &resource)
+}
+
+/// A root made by itself, an issuer that signs with it, and the offer.
+fn offering() -> Vec<Value> {
+    let issuer = |name: &str, spec: Value| {
+        json!({"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}, "spec": spec})
+    };
+    vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}}),
+        issuer("self-signed", json!({"selfSigned": {}})),
+        json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "Certificate",
+            "metadata": {"name": ROOT, "namespace": OPERATOR_NAMESPACE},
+            "spec": {
+                "isCA": true,
+                "commonName": "Example Company root",
+                "secretName": ROOT,
+                "privateKey": {"algorithm": "ECDSA", "size": 256},
+                "issuerRef": {"name": "self-signed", "kind": "ClusterIssuer", "group": "cert-manager.io"},
+            },
+        }),
+        issuer(ISSUER, json!({"ca": {"secretName": ROOT}})),
+        json!({
+            "apiVersion": "kube-bind.io/v1alpha2",
+            "kind": "APIServiceExportTemplate",
+            "metadata": {"name": TEMPLATE},
+            "spec": {
+                "description": "TLS certificates of the company's own authority",
+                "scope": "Namespaced",
+                "resources": [{"group": "cert-manager.io", "resource": "certificates", "versions": ["v1"]}],
+                "permissionClaims": [{
+                    "group": "",
+                    "resource": "secrets",
+                    "selector": {"references": [{
+                        "group": "cert-manager.io",
+                        "resource": "certificates",
+                        "versions": ["v1"],
+                        "jsonPath": {"name": "spec.secretName"},
+                    }]},
+                }],
+            },
+        }),
+    ]
+}
