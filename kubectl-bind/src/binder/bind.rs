@@ -1,0 +1,215 @@
+//! The binding on the consumer, with its rights, until it works. IO.
+
+use anyhow::Context as _;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
+use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingStatus};
+use kube_bind_crds::consumer_rights::role_name;
+use kube_bind_crds::names::{FIELD_MANAGER_PLUGIN, GROUP, KONNECTOR_NAMESPACE, KUBECONFIG_KEY};
+use kube_bind_runtime::apply::timed;
+use kube_bind_runtime::clock::{Clock as _, SystemClock};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Wanted, conditions};
+use crate::cluster::{self, Change, Error, Report};
+use crate::manifests;
+use crate::output::say;
+
+/// Whether the rights of a binding are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// Exactly these: somebody agreed before.
+    Already,
+    /// None, or others.
+    No,
+}
+
+/// Looks for what would make the binding fail, before anything is written anywhere.
+pub async fn preflight(consumer: &Client, wanted: &Wanted) -> anyhow::Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(consumer.clone());
+    for name in crd_names(wanted) {
+        let found = timed(crds.get_opt(&name)).await.map_err(|source| read(&format!("customresourcedefinition/{name}"), source))?;
+        if found.is_some_and(|crd| !belongs_to(&crd, &wanted.name)) {
+            anyhow::bail!(
+                "customresourcedefinition/{name} is in your cluster already and does not belong to binding {:?}: \
+                 it would be overwritten",
+                wanted.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether exactly the rights of this binding were granted before.
+pub async fn already_granted(consumer: &Client, wanted: &Wanted) -> anyhow::Result<Granted> {
+    let roles: Api<ClusterRole> = Api::all(consumer.clone());
+    let name = role_name(&wanted.name);
+    let role = timed(roles.get_opt(&name)).await.map_err(|source| read(&format!("clusterrole/{name}"), source))?;
+    let same = role.is_some_and(|role| role.rules.unwrap_or_default() == manifests::rules(&wanted.spec));
+    Ok(if same { Granted::Already } else { Granted::No })
+}
+
+/// Refuses a binding of the same name that belongs to another provider.
+pub async fn check_secret(consumer: &Client, name: &str, secret: Option<&str>) -> anyhow::Result<()> {
+    let Some(found) = cluster::get(consumer, &manifests::binding(name, "")).await? else {
+        return Ok(());
+    };
+    let binding: APIServiceBinding = found.try_parse().context("failed to understand the existing binding")?;
+    let theirs = &binding.spec.kubeconfig_secret_ref;
+    let same = theirs.namespace == KONNECTOR_NAMESPACE && theirs.key == KUBECONFIG_KEY && Some(theirs.name.as_str()) == secret;
+    if !same {
+        anyhow::bail!(
+            "apiservicebinding.{GROUP}/{name} exists and uses another credential (secret {}/{}): \
+             choose another name with --name",
+            theirs.namespace,
+            theirs.name
+        );
+    }
+    Ok(())
+}
+
+/// Grants the rights and makes the binding; rights come first, so that the konnector never finds a
+/// binding that it may not serve, and get their owner when that has a uid.
+pub async fn ensure(consumer: &Client, wanted: &Wanted, secret: &str, report: &Report) -> anyhow::Result<DynamicObject> {
+    let name = &wanted.name;
+    let object = manifests::binding(name, secret);
+    let before = cluster::get(consumer, &object).await?;
+    let uid = before.as_ref().and_then(|binding| binding.metadata.uid.as_deref());
+    for right in manifests::binding_rights(name, manifests::rules(&wanted.spec), uid) {
+        report.put(consumer, &right).await?;
+    }
+    let (binding, change) = cluster::put(consumer, &object).await?;
+    report.changed(&object.display(), change)?;
+    if change == Change::Created {
+        for right in manifests::binding_rights(name, manifests::rules(&wanted.spec), binding.metadata.uid.as_deref()) {
+            cluster::put(consumer, &right).await?;
+        }
+        announce(consumer, &binding, name).await;
+    }
+    Ok(binding)
+}
+
+/// Says that a fresh binding is pending, unless the konnector has said something already.
+async fn announce(consumer: &Client, binding: &DynamicObject, name: &str) {
+    let now = SystemClock.now();
+    let whole_seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let patch = json!({
+        "metadata": {"uid": binding.metadata.uid, "resourceVersion": binding.metadata.resource_version},
+        "status": {"conditions": [{
+            "type": "Ready", "status": "False", "severity": "Info", "reason": "Pending",
+            "message": "waiting for the konnector", "lastTransitionTime": whole_seconds.to_string(),
+        }]},
+    });
+    let api: Api<APIServiceBinding> = Api::all(consumer.clone());
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER_PLUGIN.into()), ..PatchParams::default() };
+    // Only for people who look at that moment, so a conflict or a refusal changes nothing.
+    let _ = timed(api.patch_status(name, &parameters, &Patch::Merge(patch))).await;
+}
+
+/// Follows a binding until it is ready and its kinds are served.
+pub async fn wait_ready(consumer: &Client, wanted: &Wanted, deadline: Instant) -> anyhow::Result<DynamicObject> {
+    let object = manifests::binding(&wanted.name, "");
+    say(&format!("Waiting for {} to work...", object.display()));
+    let mut told = conditions::Told::default();
+    let mut status = APIServiceBindingStatus::default();
+    let mut missing = None;
+    loop {
+        match look(consumer, &object, wanted).await {
+            Ok(Some((binding, now, lacks))) => {
+                for line in told.news(&now.conditions) {
+                    say(&format!("  {line}"));
+                }
+                let ready = conditions::is_ready(&now.conditions);
+                if ready && lacks.is_none() {
+                    return Ok(binding);
+                }
+                (status, missing) = (now, lacks);
+            }
+            Ok(None) => anyhow::bail!("{} was deleted while it was waited for", object.display()),
+            Err(err) if cluster::is_transient(&err) => {}
+            Err(source) => return Err(read(&object.display(), source).into()),
+        }
+        if !cluster::look_again(deadline).await {
+            let crd = missing.map(|crd| format!("\n  {crd} is not served yet")).unwrap_or_default();
+            let nobody = if crd.is_empty() { "no konnector has reported anything: is it running?" } else { "" };
+            let unmet = conditions::unmet(&status.conditions, nobody);
+            anyhow::bail!(
+                "{} does not work yet; it is kept, and the konnector goes on trying{}{crd}",
+                object.display(),
+                unmet.trim_end()
+            );
+        }
+    }
+}
+
+type Seen = (DynamicObject, APIServiceBindingStatus, Option<String>);
+
+async fn look(consumer: &Client, object: &crate::objects::Object, wanted: &Wanted) -> Result<Option<Seen>, kube::Error> {
+    let Some(binding) = timed(object.api(consumer).get_opt(&wanted.name)).await? else {
+        return Ok(None);
+    };
+    let status = binding.data.get("status").cloned().unwrap_or_default();
+    let status: APIServiceBindingStatus = serde_json::from_value(status).unwrap_or_default();
+    let crds: Api<CustomResourceDefinition> = Api::all(consumer.clone());
+    let mut missing = None;
+    for name in crd_names(wanted) {
+        let crd = timed(crds.get_opt(&name)).await?;
+        if !crd.is_some_and(|crd| is_established(&crd)) {
+            missing = Some(name);
+            break;
+        }
+    }
+    Ok(Some((binding, status, missing)))
+}
+
+fn crd_names(wanted: &Wanted) -> Vec<String> {
+    let name = |r: &kube_bind_crds::api::ExportResource| format!("{}.{}", r.group_resource.resource, r.group_resource.group);
+    wanted.spec.resources.iter().map(name).collect()
+}
+
+fn belongs_to(crd: &CustomResourceDefinition, binding: &str) -> bool {
+    crd.metadata.owner_references.iter().flatten().any(|owner| {
+        owner.kind == "APIServiceBinding" && owner.name == binding && owner.api_version.starts_with("kube-bind.io/")
+    })
+}
+
+fn is_established(crd: &CustomResourceDefinition) -> bool {
+    let conditions = crd.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
+}
+
+fn read(what: &str, source: kube::Error) -> Error {
+    Error::Read { what: what.to_owned(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crd(owner: serde_json::Value, established: &str) -> CustomResourceDefinition {
+        serde_json::from_value(json!({
+            "metadata": {"name": "widgets.example.org", "ownerReferences": owner},
+            "spec": {"group": "example.org", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"}, "versions": []},
+            "status": {"conditions": [{"type": "Established", "status": established}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn crds_of_others_are_told_apart() {
+        let owner = |kind: &str, name: &str| json!([{"apiVersion": "kube-bind.io/v1alpha2", "kind": kind, "name": name, "uid": "u"}]);
+        assert!(belongs_to(&crd(owner("APIServiceBinding", "widgets"), "True"), "widgets"));
+        assert!(!belongs_to(&crd(owner("APIServiceBinding", "other"), "True"), "widgets"));
+        assert!(!belongs_to(&crd(owner("Something", "widgets"), "True"), "widgets"));
+        assert!(!belongs_to(&crd(json!([]), "True"), "widgets"));
+    }
+
+    #[test]
+    fn a_crd_counts_when_it_is_established() {
+        assert!(is_established(&crd(json!([]), "True")));
+        assert!(!is_established(&crd(json!([]), "False")));
+    }
+}

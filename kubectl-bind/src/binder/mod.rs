@@ -1,0 +1,132 @@
+//! Binding: what has to be in the consumer cluster and on the provider, step by step. IO.
+//!
+//! The order is: look whether it can work, credential, konnector, request on the provider, rights,
+//! binding, wait. Every step can be repeated: what is there already stays.
+
+mod bind;
+mod conditions;
+mod credential;
+mod install;
+mod request;
+
+use k8s_openapi::api::core::v1::HostAlias;
+use kube::Client;
+use kube::api::DynamicObject;
+use kube_bind_crds::api::APIServiceExportRequestSpec;
+use kube_bind_runtime::client::Options as ClientOptions;
+use kube_bind_runtime::kubeconfig::SafeKubeconfig;
+use tokio::time::Instant;
+
+use crate::cluster::{Report, USER_AGENT};
+use crate::manifests;
+use crate::objects::Object;
+use crate::output::say;
+
+pub use bind::{Granted, already_granted, preflight};
+pub use install::default_image;
+
+/// One binding to make.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Name of the binding, the request and the export.
+    pub name: String,
+    /// What is requested.
+    pub spec: APIServiceExportRequestSpec,
+}
+
+/// How the konnector gets there.
+#[derive(Clone, Debug)]
+pub struct Konnector {
+    /// Somebody else takes care of it.
+    pub skip: bool,
+    /// Image that was named.
+    pub image: Option<String>,
+    /// Entries for its hosts file.
+    pub host_aliases: Vec<HostAlias>,
+}
+
+/// The provider's credential: as it came, and as it was understood.
+pub struct Credential {
+    /// What goes into the Secret.
+    pub document: Vec<u8>,
+    /// What it says.
+    pub parsed: SafeKubeconfig,
+}
+
+/// Everything that a bind needs.
+pub struct Binder<'a> {
+    /// The consumer cluster.
+    pub consumer: &'a Client,
+    /// The credential for the provider.
+    pub credential: Credential,
+    /// How the konnector gets there.
+    pub konnector: &'a Konnector,
+    /// Whether to wait until the binding works.
+    pub wait: bool,
+    /// When to give up.
+    pub deadline: Instant,
+    /// Where to tell.
+    pub report: Report,
+}
+
+impl Binder<'_> {
+    /// Makes the bindings; they are returned as they are in the end.
+    pub async fn run(self, wanted: &[Wanted]) -> anyhow::Result<Vec<DynamicObject>> {
+        let Self { consumer, credential, konnector, wait, deadline, report } = self;
+        let provider = kube_bind_runtime::client::from_safe(&credential.parsed, &ClientOptions::new(USER_AGENT))?;
+
+        report.put(consumer, &manifests::namespace()).await?;
+        let found = credential::find(consumer, &credential.parsed).await?;
+        for one in wanted {
+            bind::check_secret(consumer, &one.name, found.as_deref()).await?;
+        }
+        let secret = found.unwrap_or_else(credential::fresh_name);
+        report.put(consumer, &manifests::credential(Some(&secret), Some(&credential.document))).await?;
+        if !konnector.skip {
+            install::install(consumer, konnector, &report).await?;
+        }
+        install::wait_for_api(consumer, deadline).await?;
+
+        let mut bound = Vec::new();
+        for one in wanted {
+            request::ensure(&provider, credential.parsed.namespace(), one, deadline, &report).await?;
+            bound.push(bind::ensure(consumer, one, &secret, &report).await?);
+        }
+        if wait {
+            for (one, binding) in wanted.iter().zip(&mut bound) {
+                *binding = bind::wait_ready(consumer, one, deadline).await?;
+            }
+        }
+        Ok(bound)
+    }
+}
+
+/// Everything that a bind would apply, without looking at either side.
+pub fn planned(wanted: &[Wanted], konnector: &Konnector) -> Vec<Object> {
+    let mut objects = vec![manifests::namespace(), manifests::credential(None, None)];
+    if !konnector.skip {
+        let image = konnector.image.clone().unwrap_or_else(default_image);
+        objects.extend(manifests::konnector(&image, &konnector.host_aliases));
+    }
+    for one in wanted {
+        objects.push(manifests::export_request(&one.name, None, &one.spec));
+        objects.push(manifests::binding(&one.name, "kubeconfig-<generated>"));
+        objects.extend(manifests::binding_rights(&one.name, manifests::rules(&one.spec), None));
+    }
+    objects
+}
+
+/// What to try when a binding works.
+pub fn advise(wanted: &[Wanted]) {
+    let kinds: Vec<String> = wanted
+        .iter()
+        .flat_map(|one| &one.spec.resources)
+        .map(|r| format!("{}.{}", r.group_resource.resource, r.group_resource.group))
+        .collect();
+    if let Some(first) = kinds.first() {
+        say("\nTry next:");
+        say(&format!("  kubectl explain {first}"));
+        say(&format!("  kubectl get {} --all-namespaces", kinds.join(",")));
+        say("  kubectl get apiservicebindings.kube-bind.io");
+    }
+}
