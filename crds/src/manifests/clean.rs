@@ -17,6 +17,14 @@ pub fn schema(schema: &mut Value) {
     {
         fields.remove("format");
     }
+    for key in ["minimum", "maximum"] {
+        // The typed form has only floats, so that an integer's limit would read `0.0`.
+        if let Some(limit) = fields.get_mut(key)
+            && let Some(whole) = limit.as_f64().filter(|limit| limit.fract() == 0.0)
+        {
+            *limit = Value::from(whole as i64);
+        }
+    }
     if let Some(Value::String(text)) = fields.get_mut("description") {
         *text = text.replace('\n', " ");
     }
