@@ -143,7 +143,7 @@ fn filter(verbosity: u8) -> String {
 #[cfg(test)]
 pub(crate) mod captured {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, OnceLock};
 
     use super::{EnvFilter, Format, subscriber};
 
@@ -162,6 +162,24 @@ pub(crate) mod captured {
     }
 
     impl Lines {
+        /// What all threads log as errors, since the first call. A scoped capture would miss lines
+        /// whose code another thread ran first: tracing remembers that nobody listened.
+        pub(crate) fn of_all_threads() -> &'static Self {
+            static LINES: OnceLock<Lines> = OnceLock::new();
+            LINES.get_or_init(|| {
+                let lines = Self::default();
+                let writer = lines.clone();
+                let all = subscriber(
+                    Format::Text,
+                    EnvFilter::new("error"),
+                    move || writer.clone(),
+                    false,
+                );
+                tracing::subscriber::set_global_default(all).unwrap();
+                lines
+            })
+        }
+
         /// Captures what this thread logs while the guard lives.
         pub(crate) fn capture(&self, format: Format) -> tracing::subscriber::DefaultGuard {
             let lines = self.clone();

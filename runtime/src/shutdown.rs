@@ -129,15 +129,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::logging::Format;
     use crate::logging::captured::Lines;
 
     const LONG: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_task_and_of_nothing_else() {
-        let lines = Lines::default();
-        let _guard = lines.capture(Format::Text);
+        let lines = Lines::of_all_threads();
         let shutdown = Shutdown::new();
         let (send, receive) = oneshot::channel::<()>();
         let bad = shutdown.spawn("bad", async { panic!("on purpose") });
