@@ -7,6 +7,7 @@ pub mod browser;
 pub mod cluster;
 pub mod consumer;
 pub mod idp;
+pub mod landing;
 pub mod objects;
 pub mod ports;
 pub mod process;
@@ -17,6 +18,7 @@ mod spawner;
 pub mod tls;
 pub mod toolchain;
 pub mod wait;
+pub mod widgets;
 pub mod world;
 
 pub use cluster::{ControlPlane, Options, User};

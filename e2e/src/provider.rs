@@ -207,11 +207,22 @@ impl Provider {
             .arg(format!("--controllers={OPERATOR_CONTROLLERS}"))
             .start(self.dir.path())?;
         self.operator = Some(process);
+        // One after the other: an issuer that finds no Secret looks again only seconds later.
+        self.apply(&root()).await?;
+        self.wait_ready("Certificate", Some(OPERATOR_NAMESPACE), ROOT).await?;
         self.apply(&offering()).await?;
-        let issuers = dynamic(self, "cert-manager.io", "v1", "ClusterIssuer");
-        wait_for("the issuer", || async {
-            let issuer = issuers.get(ISSUER).await?;
-            if is_ready(&issuer.data) { Ok(()) } else { Err(anyhow::anyhow!("{}", issuer.data["status"])) }
+        self.wait_ready("ClusterIssuer", None, ISSUER).await
+    }
+
+    async fn wait_ready(&self, kind: &str, namespace: Option<&str>, name: &str) -> Result<()> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cert-manager.io", "v1", kind));
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.plane.client(), namespace, &resource),
+            None => Api::all_with(self.plane.client(), &resource),
+        };
+        wait_for(&format!("{kind} {name}"), || async {
+            let object = api.get(name).await?;
+            if is_ready(&object.data) { Ok(()) } else { Err(anyhow::anyhow!("{}", object.data["status"])) }
         })
         .await
     }
@@ -230,19 +241,15 @@ pub fn is_ready(object: &Value) -> bool {
     conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
-fn dynamic(provider: &Provider, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::all_with(provider.plane.client(), &resource)
+fn issuer(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}, "spec": spec})
 }
 
-/// A root made by itself, an issuer that signs with it, and the offer.
-fn offering() -> Vec<Value> {
-    let issuer = |name: &str, spec: Value| {
-        json!({"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}, "spec": spec})
-    };
+/// An authority that signs itself.
+fn root() -> Vec<Value> {
     vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}}),
-        issuer("self-signed", json!({"selfSigned": {}})),
+        issuer("self-signed", &json!({"selfSigned": {}})),
         json!({
             "apiVersion": "cert-manager.io/v1",
             "kind": "Certificate",
@@ -255,7 +262,13 @@ fn offering() -> Vec<Value> {
                 "issuerRef": {"name": "self-signed", "kind": "ClusterIssuer", "group": "cert-manager.io"},
             },
         }),
-        issuer(ISSUER, json!({"ca": {"secretName": ROOT}})),
+    ]
+}
+
+/// The issuer that signs with it, and the offer.
+fn offering() -> Vec<Value> {
+    vec![
+        issuer(ISSUER, &json!({"ca": {"secretName": ROOT}})),
         json!({
             "apiVersion": "kube-bind.io/v1alpha2",
             "kind": "APIServiceExportTemplate",

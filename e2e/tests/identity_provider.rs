@@ -4,27 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kube_bind_e2e::browser::Browser;
 use kube_bind_e2e::idp::{IdentityProvider, Person};
+use kube_bind_e2e::landing::{LANDED, LandingPage};
 use kube_bind_e2e::run;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-in-length";
-
-/// A page that a code can be sent to.
-async fn landing_page() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve = async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
-            let _ = connection.read(&mut [0; 4096]).await;
-            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nlanded").await;
-        }
-    };
-    std::thread::spawn(move || run(serve));
-    format!("http://{address}/api/callback")
-}
 
 fn authorize(idp: &IdentityProvider, redirect: &str, challenge: Option<&str>) -> String {
     let mut url = url::Url::parse(&format!("{}/auth", idp.issuer())).unwrap();
@@ -44,11 +29,12 @@ fn authorize(idp: &IdentityProvider, redirect: &str, challenge: Option<&str>) ->
 #[test]
 fn a_person_signs_in_through_the_form_and_the_id_token_carries_their_groups() {
     run(async {
-        let redirect = landing_page().await;
+        let landing = LandingPage::start("/api/callback").await.unwrap();
+        let redirect = landing.url();
         let alice = Person::new("alice", &["platform", "consumers"]);
-        let idp = IdentityProvider::start(&redirect, std::slice::from_ref(&alice)).await.unwrap();
+        let idp = IdentityProvider::start(redirect, std::slice::from_ref(&alice)).await.unwrap();
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
-        let url = authorize(&idp, &redirect, Some(&challenge));
+        let url = authorize(&idp, redirect, Some(&challenge));
 
         let mut stranger = Browser::new().unwrap();
         let mallory = Person { password: "guess".to_owned(), ..alice.clone() };
@@ -58,12 +44,12 @@ fn a_person_signs_in_through_the_form_and_the_id_token_carries_their_groups() {
         let mut forms = Vec::new();
         let mut browser = Browser::new().unwrap();
         let page = browser.sign_in(&url, &alice, |form| forms.push(form.to_owned())).await.unwrap();
-        assert_eq!(page.body, "landed", "{}", page.url);
+        assert_eq!(page.body, LANDED, "{}", page.url);
         assert_eq!(forms.len(), 2, "sign-in and consent, but: {forms:?}");
         let code = page.url.query_pairs().find(|(key, _)| key == "code").unwrap().1.into_owned();
 
         let request = reqwest::Client::builder().no_proxy().build().unwrap();
-        let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", &redirect), ("code_verifier", VERIFIER)];
+        let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", redirect), ("code_verifier", VERIFIER)];
         let token = format!("{}/token", idp.issuer());
         let answer = request.post(token).basic_auth(idp.client_id(), Some(idp.client_secret())).form(&form).send().await.unwrap();
         let document: Value = answer.json().await.unwrap();
@@ -78,9 +64,10 @@ fn a_person_signs_in_through_the_form_and_the_id_token_carries_their_groups() {
 #[test]
 fn a_client_without_pkce_gets_no_code() {
     run(async {
-        let redirect = landing_page().await;
-        let idp = IdentityProvider::start(&redirect, &[Person::new("alice", &[])]).await.unwrap();
-        let page = Browser::new().unwrap().open(&authorize(&idp, &redirect, None)).await.unwrap();
+        let landing = LandingPage::start("/api/callback").await.unwrap();
+        let redirect = landing.url();
+        let idp = IdentityProvider::start(redirect, &[Person::new("alice", &[])]).await.unwrap();
+        let page = Browser::new().unwrap().open(&authorize(&idp, redirect, None)).await.unwrap();
         let query: std::collections::HashMap<_, _> = page.url.query_pairs().into_owned().collect();
         assert_eq!(query.get("error").map(String::as_str), Some("invalid_request"), "{}", page.url);
         assert!(!query.contains_key("code"));
