@@ -132,6 +132,8 @@ mod tests {
     use crate::logging::captured::Lines;
 
     const LONG: Duration = Duration::from_secs(20);
+    /// Tells [`process_that_waits_for_signals`] that it is that process, and how it ends.
+    const MODE: &str = "KUBE_BIND_TEST_SIGNALS";
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_task_and_of_nothing_else() {
@@ -190,30 +192,31 @@ mod tests {
         assert!(two.token.is_cancelled());
     }
 
-    /// What the tests below run as a process of its own, because signals reach a whole process.
+    /// What the tests below run as a process of its own, because signals reach a whole process;
+    /// nothing in a usual run.
     #[tokio::test]
-    #[ignore = "ends its process; run by the tests below"]
     async fn process_that_waits_for_signals() {
+        let Some(mode) = std::env::var_os(MODE) else {
+            return;
+        };
         let shutdown = Shutdown::on_signals().expect("handlers");
         println!("\nstarted");
         shutdown.token.cancelled().await;
         println!("\ncancelled");
-        if std::env::var_os("HANG").is_some() {
+        if mode == "hang" {
             std::future::pending::<()>().await;
         }
     }
 
-    fn exit_code(signals: &[&str], hang: bool) -> Option<i32> {
+    fn exit_code(signals: &[&str], mode: &str) -> Option<i32> {
         let mut command = Command::new(std::env::current_exe().expect("this test"));
-        command.args([
-            "shutdown::tests::process_that_waits_for_signals",
-            "--exact",
-            "--ignored",
-            "--nocapture",
-        ]);
-        if hang {
-            command.env("HANG", "1");
-        }
+        command
+            .args([
+                "shutdown::tests::process_that_waits_for_signals",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(MODE, mode);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
         let id = child.id().to_string();
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -237,13 +240,13 @@ mod tests {
 
     #[test]
     fn either_signal_cancels() {
-        assert_eq!(exit_code(&["-TERM"], false), Some(0));
-        assert_eq!(exit_code(&["-INT"], false), Some(0));
+        assert_eq!(exit_code(&["-TERM"], "end"), Some(0));
+        assert_eq!(exit_code(&["-INT"], "end"), Some(0));
     }
 
     #[test]
     fn a_second_signal_ends_the_process_at_once() {
-        assert_eq!(exit_code(&["-TERM", "-INT"], true), Some(INTERRUPTED));
-        assert_eq!(exit_code(&["-INT", "-INT"], true), Some(INTERRUPTED));
+        assert_eq!(exit_code(&["-TERM", "-INT"], "hang"), Some(INTERRUPTED));
+        assert_eq!(exit_code(&["-INT", "-INT"], "hang"), Some(INTERRUPTED));
     }
 }
