@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod consumer;
 pub mod idp;
 pub mod landing;
+pub mod latency;
 pub mod objects;
 pub mod ports;
 pub mod process;

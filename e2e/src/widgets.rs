@@ -1,0 +1,74 @@
+//! A small service without an operator: a kind of our own, for tests that must know every request.
+//! The test is its operator: it writes the status of the copies.
+
+use anyhow::Result;
+use kube::api::{Api, DynamicObject};
+use serde_json::{Value, json};
+
+use crate::cluster::ControlPlane;
+use crate::objects;
+use crate::provider::Provider;
+
+/// Name of the offering.
+pub const TEMPLATE: &str = "widgets";
+
+/// Widgets of one namespace.
+pub fn widgets(plane: &ControlPlane, namespace: &str) -> Api<DynamicObject> {
+    objects::api(plane.client(), ("example.org", "v1", "Widget"), namespace)
+}
+
+/// A widget as a user would write it.
+pub fn widget(name: &str, size: i64) -> Value {
+    json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": size, "colours": ["red"]}})
+}
+
+/// The kind, labelled as exported.
+pub fn crd(plural: &str, kind: &str, served: bool) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.example.org"), "labels": {"kube-bind.io/exported": "true"}},
+        "spec": {
+            "group": "example.org",
+            "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List")},
+            "versions": [{
+                "name": "v1",
+                "served": served,
+                "storage": true,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {
+                        "spec": {
+                            "type": "object",
+                            "properties": {
+                                "size": {"type": "integer", "minimum": 0},
+                                "colours": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+                                "finish": {"type": "string", "default": "matt"},
+                            },
+                        },
+                        "status": {"type": "object", "properties": {"phase": {"type": "string"}}},
+                    },
+                }},
+            }],
+        },
+    })
+}
+
+/// An offering of one kind without claims.
+pub fn template(name: &str, plural: &str) -> Value {
+    json!({
+        "apiVersion": "kube-bind.io/v1alpha2",
+        "kind": "APIServiceExportTemplate",
+        "metadata": {"name": name},
+        "spec": {"scope": "Namespaced", "resources": [{"group": "example.org", "resource": plural, "versions": ["v1"]}]},
+    })
+}
+
+/// Puts the kind and its offering in place.
+pub async fn offer(provider: &Provider) -> Result<()> {
+    provider.apply(&[crd("widgets", "Widget", true), template(TEMPLATE, "widgets")]).await?;
+    provider.plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/widgets.example.org"]).await?;
+    Ok(())
+}
