@@ -1,0 +1,92 @@
+//! Keeps what every connected consumer needs in its cluster namespace: service account, rights, and a
+//! credential that is renewed in time, made anew when it was revoked or damaged. Only consumers whose
+//! `ClusterBinding` exists are served, so deleting it ends a consumer for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+use kube_bind_crds::api::ClusterBinding;
+use kube_bind_crds::names::CLUSTER_BINDING_NAME;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::{Driver, Scoped};
+use super::error::{Error, RESYNC};
+use super::{Context, seen};
+use crate::credentials::{Credentials, Reason};
+use crate::provision::names::{COMPONENT_CREDENTIAL, LABEL_COMPONENT};
+use crate::provision::{Provisioner, plan};
+
+const NAME: &str = "consumer";
+const CONCURRENCY: u16 = 4;
+
+struct State {
+    provisioner: Provisioner,
+    credentials: Credentials,
+}
+
+/// Serves all consumers until `stop`.
+pub async fn run(context: Context, stop: CancellationToken) {
+    let client = context.client.clone();
+    let (settings, clock) = (Arc::clone(&context.settings), context.clock.clone());
+    let state = State {
+        provisioner: Provisioner::new(client.clone(), Arc::clone(&settings), clock.clone()),
+        credentials: Credentials::new(client.clone(), settings, clock),
+    };
+    let ours = watcher::Config::default().labels(&format!("{LABEL_COMPONENT}={COMPONENT_CREDENTIAL}"));
+    Driver::new(NAME, Api::<ClusterBinding>::all(client.clone()), seen::without_status)
+        .watches::<Secret>(Api::all(client), ours, seen::everything, |secret| {
+            let namespace = secret.namespace().unwrap_or_default();
+            vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
+        })
+        .run(context, state, CONCURRENCY, stop, reconcile)
+        .await;
+}
+
+async fn reconcile(binding: Arc<ClusterBinding>, scoped: Arc<Scoped<State>>) -> Result<Action, Error> {
+    if binding.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let namespace = binding.namespace().unwrap_or_default();
+    let State { provisioner, credentials } = &scoped.state;
+    provisioner.rights(&namespace).await?;
+    let credential = credentials.ensure(&namespace, &plan::secret_of(Some(&binding))).await?;
+    if let Some(reason) = credential.issued {
+        let object = binding.object_ref(&());
+        let note = format!("issued a new credential, because {reason}");
+        match reason {
+            Reason::Missing | Reason::Due => {
+                scoped.context.events.normal(&object, "CredentialIssued", note).await;
+            }
+            Reason::Damaged | Reason::Revoked | Reason::EndpointChanged => {
+                scoped.context.events.warning(&object, "CredentialReplaced", note).await;
+            }
+        }
+    }
+    Ok(Action::requeue(until(credential.renew_at, scoped.context.clock.now())))
+}
+
+/// Time until the renewal, but never longer than until the next regular look.
+fn until(renew_at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(renew_at.duration_since(now)).unwrap_or(Duration::ZERO).min(RESYNC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_waited_for_and_a_missed_one_is_due_now() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(until(at("2026-01-01T12:10:00Z"), now), Duration::from_secs(600));
+        assert_eq!(until(at("2026-01-01T11:00:00Z"), now), Duration::ZERO);
+        assert_eq!(until(at("2026-01-09T12:00:00Z"), now), RESYNC);
+    }
+}

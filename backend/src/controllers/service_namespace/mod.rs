@@ -1,0 +1,230 @@
+//! Gives each consumer namespace a namespace on the provider (contract section 4.7), with the rights
+//! that all exports of the consumer need (4.4). It is announced only when these rights are in effect,
+//! and deleted, with all that is in it, before its `APIServiceNamespace` goes.
+
+mod decide;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::finalizer::{self, Event, finalizer};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+use kube_bind_crds::api::{APIServiceExport, APIServiceNamespace, APIServiceNamespaceStatus};
+use kube_bind_crds::names::ANNOTATION_API_SERVICE_NAMESPACE;
+use kube_bind_runtime::apply::timed;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::{Driver, Scoped};
+use super::error::{Error, RESYNC};
+use super::rights::Rights;
+use super::{Context, seen, status};
+use crate::provision::names::{
+    COMPONENT_SERVICE_NAMESPACE, FINALIZER_SERVICE_NAMESPACE, LABEL_COMPONENT,
+};
+use crate::provision::{access, ensure};
+use decide::{Cleanup, Decision, Refusal};
+
+const NAME: &str = "service-namespace";
+const CONCURRENCY: u16 = 8;
+
+/// Serves all `APIServiceNamespace`s until `stop`.
+pub async fn run(context: Context, stop: CancellationToken) {
+    let client = context.client.clone();
+    let api = Api::<APIServiceNamespace>::all(client.clone());
+    let driver = Driver::new(NAME, api, seen::everything);
+    let store = driver.store();
+    let ours = format!("{LABEL_COMPONENT}={COMPONENT_SERVICE_NAMESPACE}");
+    driver
+        .watches::<Namespace>(
+            Api::all(client.clone()),
+            watcher::Config::default().labels(&ours),
+            seen::without_status,
+            |namespace| made_for(namespace).into_iter().collect(),
+        )
+        // A change of any export of a consumer changes its rights in all its service namespaces.
+        .watches::<APIServiceExport>(
+            Api::all(client),
+            watcher::Config::default(),
+            seen::without_status,
+            move |export| in_namespace(&store, &export.namespace().unwrap_or_default()),
+        )
+        .run(context, (), CONCURRENCY, stop, reconcile)
+        .await;
+}
+
+fn made_for(namespace: &impl ResourceExt) -> Option<ObjectRef<APIServiceNamespace>> {
+    let (cluster_namespace, name) =
+        namespace.annotations().get(ANNOTATION_API_SERVICE_NAMESPACE)?.split_once('/')?;
+    Some(ObjectRef::new(name).within(cluster_namespace))
+}
+
+fn in_namespace(
+    store: &Store<APIServiceNamespace>,
+    namespace: &str,
+) -> Vec<ObjectRef<APIServiceNamespace>> {
+    let all = store.state_filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
+    all.iter().map(|object| ObjectRef::from_obj(&**object)).collect()
+}
+
+async fn reconcile(object: Arc<APIServiceNamespace>, scoped: Arc<Scoped<()>>) -> Result<Action, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<APIServiceNamespace> = Api::namespaced(scoped.context.client.clone(), &namespace);
+    let outcome = finalizer(&api, FINALIZER_SERVICE_NAMESPACE, object, |event| async {
+        match event {
+            Event::Apply(object) => Served::new(&object, &scoped).provide(&api).await,
+            Event::Cleanup(object) => Served::new(&object, &scoped).clean_up().await,
+        }
+    });
+    outcome.await.map_err(|error| match error {
+        finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
+        finalizer::Error::AddFinalizer(source) | finalizer::Error::RemoveFinalizer(source) => {
+            Error::request("change the finalizer")(source)
+        }
+        other => Error::Finalizer(Box::new(other)),
+    })
+}
+
+/// One `APIServiceNamespace` in work.
+struct Served<'a> {
+    object: &'a APIServiceNamespace,
+    scoped: &'a Scoped<()>,
+    cluster_namespace: String,
+    marker: String,
+    namespaces: Api<Namespace>,
+}
+
+impl<'a> Served<'a> {
+    fn new(object: &'a APIServiceNamespace, scoped: &'a Scoped<()>) -> Self {
+        let cluster_namespace = object.namespace().unwrap_or_default();
+        let marker = decide::marker(&cluster_namespace, &object.name_any());
+        let namespaces = Api::all(scoped.context.client.clone());
+        Self { object, scoped, cluster_namespace, marker, namespaces }
+    }
+
+    fn provider_name(&self) -> Result<String, Refusal> {
+        let isolation = self.scoped.context.settings.isolation;
+        let name = self.object.name_any();
+        decide::provider_name(self.object, &self.cluster_namespace, &name, isolation)
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<ObjectMeta>, Error> {
+        let found = timed(self.namespaces.get_metadata_opt(name)).await;
+        Ok(found.map_err(Error::request(format!("read namespace {name}")))?.map(|found| found.metadata))
+    }
+
+    async fn provide(&self, api: &Api<APIServiceNamespace>) -> Result<Action, Error> {
+        let name = match self.provider_name() {
+            Ok(name) => name,
+            Err(refusal) => return Ok(self.refuse(&refusal).await),
+        };
+        let found = self.find(&name).await?;
+        match decide::decide(found.as_ref(), &name, &self.marker) {
+            Decision::Refuse(refusal) => return Ok(self.refuse(&refusal).await),
+            Decision::Wait => return Err(Error::waiting(format!("namespace {name} is being deleted"))),
+            Decision::Create => self.create(&name).await?,
+            Decision::Equip { label: true } => self.label(&name).await?,
+            Decision::Equip { label: false } => {}
+        }
+        let changed = self.equip(&name).await?;
+        let current = self.object.status.clone().unwrap_or_default();
+        let wanted = APIServiceNamespaceStatus { namespace: Some(name.clone()) };
+        let reported = status::report(api, self.object, &current, &wanted, &self.scoped.manager())
+            .await
+            .map_err(Error::request("write the status"))?;
+        if reported {
+            let note = format!("namespace {name} is ready");
+            self.scoped.context.events.normal(&self.object.object_ref(&()), "NamespaceReady", note).await;
+        } else if changed {
+            tracing::info!(namespace.name = %name, "changed the rights in namespace {name}");
+        }
+        Ok(Action::requeue(RESYNC))
+    }
+
+    /// Says why there will be no namespace. A person has to act, and the object changes then, or its
+    /// successor is a new one; a namespace in the way is looked for now and then.
+    async fn refuse(&self, refusal: &Refusal) -> Action {
+        let object = self.object.object_ref(&());
+        self.scoped.context.events.warning(&object, refusal.reason(), refusal.to_string()).await;
+        match refusal {
+            Refusal::Foreign { .. } => Action::requeue(RESYNC),
+            Refusal::Name(_) | Refusal::Reserved { .. } => Action::await_change(),
+        }
+    }
+
+    async fn create(&self, name: &str) -> Result<(), Error> {
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                annotations: Some(
+                    [(ANNOTATION_API_SERVICE_NAMESPACE.to_owned(), self.marker.clone())].into(),
+                ),
+                labels: Some(
+                    [(LABEL_COMPONENT.to_owned(), COMPONENT_SERVICE_NAMESPACE.to_owned())].into(),
+                ),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let step = Error::request(format!("create namespace {name}"));
+        if ensure::create(&self.namespaces, &namespace, &self.scoped.manager()).await.map_err(step)? {
+            return Ok(());
+        }
+        Err(Error::waiting(format!("namespace {name} has just been made by somebody")))
+    }
+
+    async fn label(&self, name: &str) -> Result<(), Error> {
+        let patch = json!({ "metadata": { "labels": { LABEL_COMPONENT: COMPONENT_SERVICE_NAMESPACE } } });
+        let params = PatchParams { field_manager: Some(self.scoped.manager()), ..PatchParams::default() };
+        timed(self.namespaces.patch_metadata(name, &params, &Patch::Merge(patch)))
+            .await
+            .map_err(Error::request(format!("label namespace {name}")))?;
+        Ok(())
+    }
+
+    /// Puts the rights in place; where they changed, or are about to be announced, waits until they are
+    /// in effect.
+    async fn equip(&self, name: &str) -> Result<bool, Error> {
+        let client = &self.scoped.context.client;
+        let exports: Api<APIServiceExport> = Api::namespaced(client.clone(), &self.cluster_namespace);
+        let exports = timed(exports.list(&ListParams::default())).await.map_err(Error::request("list exports"))?;
+        let rights = Rights::of(&exports.items);
+        let mut changed = false;
+        for desired in rights.objects(name, &self.cluster_namespace) {
+            let step = Error::request(format!("apply {} {}", desired.resource.kind, desired.name));
+            changed |= ensure::ensure(client, &desired, &self.scoped.manager()).await.map_err(step)?;
+        }
+        let announced = self.object.status.as_ref().is_some_and(|status| status.namespace.is_some());
+        if changed || !announced {
+            let wanted = rights.accesses(name);
+            let denied = access::first_denied(client, &self.cluster_namespace, &wanted)
+                .await
+                .map_err(Error::request("review access"))?;
+            if let Some(denied) = denied {
+                let what = format!("access to {}.{} in {name} is not in effect yet", denied.resource, denied.group);
+                return Err(Error::waiting(what));
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn clean_up(&self) -> Result<Action, Error> {
+        // A name that was refused belongs to nobody here.
+        let Ok(name) = self.provider_name() else { return Ok(Action::await_change()) };
+        let found = self.find(&name).await?;
+        match decide::clean_up(found.as_ref(), &self.marker) {
+            Cleanup::Done => Ok(Action::await_change()),
+            Cleanup::Delete => {
+                let namespace = Namespace { metadata: found.unwrap_or_default(), ..Namespace::default() };
+                let step = Error::request(format!("delete namespace {name}"));
+                ensure::delete(&self.namespaces, &namespace).await.map_err(step)?;
+                Err(Error::waiting(format!("namespace {name} is being deleted")))
+            }
+            Cleanup::Wait => Err(Error::waiting(format!("namespace {name} is being deleted"))),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Whether a consumer's credential can stay, and when it has to be renewed. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use sha2::{Digest, Sha256};
+
+use crate::provision::Settings;
+use crate::provision::names::{
+    ANNOTATION_BOUND_TO, ANNOTATION_DIGEST, ANNOTATION_ENDPOINT, ANNOTATION_EXPIRES,
+    ANNOTATION_ISSUED,
+};
+
+/// Why a new credential is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// There is none.
+    #[error("there is none yet")]
+    Missing,
+    /// It is not what was written, or the original wrote it.
+    #[error("it was changed by others, or is one without an end")]
+    Damaged,
+    /// The Secret that it is bound to is gone.
+    #[error("it was revoked")]
+    Revoked,
+    /// The provider is reached under another address, CA or name.
+    #[error("the address of the provider changed")]
+    EndpointChanged,
+    /// It is old enough.
+    #[error("it is due")]
+    Due,
+}
+
+/// What to do with a credential.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is good.
+    Keep {
+        /// The kubeconfig.
+        kubeconfig: String,
+        /// When it is due.
+        renew_at: Timestamp,
+    },
+    /// A new one is needed.
+    Issue(Reason),
+}
+
+/// Decides about the credential in `secret`, whose token should be bound to the Secret with the uid `bound_to`.
+pub fn decide(
+    secret: Option<&Secret>,
+    key: &str,
+    bound_to: Option<&str>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
+    let none = BTreeMap::new();
+    let Some(secret) = secret else { return Decision::Issue(Reason::Missing) };
+    let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else {
+        return Decision::Issue(Reason::Missing);
+    };
+    let annotations = secret.metadata.annotations.as_ref().unwrap_or(&none);
+    let get = |name: &str| annotations.get(name).map(String::as_str);
+    let time = |name: &str| get(name).and_then(|text| text.parse::<Timestamp>().ok());
+    let (Ok(kubeconfig), Some(issued), Some(expires)) = (
+        String::from_utf8(bytes.0.clone()),
+        time(ANNOTATION_ISSUED),
+        time(ANNOTATION_EXPIRES),
+    ) else {
+        return Decision::Issue(Reason::Damaged);
+    };
+    if get(ANNOTATION_DIGEST) != Some(digest(&kubeconfig).as_str()) {
+        return Decision::Issue(Reason::Damaged);
+    }
+    if bound_to.is_none() || get(ANNOTATION_BOUND_TO) != bound_to {
+        return Decision::Issue(Reason::Revoked);
+    }
+    if get(ANNOTATION_ENDPOINT) != Some(endpoint(settings).as_str()) {
+        return Decision::Issue(Reason::EndpointChanged);
+    }
+    let renew_at = renew_at(issued, expires, settings.credential_renew_after);
+    if now >= renew_at {
+        return Decision::Issue(Reason::Due);
+    }
+    Decision::Keep { kubeconfig, renew_at }
+}
+
+/// The earlier of `renew_after` and half of the life that the API server granted.
+pub fn renew_at(issued: Timestamp, expires: Timestamp, renew_after: Duration) -> Timestamp {
+    let half = expires.duration_since(issued) / 2;
+    let after = SignedDuration::try_from(renew_after).unwrap_or(SignedDuration::MAX);
+    issued.saturating_add(half.min(after)).unwrap_or(issued)
+}
+
+/// Digest of a kubeconfig. It holds a token of high entropy, so the digest gives nothing away.
+pub fn digest(kubeconfig: &str) -> String {
+    hex(&Sha256::digest(kubeconfig))
+}
+
+/// Digest of how consumers reach the provider.
+pub fn endpoint(settings: &Settings) -> String {
+    let mut hasher = Sha256::new();
+    for part in [
+        Some(settings.external_address.as_bytes()),
+        settings.external_ca.as_deref(),
+        settings.external_server_name.as_deref().map(str::as_bytes),
+    ] {
+        // The length keeps neighbours apart; none and empty mean the same to a kubeconfig.
+        let part = part.unwrap_or_default();
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hex(&hasher.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use kube::api::ObjectMeta;
+
+    use super::*;
+    use crate::provision::test_support::settings;
+
+    const BOUND: &str = "uid-of-token-secret";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn secret(change: impl FnOnce(&mut BTreeMap<String, String>)) -> Secret {
+        let mut annotations: BTreeMap<String, String> = [
+            (ANNOTATION_ISSUED, "2026-01-01T00:00:00Z".to_owned()),
+            (ANNOTATION_EXPIRES, "2026-01-08T00:00:00Z".to_owned()),
+            (ANNOTATION_BOUND_TO, BOUND.to_owned()),
+            (ANNOTATION_DIGEST, digest("the kubeconfig")),
+            (ANNOTATION_ENDPOINT, endpoint(&settings())),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        change(&mut annotations);
+        Secret {
+            metadata: ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() },
+            data: Some([("kubeconfig".to_owned(), ByteString(b"the kubeconfig".to_vec()))].into()),
+            ..Secret::default()
+        }
+    }
+
+    fn decided(secret: &Secret, bound: Option<&str>, now: &str) -> Decision {
+        decide(Some(secret), "kubeconfig", bound, &settings(), at(now))
+    }
+
+    #[test]
+    fn a_good_credential_is_kept_until_it_is_due() {
+        assert_eq!(
+            decided(&secret(|_| {}), Some(BOUND), "2026-01-01T23:59:59Z"),
+            Decision::Keep {
+                kubeconfig: "the kubeconfig".into(),
+                renew_at: at("2026-01-02T00:00:00Z"),
+            }
+        );
+        assert_eq!(
+            decided(&secret(|_| {}), Some(BOUND), "2026-01-02T00:00:00Z"),
+            Decision::Issue(Reason::Due)
+        );
+    }
+
+    #[test]
+    fn a_life_that_the_api_server_shortened_is_renewed_at_its_half() {
+        let short = secret(|a| {
+            a.insert(ANNOTATION_EXPIRES.into(), "2026-01-01T02:00:00Z".into());
+        });
+        assert_eq!(
+            decided(&short, Some(BOUND), "2026-01-01T01:00:00Z"),
+            Decision::Issue(Reason::Due)
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_a_credential_has_a_reason() {
+        let now = "2026-01-01T00:00:01Z";
+        assert_eq!(
+            decide(None, "kubeconfig", Some(BOUND), &settings(), at(now)),
+            Decision::Issue(Reason::Missing)
+        );
+        let mut empty = secret(|_| {});
+        empty.data = None;
+        assert_eq!(decided(&empty, Some(BOUND), now), Decision::Issue(Reason::Missing));
+        let mut changed = secret(|_| {});
+        changed.data = Some([("kubeconfig".to_owned(), ByteString(b"another".to_vec()))].into());
+        assert_eq!(decided(&changed, Some(BOUND), now), Decision::Issue(Reason::Damaged));
+        let original = secret(BTreeMap::clear);
+        assert_eq!(decided(&original, Some(BOUND), now), Decision::Issue(Reason::Damaged));
+        assert_eq!(decided(&secret(|_| {}), None, now), Decision::Issue(Reason::Revoked));
+        assert_eq!(decided(&secret(|_| {}), Some("another"), now), Decision::Issue(Reason::Revoked));
+        let mut moved = settings();
+        moved.external_address = "https://elsewhere.example".into();
+        assert_eq!(
+            decide(Some(&secret(|_| {})), "kubeconfig", Some(BOUND), &moved, at(now)),
+            Decision::Issue(Reason::EndpointChanged)
+        );
+    }
+
+    #[test]
+    fn a_credential_that_ended_before_it_began_is_due_at_once() {
+        let issued = at("2026-01-02T00:00:00Z");
+        let expired = at("2026-01-01T00:00:00Z");
+        assert!(renew_at(issued, expired, Duration::from_secs(60)) < issued);
+    }
+}

@@ -1,0 +1,56 @@
+//! The IO of issuing, against a scripted API server.
+
+use kube_bind_runtime::clock::FixedClock;
+use serde_json::Value;
+
+use super::*;
+use crate::provision::plan::secret_of;
+use crate::provision::test_support::{Script, shared_settings};
+
+const SECRETS: &str = "/api/v1/namespaces/cluster-a/secrets";
+const NOW: &str = "2026-01-01T00:00:00Z";
+
+fn token_secret() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": TOKEN_SECRET, "namespace": "cluster-a", "uid": "uid-of-token-secret" },
+    })
+}
+
+fn token() -> Value {
+    json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
+        "spec": { "audiences": [] },
+        "status": { "token": "the-token", "expirationTimestamp": "2026-01-01T10:00:00Z" },
+    })
+}
+
+#[tokio::test]
+async fn the_first_credential_is_bound_to_a_secret_of_its_own() {
+    let (client, mut api) = Script::new();
+    let clock = FixedClock::new(NOW.parse().unwrap()).shared();
+    let credentials = Credentials::new(client, shared_settings(), clock);
+    let server = async {
+        api.not_found("GET", &format!("{SECRETS}/kubeconfig")).await;
+        api.not_found("GET", &format!("{SECRETS}/{TOKEN_SECRET}")).await;
+        let made = api.answer("POST", SECRETS, 201, token_secret()).await;
+        assert!(made.get("data").is_none(), "the secret that tokens are bound to is empty");
+        api.answer("GET", &format!("{SECRETS}/{TOKEN_SECRET}"), 200, token_secret()).await;
+        let path = "/api/v1/namespaces/cluster-a/serviceaccounts/kube-binder/token";
+        let asked = api.answer("POST", path, 201, token()).await;
+        assert_eq!(asked["spec"]["boundObjectRef"]["uid"], "uid-of-token-secret");
+        assert_eq!(asked["spec"]["expirationSeconds"], 168 * 3600);
+        let kubeconfig = format!("{SECRETS}/kubeconfig");
+        let written = api.answer("PATCH", &kubeconfig, 200, json!({ "metadata": { "name": "kubeconfig" } })).await;
+        let annotations = &written["metadata"]["annotations"];
+        assert_eq!(annotations[ANNOTATION_EXPIRES], "2026-01-01T10:00:00Z");
+        assert_eq!(annotations[ANNOTATION_BOUND_TO], "uid-of-token-secret");
+    };
+    let secret = secret_of(None);
+    let (credential, ()) = tokio::join!(credentials.ensure("cluster-a", &secret), server);
+    let credential = credential.unwrap_or_else(|error| panic!("{error}"));
+    assert!(credential.kubeconfig.contains("the-token"));
+    assert_eq!(credential.issued, Some(Reason::Missing));
+    // The API server granted ten hours only, so the half of that comes before a day has gone.
+    assert_eq!(credential.renew_at, "2026-01-01T05:00:00Z".parse().unwrap());
+}
