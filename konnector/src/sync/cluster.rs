@@ -171,6 +171,11 @@ impl Error {
 
 /// One resource in one cluster.
 pub trait Cluster: Send + Sync + 'static {
+    /// How many requests the API server can take at a time, at the moment.
+    fn parallelism(&self) -> usize {
+        4
+    }
+
     /// Lists in pages and then watches, as one endless stream; lists again when it must.
     fn watch(&self, scope: WatchScope) -> BoxStream<'static, WatchEvent>;
 

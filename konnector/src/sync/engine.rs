@@ -1,10 +1,23 @@
 //! Runs one bound resource: feeds what both sides tell into the state, and executes what the
-//! state decides. This is the shell around [`super::state`]; all requests are in `execute`.
+//! state decides. This is the shell around `state`; all requests are in `execute`.
 
-use tokio::sync::watch;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, SelectAll};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
+use super::cluster::{WatchEvent, WatchScope};
+use super::execute::{Executor, Finished, Verdict};
+use super::form::Form;
+use super::pair::Lost;
+use super::state::State;
 use super::{EngineConfig, Ports};
 
 /// How the objects of one engine are doing.
@@ -22,8 +35,9 @@ pub struct Counts {
     pub conflict: usize,
     /// Waiting for a service namespace.
     pub waiting_namespace: usize,
-    /// Provider copies whose consumer objects vanished all at once: kept until a person decides.
-    pub held: usize,
+    /// Provider copies whose consumer objects vanished: deleted at once, or kept until a person
+    /// decides, when too many vanished together.
+    pub orphans: usize,
     /// The first lists of both sides are complete.
     pub listed: bool,
     /// Why the consumer cannot be watched at the moment.
@@ -65,10 +79,146 @@ impl Drop for EngineHandle {
 
 /// Starts the engine; it ends with `shutdown` or with [`EngineHandle::stop`]. Must be called
 /// within a tokio runtime, whose clock is the engine's clock.
-pub fn start(_config: EngineConfig, _ports: Ports, shutdown: &CancellationToken) -> EngineHandle {
+pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -> EngineHandle {
     let cancel = shutdown.child_token();
     let tracker = TaskTracker::new();
-    let (_sender, counts) = watch::channel(Counts::default());
+    let (sender, counts) = watch::channel(Counts::default());
+    let form = Arc::new(Form::new(&config));
+    let executor =
+        Executor::new(&ports, Arc::clone(&form), config.has_status_subresource, cancel.clone());
+    let (results, finished) = mpsc::unbounded_channel();
+    let shell = Shell {
+        state: State::new(&config, &ports, form),
+        binding: config.binding,
+        plural: config.resource.plural,
+        ports,
+        executor: Arc::new(executor),
+        counts: sender,
+        cancel: cancel.clone(),
+        tracker: tracker.clone(),
+        watches: HashMap::new(),
+        results,
+        under_way: 0,
+    };
+    tracker.spawn(shell.run(finished));
     tracker.close();
     EngineHandle { counts, cancel, tracker }
+}
+
+type ProviderEvents = SelectAll<BoxStream<'static, (WatchScope, WatchEvent)>>;
+
+struct Shell {
+    state: State,
+    binding: String,
+    plural: String,
+    ports: Ports,
+    executor: Arc<Executor>,
+    counts: watch::Sender<Counts>,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+    /// Ends the provider watch of a scope.
+    watches: HashMap<WatchScope, CancellationToken>,
+    results: mpsc::UnboundedSender<Finished>,
+    under_way: usize,
+}
+
+impl Shell {
+    async fn run(mut self, mut finished: mpsc::UnboundedReceiver<Finished>) {
+        let mut mapping = self.ports.namespaces.subscribe();
+        let mut mapping_lives = true;
+        let mut consumer = self.ports.consumer.watch(WatchScope::All);
+        let mut provider: ProviderEvents = SelectAll::new();
+        self.rescope(&mut provider);
+        loop {
+            let due = self.state.next_due();
+            let timer = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.cancel.cancelled() => break,
+                Some(done) = finished.recv() => {
+                    self.under_way -= 1;
+                    self.log(&done);
+                    self.state.finish(done, Instant::now());
+                }
+                Some(event) = consumer.next(), if !self.state.is_full() => {
+                    self.state.on_consumer(event, Instant::now());
+                }
+                Some((scope, event)) = provider.next(), if !provider.is_empty() => {
+                    self.state.on_provider(&scope, event, Instant::now());
+                }
+                changed = mapping.changed(), if mapping_lives => {
+                    mapping_lives = changed.is_ok();
+                    self.rescope(&mut provider);
+                }
+                () = timer => {}
+            }
+            self.dispatch();
+            let counts = self.state.counts();
+            self.counts.send_if_modified(|old| {
+                let changed = *old != counts;
+                *old = counts;
+                changed
+            });
+        }
+    }
+
+    /// Opens the provider watches that are missing and closes those that are not wanted.
+    fn rescope(&mut self, provider: &mut ProviderEvents) {
+        let (fresh, ended) = self.state.rescope(Instant::now());
+        for scope in ended {
+            if let Some(watch) = self.watches.remove(&scope) {
+                watch.cancel();
+            }
+        }
+        for scope in fresh {
+            let end = self.cancel.child_token();
+            self.watches.insert(scope.clone(), end.clone());
+            let events = self.ports.provider.watch(scope.clone());
+            let tagged = events.map(move |event| (scope.clone(), event));
+            provider.push(tagged.take_until(end.cancelled_owned()).boxed());
+        }
+    }
+
+    /// Gives out jobs as long as the API servers can take more requests.
+    fn dispatch(&mut self) {
+        let most = self.ports.consumer.parallelism().max(self.ports.provider.parallelism());
+        while self.under_way < most {
+            let Some(job) = self.state.next_job(Instant::now()) else { return };
+            self.under_way += 1;
+            let (key, pair) = (job.key.clone(), job.pair.clone());
+            let (executor, results) = (Arc::clone(&self.executor), self.results.clone());
+            self.tracker.spawn(async move {
+                let run = AssertUnwindSafe(executor.run(job)).catch_unwind().await;
+                // A job that panicked has learned nothing; its object is tried again later.
+                let done = run.unwrap_or_else(|_| Finished {
+                    key,
+                    pair,
+                    lost: Lost::default(),
+                    verdict: Verdict::Unfinished,
+                });
+                // Nobody listens after a stop: then what was learned is not needed.
+                let _ = results.send(done);
+            });
+        }
+    }
+
+    fn log(&self, done: &Finished) {
+        match &done.verdict {
+            Verdict::Settled | Verdict::NotLeading | Verdict::Unfinished => {}
+            Verdict::Failed(side, error) => warn!(
+                binding.name = %self.binding,
+                resource = %self.plural,
+                object.key = %done.key,
+                side = ?side,
+                error = %error,
+                "failed to sync {} {}",
+                self.plural,
+                done.key
+            ),
+        }
+    }
 }

@@ -6,12 +6,23 @@
 //! The way of one object: [`cluster`] tells an event, `state` files it as an `entry` and queues
 //! its key, `plan` says which steps are missing, `execute` performs them.
 
+mod bodies;
+mod breaker;
+mod class;
 pub mod cluster;
 pub mod concurrency;
 mod config;
 mod engine;
+mod entry;
+mod execute;
+mod form;
 mod kube_cluster;
+mod mapping;
+mod pair;
+mod plan;
 mod ports;
+mod queue;
+mod state;
 
 pub use cluster::{Cluster, Key, WatchEvent, WatchScope};
 pub use concurrency::Limiter;

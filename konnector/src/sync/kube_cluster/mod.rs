@@ -81,6 +81,10 @@ impl KubeCluster {
 }
 
 impl Cluster for KubeCluster {
+    fn parallelism(&self) -> usize {
+        self.limiter.limit()
+    }
+
     fn watch(&self, scope: WatchScope) -> BoxStream<'static, WatchEvent> {
         watch::stream(self.clone(), scope)
     }

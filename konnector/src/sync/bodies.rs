@@ -1,0 +1,82 @@
+//! The bodies that are on their way: each is held only until its object has been worked on, and
+//! all of them together only up to a budget. What is not held is read again. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::cluster::Key;
+use super::execute::Side;
+
+/// Estimated memory of all held bodies above which the engine stops taking in consumer events
+/// while it has work to do.
+const BUDGET: usize = 8 << 20;
+/// Above this nothing more is held.
+const LIMIT: usize = 2 * BUDGET;
+
+#[derive(Default)]
+pub(super) struct Bodies {
+    held: HashMap<Key, [Option<(Arc<Value>, usize)>; 2]>,
+    bytes: usize,
+}
+
+impl Bodies {
+    /// Holds the latest body of a side.
+    pub(super) fn hold(&mut self, key: &Key, side: Side, body: Arc<Value>) {
+        let size = weigh(&body);
+        let slot = &mut self.held.entry(key.clone()).or_default()[side as usize];
+        self.bytes -= slot.take().map_or(0, |(_, size)| size);
+        if self.bytes + size <= LIMIT {
+            self.bytes += size;
+            *slot = Some((body, size));
+        }
+    }
+
+    /// The held bodies of a key, which are not held any longer.
+    pub(super) fn take(&mut self, key: &Key) -> [Option<Arc<Value>>; 2] {
+        let held = self.held.remove(key).unwrap_or_default();
+        held.map(|slot| {
+            slot.map(|(body, size)| {
+                self.bytes -= size;
+                body
+            })
+        })
+    }
+
+    /// More is held than should be.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes > BUDGET
+    }
+}
+
+/// Rough memory of a parsed value.
+fn weigh(value: &Value) -> usize {
+    let own = size_of::<Value>();
+    own + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weigh).sum(),
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| 64 + key.len() + weigh(value)).sum()
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_not_counted_any_more() {
+        let mut bodies = Bodies::default();
+        let key = Key::new("n", "a");
+        let large = Arc::new(Value::from("x".repeat(LIMIT - 1_000)));
+        bodies.hold(&key, Side::Consumer, Arc::clone(&large));
+        assert!(bodies.is_full());
+        bodies.hold(&key, Side::Provider, large);
+        let [consumer, provider] = bodies.take(&key);
+        assert!(consumer.is_some() && provider.is_none(), "the second does not fit");
+        assert_eq!(bodies.bytes, 0);
+    }
+}

@@ -1,0 +1,169 @@
+//! Reading and learning: what a job knows of the two sides while it performs its steps.
+
+use futures::future::BoxFuture;
+
+use super::*;
+
+impl Run<'_> {
+    /// Begins a write only with enough leadership left for its own time-out.
+    pub(super) async fn write<T>(
+        &self,
+        request: BoxFuture<'_, Result<T, Error>>,
+    ) -> Result<Result<T, Error>, Stop> {
+        let left = (self.shared.fence)();
+        if left < LEAST_LEADERSHIP || self.shared.stop.is_cancelled() {
+            return Err(Stop::NotLeading);
+        }
+        let after = TIMEOUT.min(left);
+        let answer = tokio::time::timeout(after, request).await;
+        Ok(answer.unwrap_or(Err(Error::TimedOut { after })))
+    }
+
+    /// The answer of an apply on the provider: a refusal is the author's business.
+    pub(super) async fn on_applied(
+        &mut self,
+        answer: Result<Value, Error>,
+        sent: kube_bind_crds::digest::Digest,
+    ) -> Result<(), Stop> {
+        if let Err(Error::Rejected { message, .. }) = answer {
+            let problem = Problem { kind: ProblemKind::Rejected, message };
+            self.pair.refused = Some(Box::new(Refused { configuration: sent, problem }));
+            self.rules.retry = false;
+            return Err(Stop::Replan);
+        }
+        self.on_provider(answer).await?;
+        let owned = self.provider()?.owned;
+        self.pair.settled = (owned != sent).then_some((sent, owned));
+        self.pair.sent = sent;
+        self.pair.refused = None;
+        Ok(())
+    }
+
+    /// The answer of a write on the provider copy.
+    pub(super) async fn on_provider(&mut self, answer: Result<Value, Error>) -> Result<(), Stop> {
+        match answer {
+            Ok(body) => {
+                self.see_provider(body);
+                Ok(())
+            }
+            Err(Error::Changed | Error::NotFound) => {
+                let at = self.target()?;
+                self.read_provider(&at).await?;
+                Err(Stop::Replan)
+            }
+            Err(error) => Err(Stop::Failed(Side::Provider, error)),
+        }
+    }
+
+    /// The answer of a write on the consumer object.
+    pub(super) async fn on_consumer(&mut self, answer: Result<Value, Error>) -> Result<(), Stop> {
+        match answer {
+            Ok(body) => {
+                self.see_consumer(body);
+                Ok(())
+            }
+            Err(Error::Changed | Error::NotFound) => {
+                self.read_consumer().await?;
+                Err(Stop::Replan)
+            }
+            Err(error) => Err(Stop::Failed(Side::Consumer, error)),
+        }
+    }
+
+    /// Reads the provider copy; its absence is learned and means to plan anew.
+    pub(super) async fn read_provider(&mut self, at: &Key) -> Result<Arc<Value>, Stop> {
+        match read(self.shared.provider.get(at)).await {
+            Ok(body) => Ok(self.see_provider(body)),
+            Err(Error::NotFound) => {
+                self.lose_provider();
+                Err(Stop::Replan)
+            }
+            Err(error) => Err(Stop::Failed(Side::Provider, error)),
+        }
+    }
+
+    /// Reads the consumer object; its absence is learned and means to plan anew.
+    pub(super) async fn read_consumer(&mut self) -> Result<Arc<Value>, Stop> {
+        match read(self.shared.consumer.get(&self.key)).await {
+            Ok(body) => Ok(self.see_consumer(body)),
+            Err(Error::NotFound) => {
+                self.lose_consumer();
+                Err(Stop::Replan)
+            }
+            Err(error) => Err(Stop::Failed(Side::Consumer, error)),
+        }
+    }
+
+    /// The consumer object's body: the one at hand, or read again. If what is read is not what the
+    /// plan was made for, the plan is made anew.
+    pub(super) async fn consumer_body(&mut self) -> Result<Arc<Value>, Stop> {
+        if let Some(body) = &self.consumer_body {
+            return Ok(Arc::clone(body));
+        }
+        let planned = self.consumer()?;
+        let body = self.read_consumer().await?;
+        let now = self.consumer()?;
+        if (now.uid, now.terminating) == (planned.uid, planned.terminating) {
+            Ok(body)
+        } else {
+            Err(Stop::Replan)
+        }
+    }
+
+    pub(super) fn held_provider_body(&self) -> Option<Arc<Value>> {
+        self.provider_body.clone()
+    }
+
+    pub(super) fn see_provider(&mut self, body: Value) -> Arc<Value> {
+        let body = Arc::new(body);
+        self.pair.provider = Some(self.shared.form.provider(&body));
+        self.lost.provider = false;
+        self.provider_body = Some(Arc::clone(&body));
+        body
+    }
+
+    pub(super) fn see_consumer(&mut self, body: Value) -> Arc<Value> {
+        let body = Arc::new(body);
+        self.pair.consumer = Some(self.shared.form.consumer(&body));
+        self.lost.consumer = false;
+        self.consumer_body = Some(Arc::clone(&body));
+        body
+    }
+
+    pub(super) fn lose_provider(&mut self) {
+        if let Some(known) = self.pair.provider.take() {
+            self.pair.provider_gone = self.pair.provider_gone.max(known.version);
+        }
+        self.lost.provider = true;
+        self.provider_body = None;
+    }
+
+    pub(super) fn lose_consumer(&mut self) {
+        if let Some(known) = self.pair.consumer.take() {
+            self.pair.consumer_gone = self.pair.consumer_gone.max(known.version);
+        }
+        self.lost.consumer = true;
+        self.consumer_body = None;
+    }
+
+    pub(super) fn consumer(&self) -> Result<Consumer, Stop> {
+        self.pair.consumer.clone().ok_or(Stop::Replan)
+    }
+
+    pub(super) fn provider(&self) -> Result<Provider, Stop> {
+        self.pair.provider.clone().ok_or(Stop::Replan)
+    }
+
+    pub(super) fn target(&self) -> Result<Key, Stop> {
+        match &self.rules.target {
+            Target::At(key) => Ok(key.clone()),
+            Target::Waiting | Target::Impossible(_) => Err(Stop::Replan),
+        }
+    }
+}
+
+async fn read(request: BoxFuture<'_, Result<Value, Error>>) -> Result<Value, Error> {
+    tokio::time::timeout(TIMEOUT, request)
+        .await
+        .unwrap_or(Err(Error::TimedOut { after: TIMEOUT }))
+}

@@ -1,0 +1,266 @@
+//! How an object of one side looks on the other: which parts cross, which marks it gets, and what
+//! the engine remembers of it. Pure.
+
+use kube_bind_crds::api::{Isolation, ResourceScope};
+use kube_bind_crds::digest::{self, Digest, FieldSet, Schema};
+use kube_bind_crds::names;
+use serde_json::{Map, Value, json};
+
+use super::cluster::Key;
+use super::config::EngineConfig;
+use super::entry::{Consumer, Owner, Provider, Uid, Version};
+
+/// Manager of our marks on consumer objects.
+pub(super) const MARK_MANAGER: &str = "kube-bind-konnector/sync";
+/// Manager of the original's first write of a copy, taken from its user agent.
+const ORIGINAL_MANAGER: &str = "konnector";
+
+/// Label and annotation keys that mean something in one cluster only. Copied ones would do harm on
+/// the other side: a GitOps tool prunes what carries its mark and is not in its repository.
+const CLUSTER_BOUND: &[&str] = &[
+    names::KEY_PREFIX,
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "applyset.kubernetes.io/",
+    "config.k8s.io/",
+    "argocd.argoproj.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "helm.toolkit.fluxcd.io/",
+    "meta.helm.sh/",
+    "objectset.rio.cattle.io/",
+    "control-plane.alpha.kubernetes.io/",
+    "kcp.io/cluster",
+    "claimed.internal.apis.kcp.io",
+];
+
+/// Translates the objects of one engine.
+#[derive(Debug)]
+pub(super) struct Form {
+    pub(super) schema: Schema,
+    cluster_namespace: String,
+    owner_reference: Option<Value>,
+    api_version: String,
+    kind: String,
+}
+
+impl Form {
+    pub(super) fn new(config: &EngineConfig) -> Self {
+        // Copies outside of any namespace of ours are tied to it, so that they go with it.
+        let loose = config.scope == ResourceScope::Cluster && config.isolation != Isolation::Namespaced;
+        let owner_reference = loose.then(|| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "name": config.cluster_namespace,
+                "uid": config.cluster_namespace_uid,
+            })
+        });
+        Self {
+            schema: Schema::new(&config.schema),
+            cluster_namespace: config.cluster_namespace.clone(),
+            owner_reference,
+            api_version: config.resource.api_version(),
+            kind: config.resource.kind.clone(),
+        }
+    }
+
+    /// The apply configuration of the provider copy, without preconditions.
+    pub(super) fn configuration(&self, consumer: &Value, provider: &Key) -> Value {
+        let from = &consumer["metadata"];
+        let mut annotations = crossing(&from["annotations"]);
+        let text = |value: &Value| Value::from(value.as_str().unwrap_or_default());
+        annotations.insert(names::ANNOTATION_CLUSTER_NAMESPACE.into(), self.cluster_namespace.as_str().into());
+        annotations.insert(names::ANNOTATION_CONSUMER_NAMESPACE.into(), text(&from["namespace"]));
+        annotations.insert(names::ANNOTATION_CONSUMER_UID.into(), text(&from["uid"]));
+        let mut metadata = self.identity(provider);
+        metadata.insert("annotations".into(), annotations.into());
+        let labels = crossing(&from["labels"]);
+        if !labels.is_empty() {
+            metadata.insert("labels".into(), labels.into());
+        }
+        if let Some(reference) = &self.owner_reference {
+            metadata.insert("ownerReferences".into(), json!([reference]));
+        }
+        let mut body = Map::new();
+        for (name, value) in consumer.as_object().into_iter().flatten() {
+            if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
+                body.insert(name.clone(), value.clone());
+            }
+        }
+        let mut body = Value::Object(body);
+        self.schema.prune(&mut body);
+        body["apiVersion"] = self.api_version.as_str().into();
+        body["kind"] = self.kind.as_str().into();
+        body["metadata"] = metadata.into();
+        body
+    }
+
+    /// The apply configuration of our marks on a consumer object. `link` is the copy it leads to.
+    pub(super) fn marks(
+        &self,
+        consumer: &Key,
+        uid: &Uid,
+        finalizer: bool,
+        link: Option<(&str, &Uid)>,
+        problem: Option<&str>,
+    ) -> Value {
+        let mut metadata = self.identity(consumer);
+        metadata.insert("uid".into(), uid.to_string().into());
+        if finalizer {
+            metadata.insert("finalizers".into(), json!([names::FINALIZER_SYNCER]));
+        }
+        let mut annotations = Map::new();
+        if let Some((namespace, uid)) = link {
+            annotations.insert(names::ANNOTATION_PROVIDER_NAMESPACE.into(), namespace.into());
+            annotations.insert(names::ANNOTATION_PROVIDER_UID.into(), uid.to_string().into());
+        }
+        if let Some(problem) = problem {
+            annotations.insert(names::ANNOTATION_SYNC_PROBLEM.into(), problem.into());
+        }
+        if !annotations.is_empty() {
+            metadata.insert("annotations".into(), annotations.into());
+        }
+        json!({"apiVersion": self.api_version, "kind": self.kind, "metadata": metadata})
+    }
+
+    fn identity(&self, key: &Key) -> Map<String, Value> {
+        let mut metadata = Map::new();
+        metadata.insert("name".into(), key.name.as_str().into());
+        if !key.namespace.is_empty() {
+            metadata.insert("namespace".into(), key.namespace.as_str().into());
+        }
+        metadata
+    }
+
+    /// What is remembered of a consumer object.
+    pub(super) fn consumer(&self, body: &Value) -> Consumer {
+        let metadata = &body["metadata"];
+        let finalizers = || metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let annotation = |key: &str| metadata["annotations"][key].as_str();
+        let uid = annotation(names::ANNOTATION_PROVIDER_UID);
+        let namespace = annotation(names::ANNOTATION_PROVIDER_NAMESPACE);
+        Consumer {
+            uid: uid_of(body),
+            version: version_of(body),
+            // The place of the copy is not part of the digest.
+            configuration: self.schema.applied(&self.configuration(body, &Key::default())),
+            status: digest::whole(body.get("status")),
+            terminating: metadata.get("deletionTimestamp").is_some(),
+            finalizer: finalizers().any(|finalizer| finalizer == names::FINALIZER_SYNCER),
+            other_finalizers: finalizers()
+                .filter(|finalizer| *finalizer != names::FINALIZER_SYNCER)
+                .map(Into::into)
+                .collect(),
+            link: uid.zip(namespace).map(|(uid, namespace)| link(namespace, uid)).unwrap_or_default(),
+            problem: problem(annotation(names::ANNOTATION_SYNC_PROBLEM)),
+        }
+    }
+
+    /// What is remembered of a provider object.
+    pub(super) fn provider(&self, body: &Value) -> Provider {
+        let annotations = &body["metadata"]["annotations"];
+        let ours = annotations[names::ANNOTATION_CLUSTER_NAMESPACE] == *self.cluster_namespace;
+        let owner = match annotations[names::ANNOTATION_CONSUMER_UID].as_str() {
+            Some(uid) if ours => Owner::Ours(Uid::parse(uid)),
+            _ => Owner::Foreign,
+        };
+        let adopt = ours && managed(body).any(is_original);
+        let mut owned = FieldSet::applied_by(body, names::FIELD_MANAGER_SYNC);
+        if adopt {
+            for entry in managed(body).filter(|entry| is_original(entry)) {
+                owned.merge(FieldSet::parse(&entry["fieldsV1"]));
+            }
+        }
+        Provider {
+            uid: uid_of(body),
+            version: version_of(body),
+            owned: self.schema.owned(body, &owned),
+            status: digest::whole(body.get("status")),
+            terminating: body["metadata"].get("deletionTimestamp").is_some(),
+            owner,
+            adopt,
+        }
+    }
+}
+
+/// Digest of the annotations that lead to a copy.
+pub(super) fn link(namespace: &str, uid: &str) -> Digest {
+    digest::text(&[namespace, uid])
+}
+
+/// Digest of a problem's annotation.
+pub(super) fn problem(text: Option<&str>) -> Digest {
+    text.map(|text| digest::text(&[text])).unwrap_or_default()
+}
+
+/// The object's key.
+pub(super) fn key_of(body: &Value) -> Key {
+    let metadata = &body["metadata"];
+    Key::new(
+        metadata["namespace"].as_str().unwrap_or_default(),
+        metadata["name"].as_str().unwrap_or_default(),
+    )
+}
+
+/// The object's version.
+pub(super) fn version_of(body: &Value) -> Version {
+    Version::parse(body["metadata"]["resourceVersion"].as_str().unwrap_or_default())
+}
+
+fn uid_of(body: &Value) -> Uid {
+    Uid::parse(body["metadata"]["uid"].as_str().unwrap_or_default())
+}
+
+/// The labels or annotations that cross to the other side.
+fn crossing(from: &Value) -> Map<String, Value> {
+    let bound = |key: &str| CLUSTER_BOUND.iter().any(|prefix| key.starts_with(prefix) || key.contains("kcp.io/"));
+    from.as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !bound(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn managed(body: &Value) -> impl Iterator<Item = &Value> {
+    body["metadata"]["managedFields"].as_array().into_iter().flatten()
+}
+
+fn is_original(entry: &Value) -> bool {
+    entry["manager"] == ORIGINAL_MANAGER
+        && entry["operation"] == "Update"
+        && entry["subresource"].as_str().is_none_or(str::is_empty)
+}
+
+/// The `managedFields` of a copy after adoption: what the original created and what it applied
+/// become one entry, as if all of it had been applied from the beginning.
+pub(super) fn adopted(body: &Value) -> Value {
+    let ours = |entry: &&Value| {
+        is_original(entry)
+            || (entry["manager"] == names::FIELD_MANAGER_SYNC
+                && entry["operation"] == "Apply"
+                && entry["subresource"].as_str().is_none_or(str::is_empty))
+    };
+    let mut fields = json!({});
+    let mut template = json!({});
+    for entry in managed(body).filter(ours) {
+        unite(&mut fields, &entry["fieldsV1"]);
+        template = entry.clone();
+    }
+    template["manager"] = names::FIELD_MANAGER_SYNC.into();
+    template["operation"] = "Apply".into();
+    template["fieldsV1"] = fields;
+    let others = managed(body).filter(|entry| !ours(entry)).cloned();
+    Value::Array(std::iter::once(template).chain(others).collect())
+}
+
+fn unite(into: &mut Value, from: &Value) {
+    for (element, inner) in from.as_object().into_iter().flatten() {
+        unite(&mut into[element], inner);
+    }
+    if into.is_null() {
+        *into = json!({});
+    }
+}
+
+#[cfg(test)]
+mod tests;

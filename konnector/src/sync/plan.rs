@@ -1,0 +1,201 @@
+//! The decision: which steps are missing for one object. A pure function.
+
+use kube_bind_crds::digest::Digest;
+
+use super::cluster::Key;
+use super::entry::{Consumer, Owner, Provider};
+use super::form;
+use super::pair::Pair;
+use super::ports::{Problem, ProblemKind};
+
+/// One step; what it sends is in `execute`, its request and the reason for it in the table of the
+/// design.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Put our finalizer on the consumer object, before anything exists that it protects.
+    Mark,
+    /// Create the provider copy.
+    Create,
+    /// Put finalizer, link and problem on the consumer object, as they should be now.
+    Annotate,
+    /// Make what the original wrote ours.
+    Adopt,
+    /// Apply the consumer object's content on the provider copy.
+    Change,
+    /// Mirror the provider copy's status.
+    Status,
+    /// Delete the provider copy.
+    Delete,
+    /// Take our finalizer off the consumer object.
+    Release,
+}
+
+/// Where the copy of a consumer object lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// There.
+    At(Key),
+    /// Its namespace has no service namespace yet.
+    Waiting,
+    /// Nowhere, for a reason that its author can remove.
+    Impossible(String),
+}
+
+/// What a decision depends on besides the two entries.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) target: Target,
+    /// Too many consumer objects vanished at once: nothing is deleted because of that.
+    pub(super) hold: bool,
+    /// Try again what the provider refused.
+    pub(super) retry: bool,
+}
+
+/// The missing steps, in order; none means that the pair is as it should be, or waits for an event.
+pub(super) fn plan(pair: &Pair, rules: &Rules) -> Vec<Step> {
+    match (&pair.consumer, &pair.provider) {
+        (None, None) => Vec::new(),
+        (None, Some(provider)) => orphan(provider, rules),
+        (Some(consumer), None) => missing(pair, consumer, rules),
+        (Some(consumer), Some(provider)) => both(pair, consumer, provider, rules),
+    }
+}
+
+/// The consumer object vanished, or its copy is from one that vanished.
+fn orphan(provider: &Provider, rules: &Rules) -> Vec<Step> {
+    let ours = matches!(provider.owner, Owner::Ours(_));
+    if ours && !provider.terminating && !rules.hold && matches!(rules.target, Target::At(_)) {
+        vec![Step::Delete]
+    } else {
+        Vec::new()
+    }
+}
+
+fn missing(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
+    if consumer.terminating {
+        // A mark was only set where a copy could live; without the way there nobody knows that the
+        // copy is gone.
+        let unknown = rules.target == Target::Waiting;
+        return if unknown { Vec::new() } else { release(consumer) };
+    }
+    match rules.target {
+        Target::Waiting => Vec::new(),
+        Target::Impossible(_) => annotate(pair, consumer, rules),
+        Target::At(_) if is_refused(pair, consumer, rules) => annotate(pair, consumer, rules),
+        Target::At(_) if consumer.finalizer => vec![Step::Create, Step::Annotate],
+        Target::At(_) => vec![Step::Mark, Step::Create, Step::Annotate],
+    }
+}
+
+fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) -> Vec<Step> {
+    match &provider.owner {
+        Owner::Foreign if consumer.terminating => return release(consumer),
+        Owner::Foreign => return annotate(pair, consumer, rules),
+        // The copy of an object of that name that vanished without us.
+        Owner::Ours(uid) if *uid != consumer.uid => return orphan(provider, rules),
+        Owner::Ours(_) => {}
+    }
+    if consumer.terminating {
+        return if provider.terminating { Vec::new() } else { vec![Step::Delete] };
+    }
+    let mut steps = Vec::new();
+    let marks = annotate(pair, consumer, rules);
+    if !consumer.finalizer {
+        steps.extend(&marks);
+    }
+    if !provider.terminating && differs(pair) && !is_refused(pair, consumer, rules) {
+        if provider.adopt {
+            steps.push(Step::Adopt);
+        }
+        steps.push(Step::Change);
+    }
+    if consumer.status != provider.status
+        && pair.status_settled != Some((consumer.status, provider.status))
+    {
+        steps.push(Step::Status);
+    }
+    if consumer.finalizer {
+        steps.extend(&marks);
+    }
+    steps
+}
+
+fn release(consumer: &Consumer) -> Vec<Step> {
+    if consumer.finalizer { vec![Step::Release] } else { Vec::new() }
+}
+
+/// The configuration is not what we own on the copy, and an apply may change that.
+pub(super) fn differs(pair: &Pair) -> bool {
+    match (&pair.consumer, &pair.provider) {
+        (Some(consumer), Some(provider)) => {
+            consumer.configuration != provider.owned
+                && pair.settled != Some((consumer.configuration, provider.owned))
+        }
+        _ => false,
+    }
+}
+
+fn is_refused(pair: &Pair, consumer: &Consumer, rules: &Rules) -> bool {
+    !rules.retry
+        && pair.refused.as_ref().is_some_and(|refused| refused.configuration == consumer.configuration)
+}
+
+fn annotate(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
+    let marks = Marks::of(pair, rules);
+    let link = marks.link.is_none_or(|link| link == consumer.link);
+    let finalizer = consumer.finalizer || !marks.finalizer;
+    let problem = marks.problem.as_ref().map(|problem| problem.message.as_str());
+    if link && finalizer && form::problem(problem) == consumer.problem {
+        Vec::new()
+    } else {
+        vec![Step::Annotate]
+    }
+}
+
+/// What a living consumer object should carry.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Marks {
+    pub(super) finalizer: bool,
+    /// Digest of the link to the copy; `None` while there is no copy of its own.
+    pub(super) link: Option<Digest>,
+    pub(super) problem: Option<Problem>,
+}
+
+impl Marks {
+    pub(super) fn of(pair: &Pair, rules: &Rules) -> Self {
+        let copy = pair.provider.as_ref().filter(|provider| {
+            let uid = pair.consumer.as_ref().map(|consumer| &consumer.uid);
+            matches!(&provider.owner, Owner::Ours(owner) if Some(owner) == uid)
+        });
+        let link = match (&rules.target, copy) {
+            (Target::At(key), Some(copy)) => Some(form::link(&key.namespace, &copy.uid.to_string())),
+            _ => None,
+        };
+        Self { finalizer: copy.is_some(), link, problem: problem(pair, rules) }
+    }
+}
+
+/// What needs a person, if anything does.
+pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
+    let consumer = pair.consumer.as_ref()?;
+    if let Target::Impossible(message) = &rules.target {
+        return Some(Problem { kind: ProblemKind::Rejected, message: message.clone() });
+    }
+    match &pair.provider {
+        Some(provider) if provider.owner == Owner::Foreign => Some(Problem {
+            kind: ProblemKind::Conflict,
+            message: "an object of this name exists on the provider and does not belong to this \
+                      consumer; it is left untouched"
+                .to_owned(),
+        }),
+        // Back to what the provider has: the refusal no longer matters.
+        Some(_) if !differs(pair) => None,
+        _ => {
+            let refused = pair.refused.as_ref()?;
+            (refused.configuration == consumer.configuration).then(|| refused.problem.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
