@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 type Fields = BTreeMap<String, Value>;
 
 fn fixture() -> Value {
-    serde_saphyr::from_str(include_str!("fixtures/contract.yaml")).unwrap()
+    serde_saphyr::from_str(include_str!("fixtures/contract.yaml")).expect("the fixture is YAML")
 }
 
 fn generated(kind: &str) -> Value {
@@ -165,7 +165,10 @@ fn expand(shared: &Value, fields: &Value, prefix: &str, out: &mut Fields) {
             continue;
         }
         let full = format!("{prefix}{path}");
-        let mut attributes: Map<String, Value> = attributes.as_object().unwrap().clone();
+        let mut attributes: Map<String, Value> = attributes
+            .as_object()
+            .expect("attributes of a field in the fixture")
+            .clone();
         if let Some(included) = attributes.remove("include") {
             include(shared, &included, &format!("{full}."), out);
         }
@@ -201,7 +204,7 @@ fn flatten(schema: &Value, path: &str, required: bool, out: &mut Fields) {
     if let Some(Value::Object(properties)) = attributes.remove("properties") {
         for name in &needed {
             assert!(
-                properties.contains_key(name.as_str().unwrap()),
+                properties.contains_key(name.as_str().expect("names are strings")),
                 "{path} requires {name}"
             );
         }

@@ -7,8 +7,8 @@ mod login;
 mod provider;
 
 pub use binding::{
-    APIServiceExportRequestResponse, Authentication, BindingResourceResponse, OAuth2CodeGrantState,
-    RequestMetadata,
+    APIServiceExportRequestResponse, Authentication, BindingResourceResponse, EmptyStatus,
+    OAuth2CodeGrantState, RequestMetadata,
 };
 pub use error::{ErrorCode, ErrorDocument};
 pub use login::{TokenRequest, TokenResponse};

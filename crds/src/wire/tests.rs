@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{APIServiceExportRequestSpec, ExportResource, GroupResource};
+use crate::api::{
+    APIServiceExportRequestSpec, BindableResourcesRequest, ExportResource, GroupResource,
+};
 
 #[test]
 fn the_binding_provider_is_written_as_in_the_contract() {
@@ -223,4 +225,22 @@ fn errors_are_written_as_in_the_contract() {
         serde_json::from_value(json!({ "kind": "Error", "message": "m", "code": "TEAPOT" }))
             .unwrap();
     assert_eq!(unknown.code, ErrorCode::InternalError);
+}
+
+#[test]
+fn the_body_of_a_bind_is_read_as_the_original_sends_it() {
+    let request: BindableResourcesRequest = serde_json::from_value(json!({
+        "metadata": { "name": "shop", "creationTimestamp": null },
+        "spec": {
+            "templateRef": { "name": "widgets" },
+            "clusterIdentity": { "identity": "0ac6800e-bc4f-4c70-814b-45b44e04aa02" },
+            "author": "",
+        },
+        "status": {},
+        "sessionHint": "unknown",
+    }))
+    .unwrap();
+    assert_eq!(request.metadata.name.as_deref(), Some("shop"));
+    assert_eq!(request.spec.template_ref.unwrap().name, "widgets");
+    assert_eq!(request.spec.cluster_identity.pretty_name, "");
 }
