@@ -56,7 +56,10 @@ impl Prefixes {
     fn subject(&self, user: &User) -> Option<(String, Vec<String>)> {
         let is_reserved = |name: &str| name.starts_with("system:");
         let name = format!("{}{}", self.username, user.subject);
-        let groups = user.groups.iter().map(|group| format!("{}{group}", self.groups));
+        let groups = user
+            .groups
+            .iter()
+            .map(|group| format!("{}{group}", self.groups));
         let groups = groups.filter(|group| !is_reserved(group)).collect();
         (!is_reserved(&name)).then_some((name, groups))
     }
@@ -73,12 +76,19 @@ pub struct AccessReviews {
 impl AccessReviews {
     /// Asks the API server of `client`.
     pub fn new(client: kube::Client, prefixes: Prefixes, clock: SharedClock) -> Self {
-        Self { api: Api::all(client), prefixes, clock, believed: Mutex::default() }
+        Self {
+            api: Api::all(client),
+            prefixes,
+            clock,
+            believed: Mutex::default(),
+        }
     }
 
     async fn review(&self, user: &User, template: &str) -> Result<Verdict, kube::Error> {
         let Some((name, groups)) = self.prefixes.subject(user) else {
-            return Ok(Verdict::Denied("names of users must not begin with system:".to_owned()));
+            return Ok(Verdict::Denied(
+                "names of users must not begin with system:".to_owned(),
+            ));
         };
         let key = (user.clone(), template.to_owned());
         let now = self.clock.monotonic();
@@ -147,7 +157,10 @@ mod tests {
 
     #[test]
     fn names_of_the_identity_provider_are_prefixed() {
-        let prefixes = Prefixes { username: "oidc:".into(), groups: "oidc:".into() };
+        let prefixes = Prefixes {
+            username: "oidc:".into(),
+            groups: "oidc:".into(),
+        };
         let subject = prefixes.subject(&user("ada", &["system:masters", "ops"]));
         let groups = vec!["oidc:system:masters".to_owned(), "oidc:ops".to_owned()];
         assert_eq!(subject, Some(("oidc:ada".to_owned(), groups)));
@@ -155,7 +168,10 @@ mod tests {
 
     #[test]
     fn without_prefixes_reserved_names_are_dropped() {
-        let prefixes = Prefixes { username: String::new(), groups: String::new() };
+        let prefixes = Prefixes {
+            username: String::new(),
+            groups: String::new(),
+        };
         let subject = prefixes.subject(&user("ada", &["system:masters", "ops"]));
         assert_eq!(subject, Some(("ada".to_owned(), vec!["ops".to_owned()])));
         assert_eq!(prefixes.subject(&user("system:admin", &[])), None);

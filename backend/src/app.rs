@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube_bind_runtime::backoff::Backoff;
+use kube_bind_runtime::client;
 use kube_bind_runtime::clock::{SharedClock, SystemClock};
 use kube_bind_runtime::health::{self, Health, SharedRegistry};
 use kube_bind_runtime::shutdown::Shutdown;
-use kube_bind_runtime::client;
 use tracing::{info, warn};
 
 use crate::access::{AccessReviews, Prefixes};
@@ -46,13 +46,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .context("failed to start the operations listener (--ops-address)")?;
     info!(address = %ops_address, "serving /healthz, /readyz and /metrics on {ops_address}");
-    let tls = config.tls_cert_file.clone().zip(config.tls_key_file.clone());
+    let tls = config
+        .tls_cert_file
+        .clone()
+        .zip(config.tls_key_file.clone());
     let tls = tls.map(|(certificate, key)| TlsFiles { certificate, key });
     let listener = Listener::bind(config.listen_address, tls).await?;
-    let (client, kube_config) =
-        client::consumer_or_provider(config.kubeconfig.as_deref(), config.context.as_deref(), USER_AGENT)
-            .await
-            .context("failed to set up the client for the provider cluster (--kubeconfig, --context)")?;
+    let (client, kube_config) = client::consumer_or_provider(
+        config.kubeconfig.as_deref(),
+        config.context.as_deref(),
+        USER_AGENT,
+    )
+    .await
+    .context("failed to set up the client for the provider cluster (--kubeconfig, --context)")?;
     let settings = Arc::new(settings::settings(&config, &kube_config)?);
 
     let Some(keys) = keys(&config, client.clone(), &clock, &health, &shutdown).await? else {
@@ -63,9 +69,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let discovering = Arc::clone(&relying_party).keep_discovering(health.clone(), shutdown.clone());
     shutdown.spawn("oidc-discovery", discovering);
 
-    let markers = Arc::new(Markers::new(client.clone(), &config.namespace, Arc::clone(&clock)));
+    let markers = Arc::new(Markers::new(
+        client.clone(),
+        &config.namespace,
+        Arc::clone(&clock),
+    ));
     let (sweeping, until) = (Arc::clone(&markers), shutdown.clone());
-    shutdown.spawn("login-markers", async move { sweeping.keep_swept(&until).await });
+    shutdown.spawn(
+        "login-markers",
+        async move { sweeping.keep_swept(&until).await },
+    );
     let provisioner = Provisioner::new(client.clone(), Arc::clone(&settings), Arc::clone(&clock));
     let prefixes = Prefixes {
         username: config.oidc_username_prefix.clone(),
@@ -78,7 +91,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         relying_party,
         markers,
         catalogue: Catalogue::new(client.clone()),
-        authorizer: Arc::new(AccessReviews::new(client.clone(), prefixes, Arc::clone(&clock))),
+        authorizer: Arc::new(AccessReviews::new(
+            client.clone(),
+            prefixes,
+            Arc::clone(&clock),
+        )),
         provisioner: Arc::new(provisioner),
         embedded,
         metrics: Metrics::register(&registry),
@@ -117,7 +134,9 @@ async fn keys(
         let err = match Keys::load(client.clone(), &config.namespace, clock.now()).await {
             Ok(keys) => {
                 health.set(CHECK, Ok(()));
-                let fresh = keys.clone().keep_fresh(client, config.namespace.clone(), shutdown.clone());
+                let fresh =
+                    keys.clone()
+                        .keep_fresh(client, config.namespace.clone(), shutdown.clone());
                 shutdown.spawn("keys", fresh);
                 return Ok(Some(keys));
             }
@@ -130,7 +149,12 @@ async fn keys(
             retry_in_seconds = pause.as_secs_f32(),
             "the API is not served until this works"
         );
-        if shutdown.token.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        if shutdown
+            .token
+            .run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .is_none()
+        {
             return Ok(None);
         }
     }
@@ -142,7 +166,9 @@ fn embedded(config: &Config) -> anyhow::Result<Option<Arc<Embedded>>> {
     }
     warn!("{} (--oidc-type=embedded)", embedded::WARNING);
     let embedded = Embedded::new(&config.public_url());
-    Ok(Some(Arc::new(embedded.context("failed to set up the embedded identity provider")?)))
+    Ok(Some(Arc::new(embedded.context(
+        "failed to set up the embedded identity provider",
+    )?)))
 }
 
 fn relying_party(
@@ -165,5 +191,9 @@ fn relying_party(
         scopes: config.oidc_scopes.clone(),
     };
     let http = HttpClient::new(config.oidc_ca()?.as_deref())?;
-    Ok(Arc::new(RelyingParty::new(settings, http, Arc::clone(clock))?))
+    Ok(Arc::new(RelyingParty::new(
+        settings,
+        http,
+        Arc::clone(clock),
+    )?))
 }

@@ -62,7 +62,10 @@ impl Catalogue {
         let api: Api<APIServiceExportTemplate> = Api::all(self.client.clone());
         let all = timed(api.list(&ListParams::default()))
             .await
-            .map_err(|source| Error::Kube { action: "list templates", source })?;
+            .map_err(|source| Error::Kube {
+                action: "list templates",
+                source,
+            })?;
         let total = all.items.len();
         let permitted: Vec<_> = futures::stream::iter(all.items)
             .map(|template| async move {
@@ -90,9 +93,15 @@ impl Catalogue {
         let api: Api<Collection> = Api::all(self.client.clone());
         let all = timed(api.list(&ListParams::default()))
             .await
-            .map_err(|source| Error::Kube { action: "list collections", source })?;
+            .map_err(|source| Error::Kube {
+                action: "list collections",
+                source,
+            })?;
         let narrow = |mut collection: Collection| {
-            collection.spec.templates.retain(|template| permitted.contains(template.name.as_str()));
+            collection
+                .spec
+                .templates
+                .retain(|template| permitted.contains(template.name.as_str()));
             (!collection.spec.templates.is_empty()).then_some(collection)
         };
         Ok(all.items.into_iter().filter_map(narrow).collect())
@@ -106,21 +115,34 @@ impl Catalogue {
         name: &str,
     ) -> Result<APIServiceExportTemplate, Error> {
         if let Verdict::Denied(reason) = may_bind(authorizer, user, name).await? {
-            return Err(Error::NotPermitted { template: name.to_owned(), reason });
+            return Err(Error::NotPermitted {
+                template: name.to_owned(),
+                reason,
+            });
         }
         let api: Api<APIServiceExportTemplate> = Api::all(self.client.clone());
         timed(api.get_opt(name))
             .await
-            .map_err(|source| Error::Kube { action: "read a template", source })?
+            .map_err(|source| Error::Kube {
+                action: "read a template",
+                source,
+            })?
             .ok_or_else(|| Error::UnknownTemplate(name.to_owned()))
     }
 }
 
-async fn may_bind(authorizer: &dyn Authorizer, user: &User, template: &str) -> Result<Verdict, Error> {
+async fn may_bind(
+    authorizer: &dyn Authorizer,
+    user: &User,
+    template: &str,
+) -> Result<Verdict, Error> {
     authorizer
         .may_bind(user, template)
         .await
-        .map_err(|source| Error::Kube { action: "review access", source })
+        .map_err(|source| Error::Kube {
+            action: "review access",
+            source,
+        })
 }
 
 fn name_of(template: &APIServiceExportTemplate) -> &str {

@@ -1,5 +1,7 @@
 //! Command line of the backend (contract section 2.10). No IO but reading the files that flags name.
 
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::fmt;
@@ -87,10 +89,10 @@ pub struct Config {
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub token_expiry: Duration,
     /// Deprecated: base64 of 32 or 64 bytes to derive the keys from instead of the Secret kube-bind-backend-keys.
-    #[arg(long, hide_env_values = true)]
+    #[arg(long)]
     pub cookie_signing_key: Option<Sensitive>,
     /// Deprecated: base64 of 32 or 64 bytes, mixed into the keys derived from --cookie-signing-key.
-    #[arg(long, hide_env_values = true)]
+    #[arg(long)]
     pub cookie_encryption_key: Option<Sensitive>,
     /// Identity provider: external, or embedded for trying things out (UNSAFE).
     #[arg(long, default_value = "external")]

@@ -3,7 +3,7 @@
 //! its memory of used codes last as long as the process.
 
 mod routes;
-mod signer;
+pub(crate) mod signer;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -134,7 +134,12 @@ impl Embedded {
     }
 
     /// Checks an authorization request; the sealed answer goes into the consent form.
-    fn ask(&self, request: AuthorizationRequest, keys: &KeyRing, now: Timestamp) -> Result<String, Refusal> {
+    fn ask(
+        &self,
+        request: AuthorizationRequest,
+        keys: &KeyRing,
+        now: Timestamp,
+    ) -> Result<String, Refusal> {
         let is_good = request.response_type == "code"
             && request.client_id == CLIENT_ID
             && request.redirect_uri == self.redirect_uri
@@ -155,9 +160,14 @@ impl Embedded {
 
     /// The user pressed the button: where to send the browser.
     fn consent(&self, sealed: &str, keys: &KeyRing, now: Timestamp) -> Result<String, Refusal> {
-        let consent: Consent =
-            keys.open(Purpose::EmbeddedConsent, sealed, now).map_err(|_| Refusal::InvalidRequest)?;
-        let grant = Grant { id: random_id(), nonce: consent.nonce, challenge: consent.challenge };
+        let consent: Consent = keys
+            .open(Purpose::EmbeddedConsent, sealed, now)
+            .map_err(|_| Refusal::InvalidRequest)?;
+        let grant = Grant {
+            id: random_id(),
+            nonce: consent.nonce,
+            challenge: consent.challenge,
+        };
         let code = keys
             .seal(Purpose::EmbeddedCode, &grant, after(now, CODE_LIFE))
             .map_err(|_| Refusal::ServerError)?;
@@ -178,8 +188,9 @@ impl Embedded {
         keys: &KeyRing,
         now: Timestamp,
     ) -> Result<Value, Refusal> {
-        let grant: Grant =
-            keys.open(Purpose::EmbeddedCode, code, now).map_err(|_| Refusal::InvalidGrant)?;
+        let grant: Grant = keys
+            .open(Purpose::EmbeddedCode, code, now)
+            .map_err(|_| Refusal::InvalidGrant)?;
         if redirect_uri != self.redirect_uri || challenge_of(verifier) != grant.challenge {
             return Err(Refusal::InvalidGrant);
         }
@@ -192,7 +203,8 @@ impl Embedded {
         }
         let (issued, life) = (now.as_second(), TOKEN_LIFE.as_secs().cast_signed());
         let mut claims = self.user();
-        let common = json!({ "iss": self.issuer, "aud": CLIENT_ID, "iat": issued, "exp": issued + life });
+        let common =
+            json!({ "iss": self.issuer, "aud": CLIENT_ID, "iat": issued, "exp": issued + life });
         merge(&mut claims, common);
         if let Some(nonce) = grant.nonce {
             claims["nonce"] = nonce.into();
@@ -224,13 +236,18 @@ impl Embedded {
     fn is_access_token(&self, token: &str, now: Timestamp) -> bool {
         self.signer
             .verify(token, &self.issuer)
-            .is_some_and(|claims| claims["exp"].as_i64().is_some_and(|exp| now.as_second() < exp))
+            .is_some_and(|claims| {
+                claims["exp"]
+                    .as_i64()
+                    .is_some_and(|exp| now.as_second() < exp)
+            })
     }
 }
 
 fn after(now: Timestamp, life: Duration) -> Timestamp {
     let life = SignedDuration::from_secs(life.as_secs().cast_signed());
-    now.saturating_add(life).expect("a duration without calendar units can be added")
+    now.saturating_add(life)
+        .expect("a duration without calendar units can be added")
 }
 
 fn merge(into: &mut Value, from: Value) {

@@ -34,9 +34,16 @@ pub fn router(state: AppState) -> Router {
         .route("/api/templates", get(routes::templates::handle))
         .route("/api/collections", get(routes::collections::handle))
         .route("/api/bind", post(routes::bind::handle))
-        .route("/api/bindable-resources", get(routes::bindable_resources::handle));
+        .route(
+            "/api/bindable-resources",
+            get(routes::bindable_resources::handle),
+        );
     if let Some(idp) = &state.embedded {
-        let routes = embedded::router(Arc::clone(idp), state.keys.clone(), Arc::clone(&state.clock));
+        let routes = embedded::router(
+            Arc::clone(idp),
+            state.keys.clone(),
+            Arc::clone(&state.clock),
+        );
         router = router.merge(routes);
     }
     layers::wrap(router.with_state(state.clone()), &state)

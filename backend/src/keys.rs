@@ -136,14 +136,25 @@ impl KeyRing {
     }
 
     fn newest(&self) -> (&str, &Key) {
-        let (kid, key) = self.keys.last_key_value().expect("new refuses an empty ring");
+        let (kid, key) = self
+            .keys
+            .last_key_value()
+            .expect("new refuses an empty ring");
         (kid, key)
     }
 
     /// Encrypts and authenticates `body`, to be opened for the same purpose until `expires`.
-    pub fn seal(&self, purpose: Purpose, body: &impl Serialize, expires: Timestamp) -> Result<String, Error> {
+    pub fn seal(
+        &self,
+        purpose: Purpose,
+        body: &impl Serialize,
+        expires: Timestamp,
+    ) -> Result<String, Error> {
         let (kid, key) = self.newest();
-        let envelope = Envelope { exp: expires.as_second(), body };
+        let envelope = Envelope {
+            exp: expires.as_second(),
+            body,
+        };
         let mut text = serde_json::to_vec(&envelope).map_err(|_| Error::Make("serialize"))?;
         let nonce = key
             .sealing
@@ -155,11 +166,18 @@ impl KeyRing {
     }
 
     /// The body of a sealed text.
-    pub fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str, now: Timestamp) -> Result<T, Error> {
+    pub fn open<T: DeserializeOwned>(
+        &self,
+        purpose: Purpose,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<T, Error> {
         let (kid, sealed) = text.rsplit_once('.').ok_or(Error::NotOurs)?;
         let key = self.keys.get(kid).ok_or(Error::NotOurs)?;
         let mut sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Error::NotOurs)?;
-        let (nonce, sealed) = sealed.split_at_mut_checked(NONCE_BYTES).ok_or(Error::NotOurs)?;
+        let (nonce, sealed) = sealed
+            .split_at_mut_checked(NONCE_BYTES)
+            .ok_or(Error::NotOurs)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Error::NotOurs)?;
         let text = key
             .sealing
@@ -181,7 +199,12 @@ impl KeyRing {
     }
 
     /// The claims of a token of ours. The caller checks times: its clock is not the library's.
-    pub fn verify<T: DeserializeOwned>(&self, token: &str, issuer: &str, audience: &str) -> Result<T, Error> {
+    pub fn verify<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        issuer: &str,
+        audience: &str,
+    ) -> Result<T, Error> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Error::NotOurs)?;
         let kid = header.kid.ok_or(Error::NotOurs)?;
         let key = self.keys.get(&kid).ok_or(Error::NotOurs)?;
@@ -214,8 +237,16 @@ mod tests {
     }
 
     fn ring(kids: &[(&str, u8)]) -> KeyRing {
-        let masters: Vec<_> = kids.iter().map(|(kid, byte)| ((*kid).to_owned(), [*byte; 64])).collect();
-        KeyRing::new(masters.iter().map(|(kid, master)| (kid.clone(), master.as_slice()))).unwrap()
+        let masters: Vec<_> = kids
+            .iter()
+            .map(|(kid, byte)| ((*kid).to_owned(), [*byte; 64]))
+            .collect();
+        KeyRing::new(
+            masters
+                .iter()
+                .map(|(kid, master)| (kid.clone(), master.as_slice())),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -223,7 +254,11 @@ mod tests {
         let ring = ring(&[("2026.a", 1)]);
         let text = ring.seal(Purpose::LoginCode, &"secret", at(100)).unwrap();
         assert!(!text.contains("secret"));
-        assert_eq!(ring.open::<String>(Purpose::LoginCode, &text, at(99)).unwrap(), "secret");
+        assert_eq!(
+            ring.open::<String>(Purpose::LoginCode, &text, at(99))
+                .unwrap(),
+            "secret"
+        );
         let expired = ring.open::<String>(Purpose::LoginCode, &text, at(100));
         assert!(matches!(expired, Err(Error::Expired)));
         let other = ring.open::<String>(Purpose::LoginCookie, &text, at(99));
@@ -238,10 +273,17 @@ mod tests {
             let mut altered = text.clone().into_bytes();
             altered[index] = if altered[index] == b'A' { b'B' } else { b'A' };
             let altered = String::from_utf8(altered).unwrap();
-            assert!(ring.open::<String>(Purpose::LoginCode, &altered, at(1)).is_err(), "{index}");
+            assert!(
+                ring.open::<String>(Purpose::LoginCode, &altered, at(1))
+                    .is_err(),
+                "{index}"
+            );
         }
         for broken in ["", ".", "k.", "k.AAAA", "nothing"] {
-            assert!(ring.open::<String>(Purpose::LoginCode, broken, at(1)).is_err());
+            assert!(
+                ring.open::<String>(Purpose::LoginCode, broken, at(1))
+                    .is_err()
+            );
         }
     }
 
@@ -250,7 +292,10 @@ mod tests {
         let old = ring(&[("2025", 1)]);
         let both = ring(&[("2025", 1), ("2026", 2)]);
         let text = old.seal(Purpose::LoginCode, &1, at(100)).unwrap();
-        assert_eq!(both.open::<i32>(Purpose::LoginCode, &text, at(1)).unwrap(), 1);
+        assert_eq!(
+            both.open::<i32>(Purpose::LoginCode, &text, at(1)).unwrap(),
+            1
+        );
         let text = both.seal(Purpose::LoginCode, &2, at(100)).unwrap();
         assert!(text.starts_with("2026."));
         assert!(old.open::<i32>(Purpose::LoginCode, &text, at(1)).is_err());
@@ -258,6 +303,9 @@ mod tests {
 
     #[test]
     fn short_keys_are_no_keys() {
-        assert!(matches!(KeyRing::new([("k".to_owned(), [0; 31].as_slice())]), Err(Error::NoKey)));
+        assert!(matches!(
+            KeyRing::new([("k".to_owned(), [0; 31].as_slice())]),
+            Err(Error::NoKey)
+        ));
     }
 }

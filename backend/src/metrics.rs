@@ -53,13 +53,22 @@ impl Metrics {
             "HTTP requests by route and status code",
             metrics.requests.clone(),
         );
-        registry.register("kube_bind_logins", "Logins by result", metrics.logins.clone());
+        registry.register(
+            "kube_bind_logins",
+            "Logins by result",
+            metrics.logins.clone(),
+        );
         metrics
     }
 
     /// Counts a request.
     pub fn request(&self, route: &str, code: u16) {
-        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), code }).inc();
+        self.requests
+            .get_or_create(&RequestLabels {
+                route: route.to_owned(),
+                code,
+            })
+            .inc();
     }
 
     /// Counts the end of a login.

@@ -37,7 +37,11 @@ impl Leading {
             let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
             Metrics::register(&mut registry)
         };
-        let config = LeaseConfig::new(self.namespace, LEASE, LeaseConfig::default_identity("kube-bind-backend"));
+        let config = LeaseConfig::new(
+            self.namespace,
+            LEASE,
+            LeaseConfig::default_identity("kube-bind-backend"),
+        );
         let context = Context {
             client: self.client.clone(),
             settings: self.settings,
@@ -52,7 +56,10 @@ impl Leading {
 }
 
 async fn lead(context: Context, token: LeaderToken) {
-    let _watch = Watch { health: context.health.clone(), token: token.clone() };
+    let _watch = Watch {
+        health: context.health.clone(),
+        token: token.clone(),
+    };
     controllers::run_all(context, token.token().clone()).await;
 }
 
@@ -69,7 +76,8 @@ impl Drop for Watch {
         } else {
             // A bug: the process looks healthy while nothing works. Only a restart helps.
             let reason = "the controllers ended although they should run".to_owned();
-            self.health.set_alive(controllers::HEALTH_CHECK, Err(reason));
+            self.health
+                .set_alive(controllers::HEALTH_CHECK, Err(reason));
         }
     }
 }
@@ -86,10 +94,16 @@ mod tests {
         let health = Health::new();
         let stop = CancellationToken::new();
         let token = LeaderToken::unlimited(SystemClock::shared(), stop.clone());
-        drop(Watch { health: health.clone(), token: token.clone() });
+        drop(Watch {
+            health: health.clone(),
+            token: token.clone(),
+        });
         assert!(health.failing().contains_key(controllers::HEALTH_CHECK));
         stop.cancel();
-        drop(Watch { health: health.clone(), token });
+        drop(Watch {
+            health: health.clone(),
+            token,
+        });
         assert!(health.failing().is_empty());
     }
 }

@@ -12,11 +12,19 @@ pub fn settings(config: &Config, kube_config: &kube::Config) -> anyhow::Result<S
     let external_ca = match &config.external_ca_file {
         Some(path) => {
             let read = std::fs::read(path);
-            Some(read.with_context(|| format!("failed to read {} (--external-ca-file)", path.display()))?)
+            Some(read.with_context(|| {
+                format!("failed to read {} (--external-ca-file)", path.display())
+            })?)
         }
         None => kube_config.root_cert.as_deref().map(pem),
     };
-    let own_address = || kube_config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let own_address = || {
+        kube_config
+            .cluster_url
+            .to_string()
+            .trim_end_matches('/')
+            .to_owned()
+    };
     Ok(Settings {
         namespace_prefix: config.namespace_prefix.clone(),
         pretty_name: config.pretty_name.clone(),
@@ -63,6 +71,9 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.first().copied(), Some("-----BEGIN CERTIFICATE-----"));
         assert!(lines.iter().all(|line| line.len() <= 64));
-        assert_eq!(lines[1..lines.len() - 1].concat(), STANDARD.encode(vec![1; 100]));
+        assert_eq!(
+            lines[1..lines.len() - 1].concat(),
+            STANDARD.encode(vec![1; 100])
+        );
     }
 }

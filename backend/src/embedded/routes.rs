@@ -42,7 +42,11 @@ pub fn router<S: Clone + Send + Sync + 'static>(
         .route("/oidc/authorize", get(ask).post(consent))
         .route("/oidc/token", axum::routing::post(token))
         .route("/oidc/userinfo", get(userinfo).post(userinfo))
-        .with_state(IdpState { embedded, keys, clock })
+        .with_state(IdpState {
+            embedded,
+            keys,
+            clock,
+        })
 }
 
 async fn discovery(State(state): State<IdpState>) -> Response {
@@ -53,8 +57,14 @@ async fn jwks(State(state): State<IdpState>) -> Response {
     Json(state.embedded.signer.key_set()).into_response()
 }
 
-async fn ask(State(state): State<IdpState>, Query(request): Query<AuthorizationRequest>) -> Response {
-    match state.embedded.ask(request, &state.keys.get(), state.clock.now()) {
+async fn ask(
+    State(state): State<IdpState>,
+    Query(request): Query<AuthorizationRequest>,
+) -> Response {
+    match state
+        .embedded
+        .ask(request, &state.keys.get(), state.clock.now())
+    {
         Ok(sealed) => {
             // Sealed texts have no characters that HTML knows.
             let form = format!(
@@ -74,7 +84,10 @@ struct ConsentForm {
 }
 
 async fn consent(State(state): State<IdpState>, Form(form): Form<ConsentForm>) -> Response {
-    match state.embedded.consent(&form.consent, &state.keys.get(), state.clock.now()) {
+    match state
+        .embedded
+        .consent(&form.consent, &state.keys.get(), state.clock.now())
+    {
         Ok(url) => match HeaderValue::try_from(url) {
             Ok(url) => with_csp((StatusCode::SEE_OTHER, [(header::LOCATION, url)]).into_response()),
             Err(_) => refused_page(Refusal::ServerError),
@@ -114,7 +127,13 @@ async fn token(
     }
     let keys = state.keys.get();
     let now = state.clock.now();
-    match embedded.redeem(&form.code, &form.code_verifier, &form.redirect_uri, &keys, now) {
+    match embedded.redeem(
+        &form.code,
+        &form.code_verifier,
+        &form.redirect_uri,
+        &keys,
+        now,
+    ) {
         Ok(tokens) => Json(tokens).into_response(),
         Err(refusal) => refused(StatusCode::BAD_REQUEST, refusal),
     }
@@ -125,7 +144,9 @@ async fn userinfo(
     token: Option<TypedHeader<Authorization<Bearer>>>,
 ) -> Response {
     let is_ours = token.is_some_and(|TypedHeader(Authorization(token))| {
-        state.embedded.is_access_token(token.token(), state.clock.now())
+        state
+            .embedded
+            .is_access_token(token.token(), state.clock.now())
     });
     if is_ours {
         Json(state.embedded.user()).into_response()
@@ -139,12 +160,18 @@ fn refused(status: StatusCode, refusal: Refusal) -> Response {
 }
 
 fn refused_page(refusal: Refusal) -> Response {
-    let body = format!("<p>The login cannot go on: {}. Begin it again.</p>", refusal.name());
+    let body = format!(
+        "<p>The login cannot go on: {}. Begin it again.</p>",
+        refusal.name()
+    );
     (StatusCode::BAD_REQUEST, Html(page("Log in", &body))).into_response()
 }
 
 fn with_csp(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CSP));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(CSP),
+    );
     response
 }

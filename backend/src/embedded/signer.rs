@@ -30,7 +30,11 @@ impl Signer {
             return Err(failed);
         };
         // An uncompressed point: 4, then two coordinates of 32 bytes.
-        let Some((x, y)) = pair.public_key().as_ref().get(1..).and_then(|point| point.split_at_checked(32))
+        let Some((x, y)) = pair
+            .public_key()
+            .as_ref()
+            .get(1..)
+            .and_then(|point| point.split_at_checked(32))
         else {
             return Err(failed);
         };
@@ -67,6 +71,8 @@ impl Signer {
         let mut validation = Validation::new(Algorithm::ES256);
         validation.validate_exp = false;
         validation.set_audience(&[audience]);
-        jsonwebtoken::decode(token, &self.verifying, &validation).ok().map(|token| token.claims)
+        jsonwebtoken::decode(token, &self.verifying, &validation)
+            .ok()
+            .map(|token| token.claims)
     }
 }

@@ -52,7 +52,10 @@ impl IntoResponse for RouteError {
             Self::Cluster => Failure::new(ErrorCode::ResourceNotFound, self.to_string())
                 .with_details("this provider has only one cluster: leave cluster_id out"),
             Self::Marker(_) => {
-                error!(error = &self as &dyn StdError, "failed to authenticate a request");
+                error!(
+                    error = &self as &dyn StdError,
+                    "failed to authenticate a request"
+                );
                 Failure::internal()
             }
         };
@@ -74,7 +77,10 @@ struct ClusterQuery {
 impl FromRequestParts<AppState> for Authenticated {
     type Rejection = RouteError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
         let TypedHeader(Authorization(bearer)) =
             TypedHeader::<Authorization<Bearer>>::from_request_parts(parts, state)
                 .await
@@ -82,7 +88,12 @@ impl FromRequestParts<AppState> for Authenticated {
         let issuer = &state.site.public_url;
         let session = token::verify(&state.keys.get(), issuer, bearer.token(), state.clock.now())
             .map_err(RouteError::Token)?;
-        if state.markers.is_marked(Kind::LoggedOut, &session.id).await.map_err(RouteError::Marker)? {
+        if state
+            .markers
+            .is_marked(Kind::LoggedOut, &session.id)
+            .await
+            .map_err(RouteError::Marker)?
+        {
             return Err(RouteError::LoggedOut);
         }
         let query = Query::<ClusterQuery>::try_from_uri(&parts.uri).unwrap_or_default();

@@ -19,22 +19,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                too_large().into_response()
-            } else {
-                Failure::bad_request("the body could not be read").into_response()
-            }
-        })?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    too_large().into_response()
+                } else {
+                    Failure::bad_request("the body could not be read").into_response()
+                }
+            })?;
         serde_json::from_slice(&bytes).map(Self).map_err(|err| {
             let details = format!("line {}, column {}", err.line(), err.column());
-            Failure::bad_request("the body is not the expected JSON").with_details(details).into_response()
+            Failure::bad_request("the body is not the expected JSON")
+                .with_details(details)
+                .into_response()
         })
     }
 }
 
 /// The answer to a body that is too large.
 pub fn too_large() -> Failure {
-    Failure::new(ErrorCode::BadRequest, format!("the body is larger than {BODY_MAX} bytes"))
-        .with_status(StatusCode::PAYLOAD_TOO_LARGE)
+    Failure::new(
+        ErrorCode::BadRequest,
+        format!("the body is larger than {BODY_MAX} bytes"),
+    )
+    .with_status(StatusCode::PAYLOAD_TOO_LARGE)
 }

@@ -15,8 +15,12 @@ pub struct Failure {
 impl Failure {
     /// An error with the status that goes with its code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, document: ErrorDocument::new(code, message) }
+        let status =
+            StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self {
+            status,
+            document: ErrorDocument::new(code, message),
+        }
     }
 
     /// The request is wrong.
@@ -26,8 +30,9 @@ impl Failure {
 
     /// Something that is not the client's fault; the log says what.
     pub fn internal() -> Self {
-        Self::new(ErrorCode::InternalError, "internal error")
-            .with_details("the provider's log says more; it names the request by the x-request-id of this answer")
+        Self::new(ErrorCode::InternalError, "internal error").with_details(
+            "the provider's log says more; it names the request by the x-request-id of this answer",
+        )
     }
 
     /// The same with another status.

@@ -12,7 +12,9 @@ use kube_bind_crds::wire::ErrorCode;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::request_id::{
+    MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
+};
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tracing::info_span;
@@ -39,10 +41,16 @@ pub fn wrap(router: Router, state: &AppState) -> Router {
                 .layer(trace_layer())
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(middleware::from_fn_with_state(state.metrics.clone(), count))
-                .layer(middleware::from_fn_with_state(state.site.is_https, security_headers))
+                .layer(middleware::from_fn_with_state(
+                    state.site.is_https,
+                    security_headers,
+                ))
                 .layer(middleware::from_fn(documents))
                 .layer(CatchPanicLayer::new())
-                .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT))
+                .layer(TimeoutLayer::with_status_code(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    REQUEST_TIMEOUT,
+                ))
                 .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_REQUESTS))
                 .layer(DefaultBodyLimit::max(BODY_MAX)),
         )
@@ -64,7 +72,9 @@ async fn security_headers(State(is_https): State<bool>, request: Request, next: 
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut default = |name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     };
     default(header::CONTENT_SECURITY_POLICY, CSP);
     default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -85,7 +95,9 @@ async fn documents(request: Request, next: Next) -> Response {
         return response;
     }
     let content_type = response.headers().get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = content_type
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if content_type.starts_with("application/json") || content_type.starts_with("text/html") {
         return response;
     }
@@ -93,8 +105,12 @@ async fn documents(request: Request, next: Next) -> Response {
         StatusCode::NOT_FOUND => Failure::new(ErrorCode::ResourceNotFound, "there is no such path"),
         StatusCode::METHOD_NOT_ALLOWED => Failure::bad_request("this path has no such method"),
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        StatusCode::GATEWAY_TIMEOUT => Failure::internal().with_details("the request took too long"),
-        status if status.is_client_error() => Failure::bad_request("the request cannot be understood"),
+        StatusCode::GATEWAY_TIMEOUT => {
+            Failure::internal().with_details("the request took too long")
+        }
+        status if status.is_client_error() => {
+            Failure::bad_request("the request cannot be understood")
+        }
         _ => Failure::internal(),
     };
     let mut answer = failure.with_status(status).into_response();
@@ -106,11 +122,16 @@ async fn documents(request: Request, next: Next) -> Response {
 
 type MakeSpan = fn(&Request) -> tracing::Span;
 
-fn trace_layer() -> TraceLayer<tower_http::classify::SharedClassifier<tower_http::classify::ServerErrorsAsFailures>, MakeSpan> {
+fn trace_layer() -> TraceLayer<
+    tower_http::classify::SharedClassifier<tower_http::classify::ServerErrorsAsFailures>,
+    MakeSpan,
+> {
     let span: MakeSpan = |request| {
         // Only the route: codes and states travel in queries.
         let id = request.extensions().get::<RequestId>();
-        let id = id.and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+        let id = id
+            .and_then(|id| id.header_value().to_str().ok())
+            .unwrap_or_default();
         info_span!("request", http.method = %request.method(), http.route = route_of(request), request.id = id)
     };
     TraceLayer::new_for_http().make_span_with(span)

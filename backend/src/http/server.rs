@@ -79,10 +79,20 @@ impl Listener {
             Some(files) => {
                 let config = RustlsConfig::from_pem_file(&files.certificate, &files.key).await;
                 let certificate = files.certificate.clone();
-                Some((files, config.map_err(|source| Error::Certificate { certificate, source })?))
+                Some((
+                    files,
+                    config.map_err(|source| Error::Certificate {
+                        certificate,
+                        source,
+                    })?,
+                ))
             }
         };
-        Ok(Self { listener, address, tls })
+        Ok(Self {
+            listener,
+            address,
+            tls,
+        })
     }
 
     /// The address that was bound, for port 0.
@@ -105,14 +115,21 @@ impl Listener {
         let served = match self.tls {
             None => {
                 let server = axum_server::from_tcp(self.listener);
-                let mut server = server.map_err(|source| Error::Serve { address, source })?.handle(handle);
+                let mut server = server
+                    .map_err(|source| Error::Serve { address, source })?
+                    .handle(handle);
                 limit(server.http_builder());
                 server.serve(service).await
             }
             Some((files, config)) => {
-                shutdown.spawn("tls-reload", keep_fresh(files, config.clone(), shutdown.clone()));
+                shutdown.spawn(
+                    "tls-reload",
+                    keep_fresh(files, config.clone(), shutdown.clone()),
+                );
                 let server = axum_server::from_tcp_rustls(self.listener, config);
-                let mut server = server.map_err(|source| Error::Serve { address, source })?.handle(handle);
+                let mut server = server
+                    .map_err(|source| Error::Serve { address, source })?
+                    .handle(handle);
                 limit(server.http_builder());
                 server.serve(service).await
             }
@@ -123,21 +140,40 @@ impl Listener {
 
 /// A client that sends its request line or headers slowly, or endlessly, is cut off.
 fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADERS_MAX);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(64 * 1024).max_concurrent_streams(100);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(64 * 1024)
+        .max_concurrent_streams(100);
 }
 
 /// Looks at the files' content, not at their times: mounted Secrets are swapped by symbolic links.
 async fn keep_fresh(files: TlsFiles, config: RustlsConfig, shutdown: Shutdown) {
     let mut seen = digest(&files).await;
-    while shutdown.token.run_until_cancelled(tokio::time::sleep(CERTIFICATE_CHECK)).await.is_some() {
+    while shutdown
+        .token
+        .run_until_cancelled(tokio::time::sleep(CERTIFICATE_CHECK))
+        .await
+        .is_some()
+    {
         let now = digest(&files).await;
         if now.is_none() || now == seen {
             continue;
         }
-        match config.reload_from_pem_file(&files.certificate, &files.key).await {
+        match config
+            .reload_from_pem_file(&files.certificate, &files.key)
+            .await
+        {
             Ok(()) => {
-                info!("read the changed certificate {}", files.certificate.display());
+                info!(
+                    "read the changed certificate {}",
+                    files.certificate.display()
+                );
                 seen = now;
             }
             // Certificate and key may be written one after the other: the next round tries again.
@@ -154,5 +190,11 @@ async fn digest(files: &TlsFiles) -> Option<[u8; 32]> {
     let read = |path: &Path| tokio::fs::read(path.to_owned());
     let certificate = read(&files.certificate).await.ok()?;
     let key = read(&files.key).await.ok()?;
-    Some(Sha256::new().chain_update(certificate).chain_update(key).finalize().into())
+    Some(
+        Sha256::new()
+            .chain_update(certificate)
+            .chain_update(key)
+            .finalize()
+            .into(),
+    )
 }

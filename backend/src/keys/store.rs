@@ -66,7 +66,11 @@ impl Keys {
     }
 
     /// Reads the Secret, creating it if there is none.
-    pub async fn load(client: kube::Client, namespace: &str, now: Timestamp) -> Result<Self, Error> {
+    pub async fn load(
+        client: kube::Client,
+        namespace: &str,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let api = Api::namespaced(client, namespace);
         let secret = match get(&api, namespace).await? {
             Some(secret) => secret,
@@ -78,7 +82,12 @@ impl Keys {
     /// Reads the Secret again every minute, so that keys can be added and removed without a restart.
     pub async fn keep_fresh(self, client: kube::Client, namespace: String, shutdown: Shutdown) {
         let api = Api::namespaced(client, &namespace);
-        while shutdown.token.run_until_cancelled(tokio::time::sleep(REFRESH)).await.is_some() {
+        while shutdown
+            .token
+            .run_until_cancelled(tokio::time::sleep(REFRESH))
+            .await
+            .is_some()
+        {
             let fresh = match get(&api, &namespace).await {
                 Ok(Some(secret)) => ring(&secret),
                 Ok(None) => {
@@ -89,7 +98,10 @@ impl Keys {
             };
             match fresh {
                 Ok(fresh) => self.replace(fresh),
-                Err(err) => warn!(error = &err as &dyn StdError, "failed to read the backend's keys again"),
+                Err(err) => warn!(
+                    error = &err as &dyn StdError,
+                    "failed to read the backend's keys again"
+                ),
             }
         }
     }
@@ -108,11 +120,13 @@ impl Keys {
 }
 
 async fn get(api: &Api<Secret>, namespace: &str) -> Result<Option<Secret>, Error> {
-    timed(api.get_opt(SECRET)).await.map_err(|source| Error::Secret {
-        action: "read",
-        namespace: namespace.to_owned(),
-        source,
-    })
+    timed(api.get_opt(SECRET))
+        .await
+        .map_err(|source| Error::Secret {
+            action: "read",
+            namespace: namespace.to_owned(),
+            source,
+        })
 }
 
 async fn create(api: &Api<Secret>, namespace: &str, now: Timestamp) -> Result<Secret, Error> {
@@ -120,7 +134,10 @@ async fn create(api: &Api<Secret>, namespace: &str, now: Timestamp) -> Result<Se
     // The id sorts by age.
     let kid = format!("k{:010}", now.as_second());
     let secret = Secret {
-        metadata: ObjectMeta { name: Some(SECRET.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(SECRET.to_owned()),
+            ..ObjectMeta::default()
+        },
         data: Some(BTreeMap::from([(kid, master)])),
         ..Secret::default()
     };
@@ -129,14 +146,20 @@ async fn create(api: &Api<Secret>, namespace: &str, now: Timestamp) -> Result<Se
             info!("created secret {namespace}/{SECRET}");
             Ok(secret)
         }
-        Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            get(api, namespace).await?.ok_or(Error::Unusable(super::Error::NoKey))
-        }
-        Err(source) => Err(Error::Secret { action: "create", namespace: namespace.to_owned(), source }),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => get(api, namespace)
+            .await?
+            .ok_or(Error::Unusable(super::Error::NoKey)),
+        Err(source) => Err(Error::Secret {
+            action: "create",
+            namespace: namespace.to_owned(),
+            source,
+        }),
     }
 }
 
 fn ring(secret: &Secret) -> Result<KeyRing, Error> {
     let data = secret.data.iter().flatten();
-    Ok(KeyRing::new(data.map(|(kid, master)| (kid.clone(), master.0.as_slice())))?)
+    Ok(KeyRing::new(
+        data.map(|(kid, master)| (kid.clone(), master.0.as_slice())),
+    )?)
 }

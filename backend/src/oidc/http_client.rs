@@ -64,8 +64,10 @@ impl HttpClient {
             headers.extend(answer.headers().clone());
         }
         let mut body = Vec::new();
-        while let Some(chunk) =
-            answer.chunk().await.map_err(|err| HttpError::Request(err.without_url()))?
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|err| HttpError::Request(err.without_url()))?
         {
             if body.len() + chunk.len() > BODY_MAX {
                 return Err(HttpError::TooLarge);

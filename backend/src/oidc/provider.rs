@@ -129,7 +129,11 @@ pub(super) fn client(
         methods.contains(&CoreClientAuthMethod::ClientSecretPost)
             && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
     });
-    let auth_type = if only_body { AuthType::RequestBody } else { AuthType::BasicAuth };
+    let auth_type = if only_body {
+        AuthType::RequestBody
+    } else {
+        AuthType::BasicAuth
+    };
     Client::from_provider_metadata(metadata.clone(), ClientId::new(id.to_owned()), secret)
         .set_auth_type(auth_type)
         .set_redirect_uri(redirect_url)

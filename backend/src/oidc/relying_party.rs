@@ -149,7 +149,10 @@ impl RelyingParty {
 
     /// Discovers again and again: quickly until it works, hourly afterwards. `/readyz` shows the state.
     pub async fn keep_discovering(self: Arc<Self>, health: Health, shutdown: Shutdown) {
-        health.set(CHECK, Err("discovery of the identity provider has not finished".to_owned()));
+        health.set(
+            CHECK,
+            Err("discovery of the identity provider has not finished".to_owned()),
+        );
         let backoff = Backoff::new();
         loop {
             let pause = match self.discover().await {
@@ -160,7 +163,9 @@ impl RelyingParty {
                     REDISCOVER
                 }
                 Err(err) => {
-                    let pause = backoff.next(&()).clamp(Duration::from_millis(200), Duration::from_secs(30));
+                    let pause = backoff
+                        .next(&())
+                        .clamp(Duration::from_millis(200), Duration::from_secs(30));
                     warn!(
                         error = &err as &dyn StdError,
                         retry_in_seconds = pause.as_secs_f32(),
@@ -173,7 +178,12 @@ impl RelyingParty {
                     pause
                 }
             };
-            if shutdown.token.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            if shutdown
+                .token
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
                 return;
             }
         }
@@ -182,7 +192,12 @@ impl RelyingParty {
     fn client(&self) -> Result<(Arc<Metadata>, Client), Error> {
         let metadata = self.metadata.load_full().ok_or(Error::NotReady)?;
         let secret = self.settings.client_secret.as_ref().map(Sensitive::expose);
-        let client = client(&metadata, &self.settings.client_id, secret, self.redirect_url.clone());
+        let client = client(
+            &metadata,
+            &self.settings.client_id,
+            secret,
+            self.redirect_url.clone(),
+        );
         Ok((metadata, client))
     }
 
@@ -190,7 +205,11 @@ impl RelyingParty {
     pub fn begin(&self) -> Result<Begun, Error> {
         let (_, client) = self.client()?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let scopes = self.settings.scopes.iter().filter(|scope| !scope.is_empty() && *scope != "openid");
+        let scopes = self
+            .settings
+            .scopes
+            .iter()
+            .filter(|scope| !scope.is_empty() && *scope != "openid");
         let (url, state, nonce) = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
@@ -211,7 +230,9 @@ impl RelyingParty {
     /// Ends a login: redeems the code and verifies the ID token.
     pub async fn finish(&self, callback: Callback) -> Result<User, Error> {
         let (metadata, client) = self.client()?;
-        let names_issuer = metadata.additional_metadata().authorization_response_iss_parameter_supported;
+        let names_issuer = metadata
+            .additional_metadata()
+            .authorization_response_iss_parameter_supported;
         match &callback.issuer {
             Some(issuer) if *issuer != self.settings.issuer => return Err(Error::Issuer),
             None if names_issuer => return Err(Error::Issuer),
@@ -236,9 +257,16 @@ impl RelyingParty {
         };
         let groups = match verified.groups {
             Some(groups) => groups,
-            None => self.groups_of(&client, tokens.access_token().clone(), &verified.subject).await,
+            None => {
+                self.groups_of(&client, tokens.access_token().clone(), &verified.subject)
+                    .await
+            }
         };
-        Ok(User { subject: verified.subject, issuer: self.settings.issuer.clone(), groups })
+        Ok(User {
+            subject: verified.subject,
+            issuer: self.settings.issuer.clone(),
+            groups,
+        })
     }
 
     fn verify(&self, client: &Client, tokens: &Tokens, nonce: &Nonce) -> Result<Verified, Error> {
@@ -270,7 +298,10 @@ impl RelyingParty {
         match self.discover().await {
             Ok(()) => true,
             Err(err) => {
-                warn!(error = &err as &dyn StdError, "failed to read the identity provider's keys again");
+                warn!(
+                    error = &err as &dyn StdError,
+                    "failed to read the identity provider's keys again"
+                );
                 false
             }
         }

@@ -52,14 +52,20 @@ pub fn issue(
     redirect_url: String,
     now: Timestamp,
 ) -> Result<String, keys::Error> {
-    let grant = Grant { id: random_id(), user, challenge, redirect_url };
+    let grant = Grant {
+        id: random_id(),
+        user,
+        challenge,
+        redirect_url,
+    };
     keys.seal(Purpose::LoginCode, &grant, expiry(now))
 }
 
 /// When a code made now ends.
 pub fn expiry(now: Timestamp) -> Timestamp {
     let life = SignedDuration::from_secs(LIFE.as_secs().cast_signed());
-    now.saturating_add(life).expect("a duration without calendar units can be added")
+    now.saturating_add(life)
+        .expect("a duration without calendar units can be added")
 }
 
 /// Checks that this code may be redeemed by whoever knows the verifier.
@@ -70,12 +76,17 @@ pub fn redeem(
     redirect_url: &str,
     now: Timestamp,
 ) -> Result<Redeemable, Refused> {
-    let grant: Grant = keys.open(Purpose::LoginCode, code, now).map_err(Refused::Code)?;
+    let grant: Grant = keys
+        .open(Purpose::LoginCode, code, now)
+        .map_err(Refused::Code)?;
     let is_client = VERIFIER_CHARS.contains(&verifier.len())
         && challenge_of(verifier) == grant.challenge
         && redirect_url == grant.redirect_url;
     if !is_client {
         return Err(Refused::Client);
     }
-    Ok(Redeemable { id: grant.id, user: grant.user })
+    Ok(Redeemable {
+        id: grant.id,
+        user: grant.user,
+    })
 }

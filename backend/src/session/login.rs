@@ -75,7 +75,9 @@ pub enum Invalid {
     #[error("redirect_url must be http://127.0.0.1:<port>/... or http://[::1]:<port>/...")]
     RedirectUrl,
     /// None, or too long.
-    #[error("session_id must have 1 to {MAX_SESSION_ID} letters, digits, dashes, dots or underscores")]
+    #[error(
+        "session_id must have 1 to {MAX_SESSION_ID} letters, digits, dashes, dots or underscores"
+    )]
     SessionId,
     /// A plugin without PKCE.
     #[error(
@@ -83,7 +85,9 @@ pub enum Invalid {
     )]
     NoChallenge,
     /// Not S256.
-    #[error("code_challenge must be the base64url SHA-256 of the verifier, with code_challenge_method=S256")]
+    #[error(
+        "code_challenge must be the base64url SHA-256 of the verifier, with code_challenge_method=S256"
+    )]
     Challenge,
     /// There is only one cluster.
     #[error("no cluster {0:?}: this provider has only one, leave cluster_id out")]
@@ -107,7 +111,9 @@ impl Client {
         if id.is_empty() || id.len() > MAX_SESSION_ID || !id.chars().all(is_id_char) {
             return Err(Invalid::SessionId);
         }
-        let challenge = request.code_challenge.filter(|challenge| !challenge.is_empty());
+        let challenge = request
+            .code_challenge
+            .filter(|challenge| !challenge.is_empty());
         match &challenge {
             None if !allow_legacy => return Err(Invalid::NoChallenge),
             Some(challenge)
@@ -119,7 +125,11 @@ impl Client {
             }
             _ => {}
         }
-        Ok(Self { redirect_url: request.redirect_url, session_id: request.session_id, challenge })
+        Ok(Self {
+            redirect_url: request.redirect_url,
+            session_id: request.session_id,
+            challenge,
+        })
     }
 
     /// The redirect URL with parameters added.
@@ -134,7 +144,9 @@ impl Client {
 /// `localhost` can be made to point elsewhere (RFC 8252 section 8.3).
 fn is_loopback_literal(text: &str) -> bool {
     let literal = text.starts_with("http://127.0.0.1:") || text.starts_with("http://[::1]:");
-    let Ok(url) = Url::parse(text) else { return false };
+    let Ok(url) = Url::parse(text) else {
+        return false;
+    };
     let is_loopback = match url.host() {
         Some(Host::Ipv4(ip)) => ip == Ipv4Addr::LOCALHOST,
         Some(Host::Ipv6(ip)) => ip == Ipv6Addr::LOCALHOST,
@@ -179,7 +191,11 @@ mod tests {
 
     #[test]
     fn only_loopback_literals_get_a_code() {
-        for url in ["http://127.0.0.1:8000/callback", "http://[::1]:9/", "http://127.0.0.1:65535/a?b=c"] {
+        for url in [
+            "http://127.0.0.1:8000/callback",
+            "http://[::1]:9/",
+            "http://127.0.0.1:65535/a?b=c",
+        ] {
             assert!(Client::parse(request(url), false).is_ok(), "{url}");
         }
         for url in [
@@ -235,12 +251,24 @@ mod tests {
     #[test]
     fn other_clients_clusters_and_session_ids_are_refused() {
         let good = request("http://127.0.0.1:8000/callback");
-        let ui = Request { client_type: "ui".into(), ..good.clone() };
+        let ui = Request {
+            client_type: "ui".into(),
+            ..good.clone()
+        };
         assert_eq!(Client::parse(ui, true), Err(Invalid::ClientType));
-        let cluster = Request { cluster_id: "root".into(), ..good.clone() };
-        assert_eq!(Client::parse(cluster, true), Err(Invalid::Cluster("root".into())));
+        let cluster = Request {
+            cluster_id: "root".into(),
+            ..good.clone()
+        };
+        assert_eq!(
+            Client::parse(cluster, true),
+            Err(Invalid::Cluster("root".into()))
+        );
         for id in ["", "a b", "a&b", "\n"] {
-            let bad = Request { session_id: id.into(), ..good.clone() };
+            let bad = Request {
+                session_id: id.into(),
+                ..good.clone()
+            };
             assert_eq!(Client::parse(bad, true), Err(Invalid::SessionId));
         }
     }
@@ -248,6 +276,9 @@ mod tests {
     #[test]
     fn parameters_are_added_to_those_that_are_there() {
         let client = Client::parse(request("http://127.0.0.1:8000/cb?x=1"), false).unwrap();
-        assert_eq!(client.redirect(&[("error", "a b&c")]), "http://127.0.0.1:8000/cb?x=1&error=a+b%26c");
+        assert_eq!(
+            client.redirect(&[("error", "a b&c")]),
+            "http://127.0.0.1:8000/cb?x=1&error=a+b%26c"
+        );
     }
 }

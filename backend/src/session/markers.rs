@@ -61,18 +61,36 @@ pub struct Markers {
 impl Markers {
     /// Markers in `namespace`.
     pub fn new(client: kube::Client, namespace: &str, clock: SharedClock) -> Self {
-        Self { api: Api::namespaced(client, namespace), clock, absent: Mutex::default() }
+        Self {
+            api: Api::namespaced(client, namespace),
+            clock,
+            absent: Mutex::default(),
+        }
     }
 
     /// Sets a marker, or finds that it was set. The API server decides between two replicas.
-    pub async fn mark(&self, kind: Kind, id: &str, expires: Timestamp) -> Result<Marked, kube::Error> {
+    pub async fn mark(
+        &self,
+        kind: Kind,
+        id: &str,
+        expires: Timestamp,
+    ) -> Result<Marked, kube::Error> {
         let name = name(kind, id);
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        self.absent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&name);
         let marker = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(name),
-                labels: Some(BTreeMap::from([(LABEL.to_owned(), kind.prefix().to_owned())])),
-                annotations: Some(BTreeMap::from([(ANNOTATION_EXPIRES.to_owned(), expires.to_string())])),
+                labels: Some(BTreeMap::from([(
+                    LABEL.to_owned(),
+                    kind.prefix().to_owned(),
+                )])),
+                annotations: Some(BTreeMap::from([(
+                    ANNOTATION_EXPIRES.to_owned(),
+                    expires.to_string(),
+                )])),
                 ..ObjectMeta::default()
             },
             immutable: Some(true),
@@ -109,9 +127,17 @@ impl Markers {
 
     /// Deletes what has expired, every minute. Any number of replicas may do so at once.
     pub async fn keep_swept(&self, shutdown: &Shutdown) {
-        while shutdown.token.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+        while shutdown
+            .token
+            .run_until_cancelled(tokio::time::sleep(SWEEP))
+            .await
+            .is_some()
+        {
             if let Err(err) = self.sweep().await {
-                warn!(error = &err as &dyn StdError, "failed to delete expired login markers");
+                warn!(
+                    error = &err as &dyn StdError,
+                    "failed to delete expired login markers"
+                );
             }
         }
     }
@@ -136,12 +162,21 @@ impl Markers {
 
 /// A marker that nobody can date stays: better a leftover than a code that works twice.
 fn is_expired(metadata: &ObjectMeta, now: Timestamp) -> bool {
-    let expires = metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_EXPIRES));
-    expires.and_then(|text| text.parse::<Timestamp>().ok()).is_some_and(|expires| now > expires)
+    let expires = metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(ANNOTATION_EXPIRES));
+    expires
+        .and_then(|text| text.parse::<Timestamp>().ok())
+        .is_some_and(|expires| now > expires)
 }
 
 fn name(kind: Kind, id: &str) -> String {
-    let digest: String = Sha256::digest(id).iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(id)
+        .iter()
+        .take(20)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{}-{digest}", kind.prefix())
 }
 
@@ -153,7 +188,10 @@ mod tests {
     fn a_marker_expires_by_its_annotation_only() {
         let now = Timestamp::from_second(1000).unwrap();
         let with = |value: &str| ObjectMeta {
-            annotations: Some(BTreeMap::from([(ANNOTATION_EXPIRES.to_owned(), value.to_owned())])),
+            annotations: Some(BTreeMap::from([(
+                ANNOTATION_EXPIRES.to_owned(),
+                value.to_owned(),
+            )])),
             ..ObjectMeta::default()
         };
         assert!(is_expired(&with("1970-01-01T00:16:39Z"), now));

@@ -69,7 +69,11 @@ pub fn verify(keys: &KeyRing, issuer: &str, token: &str, now: Timestamp) -> Resu
         return Err(Error::Expired);
     }
     Ok(Session {
-        user: User { subject: claims.sub, issuer: claims.idp, groups: claims.groups },
+        user: User {
+            subject: claims.sub,
+            issuer: claims.idp,
+            groups: claims.groups,
+        },
         id: claims.jti,
         expires: Timestamp::from_second(claims.exp).map_err(|_| Error::NotOurs)?,
     })
@@ -86,7 +90,11 @@ mod tests {
     }
 
     fn user() -> User {
-        User { subject: "ada".into(), issuer: "https://idp.example".into(), groups: vec!["ops".into()] }
+        User {
+            subject: "ada".into(),
+            issuer: "https://idp.example".into(),
+            groups: vec!["ops".into()],
+        }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -96,8 +104,14 @@ mod tests {
     #[test]
     fn a_token_holds_until_its_last_second() {
         let token = issue(&keys(), ISSUER, user(), at(1000), Duration::from_secs(60)).unwrap();
-        assert_eq!(verify(&keys(), ISSUER, &token, at(1059)).unwrap().user, user());
-        assert!(matches!(verify(&keys(), ISSUER, &token, at(1060)), Err(Error::Expired)));
+        assert_eq!(
+            verify(&keys(), ISSUER, &token, at(1059)).unwrap().user,
+            user()
+        );
+        assert!(matches!(
+            verify(&keys(), ISSUER, &token, at(1060)),
+            Err(Error::Expired)
+        ));
     }
 
     #[test]
@@ -106,12 +120,20 @@ mod tests {
         let other = verify(&keys(), "https://other.example", &token, at(1001));
         assert!(matches!(other, Err(Error::NotOurs)));
         let other_keys = KeyRing::new([("k".to_owned(), [8; 64].as_slice())]).unwrap();
-        assert!(matches!(verify(&other_keys, ISSUER, &token, at(1001)), Err(Error::NotOurs)));
+        assert!(matches!(
+            verify(&other_keys, ISSUER, &token, at(1001)),
+            Err(Error::NotOurs)
+        ));
     }
 
     #[test]
     fn a_sealed_text_is_no_token() {
-        let sealed = keys().seal(crate::keys::Purpose::LoginCode, &user(), at(2000)).unwrap();
-        assert!(matches!(verify(&keys(), ISSUER, &sealed, at(1001)), Err(Error::NotOurs)));
+        let sealed = keys()
+            .seal(crate::keys::Purpose::LoginCode, &user(), at(2000))
+            .unwrap();
+        assert!(matches!(
+            verify(&keys(), ISSUER, &sealed, at(1001)),
+            Err(Error::NotOurs)
+        ));
     }
 }

@@ -45,8 +45,10 @@ impl IntoResponse for RouteError {
                 Failure::new(ErrorCode::ResourceNotFound, self.to_string())
             }
             Self::Invalid(_) => Failure::bad_request(self.to_string()),
-            Self::Oidc(oidc::Error::NotReady) => Failure::new(ErrorCode::InternalError, self.to_string())
-                .with_status(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Oidc(oidc::Error::NotReady) => {
+                Failure::new(ErrorCode::InternalError, self.to_string())
+                    .with_status(StatusCode::SERVICE_UNAVAILABLE)
+            }
             Self::Oidc(_) | Self::Seal(_) => {
                 error!(error = &self as &dyn StdError, "failed to begin a login");
                 Failure::internal()
@@ -64,10 +66,18 @@ pub async fn handle(
     let Query(request) = query?;
     let client = Client::parse(request, state.site.allow_legacy_login)?;
     let begun = state.relying_party.begin()?;
-    let login = Login { state: begun.state, nonce: begun.nonce, verifier: begun.verifier, client };
+    let login = Login {
+        state: begun.state,
+        nonce: begun.nonce,
+        verifier: begun.verifier,
+        client,
+    };
     let life = SignedDuration::from_secs(login::LIFE.as_secs().cast_signed());
     let expires = state.clock.now() + life;
-    let sealed = state.keys.get().seal(Purpose::LoginCookie, &login, expires)?;
+    let sealed = state
+        .keys
+        .get()
+        .seal(Purpose::LoginCookie, &login, expires)?;
     let name = cookie_name(&login.state, state.site.is_https);
     let jar = CookieJar::new().add(login_cookie::new(name, sealed, state.site.is_https));
     Ok((jar, found(&begun.url)).into_response())

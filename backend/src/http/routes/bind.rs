@@ -91,10 +91,13 @@ impl IntoResponse for RouteError {
         match &self {
             Self::Query(_) | Self::Invalid(_) => Failure::bad_request(self.to_string()),
             Self::Catalogue { source, user } => failure(source, user),
-            Self::Provision(provision::Error::OtherAuthor { .. }) => {
-                Failure::new(ErrorCode::AuthorizationFailed, "this consumer cluster was bound by another user")
-                    .with_details("bind as that user, or ask the provider's administrator to remove the old binding")
-            }
+            Self::Provision(provision::Error::OtherAuthor { .. }) => Failure::new(
+                ErrorCode::AuthorizationFailed,
+                "this consumer cluster was bound by another user",
+            )
+            .with_details(
+                "bind as that user, or ask the provider's administrator to remove the old binding",
+            ),
             Self::Provision(_) => {
                 error!(error = &self as &dyn StdError, "failed to bind");
                 Failure::internal()
@@ -118,10 +121,16 @@ pub async fn handle(
         .catalogue
         .template(state.authorizer.as_ref(), &user, &wanted.template)
         .await
-        .map_err(|source| RouteError::Catalogue { source, user: user.clone() })?;
+        .map_err(|source| RouteError::Catalogue {
+            source,
+            user: user.clone(),
+        })?;
     let consumer = Consumer {
         identity: wanted.identity,
-        author: Author { subject: user.subject.clone(), issuer: user.issuer.clone() },
+        author: Author {
+            subject: user.subject.clone(),
+            issuer: user.issuer.clone(),
+        },
         pretty_name: wanted.pretty_name,
     };
     let provisioned = state.provisioner.provision(&consumer).await?;
@@ -131,10 +140,14 @@ pub async fn handle(
         "bound template {} for consumer {}", wanted.template, provisioned.namespace
     );
     let request = APIServiceExportRequestResponse::new(Some(wanted.name), request_of(template));
-    let mut response = BindingResourceResponse::new(provisioned.kubeconfig.as_bytes(), vec![request]);
+    let mut response =
+        BindingResourceResponse::new(provisioned.kubeconfig.as_bytes(), vec![request]);
     response.provider_namespace = Some(provisioned.namespace);
     response.authentication = Authentication {
-        oauth2_code_grant: Some(OAuth2CodeGrantState { sid: session.id, id: user.id() }),
+        oauth2_code_grant: Some(OAuth2CodeGrantState {
+            sid: session.id,
+            id: user.id(),
+        }),
     };
     Ok(Json(response))
 }
@@ -154,20 +167,47 @@ impl Wanted {
         if object_name(&template).is_err() {
             return Err("spec.templateRef.name must be the name of a template");
         }
-        let name = if metadata.name.is_empty() { template.clone() } else { metadata.name };
+        let name = if metadata.name.is_empty() {
+            template.clone()
+        } else {
+            metadata.name
+        };
         if object_name(&name).is_err() {
-            return Err("metadata.name must be a valid object name: lower-case letters, digits, dashes and dots");
+            return Err(
+                "metadata.name must be a valid object name: lower-case letters, digits, dashes and dots",
+            );
         }
-        let ClusterIdentity { identity, pretty_name } = spec.cluster_identity;
-        let identity = if parameters.consumer_id.is_empty() { identity } else { parameters.consumer_id };
-        if identity.is_empty() || identity.len() > IDENTITY_MAX || identity.chars().any(char::is_control) {
+        let ClusterIdentity {
+            identity,
+            pretty_name,
+        } = spec.cluster_identity;
+        let identity = if parameters.consumer_id.is_empty() {
+            identity
+        } else {
+            parameters.consumer_id
+        };
+        if identity.is_empty()
+            || identity.len() > IDENTITY_MAX
+            || identity.chars().any(char::is_control)
+        {
             return Err("spec.clusterIdentity.identity must name the consumer cluster");
         }
         if identity == UI_IDENTITY {
-            return Err("spec.clusterIdentity.identity must name the consumer cluster: bind with kubectl bind");
+            return Err(
+                "spec.clusterIdentity.identity must name the consumer cluster: bind with kubectl bind",
+            );
         }
-        let pretty_name = if pretty_name.is_empty() { name.clone() } else { pretty_name };
-        Ok(Self { template, name, identity, pretty_name })
+        let pretty_name = if pretty_name.is_empty() {
+            name.clone()
+        } else {
+            pretty_name
+        };
+        Ok(Self {
+            template,
+            name,
+            identity,
+            pretty_name,
+        })
     }
 }
 

@@ -95,10 +95,15 @@ impl Failed {
         match self {
             Self::Refused { error, .. } => info!(oidc.error = error, "a login was refused"),
             Self::Oidc(oidc::Error::Exchange(problem)) => {
-                warn!(problem, "failed to complete a login: the code was not redeemed");
+                warn!(
+                    problem,
+                    "failed to complete a login: the code was not redeemed"
+                );
             }
             Self::Oidc(err) => warn!(error = err as &dyn StdError, "failed to complete a login"),
-            Self::NoCode | Self::Make(_) => error!(error = self as &dyn StdError, "failed to complete a login"),
+            Self::NoCode | Self::Make(_) => {
+                error!(error = self as &dyn StdError, "failed to complete a login")
+            }
         }
     }
 }
@@ -120,7 +125,10 @@ pub async fn handle(
     let session_id = client.session_id.as_str();
     let url = match complete(&state, answer, login).await {
         Ok(parameters) => {
-            let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let parameters: Vec<_> = parameters
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
             client.redirect(&[parameters.as_slice(), &[("session_id", session_id)]].concat())
         }
         Err(failed) => {
@@ -200,5 +208,8 @@ fn legacy(state: &AppState, user: User) -> Result<Vec<(&'static str, String)>, F
 
 /// Somebody else's text, made short and printable.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(TEXT_MAX).collect()
+    text.chars()
+        .filter(|c| c.is_ascii_graphic() || *c == ' ')
+        .take(TEXT_MAX)
+        .collect()
 }

@@ -24,7 +24,11 @@ pub fn failure(err: &Error, user: &User) -> Failure {
             Failure::new(ErrorCode::AuthorizationFailed, err.to_string()).with_details(hint(user))
         }
         Error::NotPermitted { reason, .. } => {
-            let details = if reason.is_empty() { hint(user) } else { format!("{reason}; {}", hint(user)) };
+            let details = if reason.is_empty() {
+                hint(user)
+            } else {
+                format!("{reason}; {}", hint(user))
+            };
             Failure::new(ErrorCode::AuthorizationFailed, err.to_string()).with_details(details)
         }
         Error::UnknownTemplate(_) => Failure::new(ErrorCode::ResourceNotFound, err.to_string()),

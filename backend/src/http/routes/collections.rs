@@ -35,7 +35,10 @@ pub async fn handle(
         .catalogue
         .collections(state.authorizer.as_ref(), &session.user)
         .await
-        .map_err(|source| RouteError { source, user: session.user })?;
+        .map_err(|source| RouteError {
+            source,
+            user: session.user,
+        })?;
     Ok(Json(json!({
         "kind": "CollectionList",
         "apiVersion": API_VERSION,

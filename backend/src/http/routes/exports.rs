@@ -13,7 +13,11 @@ use crate::state::AppState;
 /// The `BindingProvider` document.
 pub async fn handle(State(state): State<AppState>) -> Json<BindingProvider> {
     let url = format!("{}/api/authorize", state.site.public_url);
-    Json(BindingProvider::new(state.site.pretty_name.clone(), VERSION, url))
+    Json(BindingProvider::new(
+        state.site.pretty_name.clone(),
+        VERSION,
+        url,
+    ))
 }
 
 /// `/exports`, the older place of it.

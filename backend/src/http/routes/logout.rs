@@ -41,7 +41,10 @@ pub async fn handle(
 ) -> Result<&'static str, RouteError> {
     match session {
         Ok(Authenticated(session)) => {
-            let marked = state.markers.mark(Kind::LoggedOut, &session.id, session.expires).await;
+            let marked = state
+                .markers
+                .mark(Kind::LoggedOut, &session.id, session.expires)
+                .await;
             marked.map_err(RouteError::Marker)?;
         }
         Err(err @ (auth::RouteError::Marker(_) | auth::RouteError::Cluster)) => {

@@ -35,7 +35,10 @@ pub async fn handle(
         .catalogue
         .templates(state.authorizer.as_ref(), &session.user)
         .await
-        .map_err(|source| RouteError { source, user: session.user })?;
+        .map_err(|source| RouteError {
+            source,
+            user: session.user,
+        })?;
     Ok(Json(json!({
         "kind": "APIServiceExportTemplateList",
         "apiVersion": API_VERSION,

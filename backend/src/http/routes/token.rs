@@ -57,7 +57,10 @@ impl IntoResponse for RouteError {
                 Failure::bad_request(self.to_string())
             }
             Self::Marker(_) | Self::Sign(_) => {
-                error!(error = &self as &dyn StdError, "failed to redeem a login code");
+                error!(
+                    error = &self as &dyn StdError,
+                    "failed to redeem a login code"
+                );
                 Failure::internal()
             }
         }
@@ -71,20 +74,38 @@ pub async fn handle(
     JsonBody(request): JsonBody<TokenRequest>,
 ) -> Result<Json<TokenResponse>, RouteError> {
     let result = redeem(&state, &request).await;
-    state.metrics.login(result.as_ref().map_or_else(RouteError::result, |_| LoginResult::Success));
+    state.metrics.login(
+        result
+            .as_ref()
+            .map_or_else(RouteError::result, |_| LoginResult::Success),
+    );
     result.map(Json)
 }
 
 async fn redeem(state: &AppState, request: &TokenRequest) -> Result<TokenResponse, RouteError> {
     let now = state.clock.now();
     let keys = state.keys.get();
-    let grant = code::redeem(&keys, &request.code, &request.code_verifier, &request.redirect_uri, now)?;
+    let grant = code::redeem(
+        &keys,
+        &request.code,
+        &request.code_verifier,
+        &request.redirect_uri,
+        now,
+    )?;
     let until = now + SignedDuration::from_secs(REMEMBERED.as_secs().cast_signed());
-    let marked = state.markers.mark(Kind::Redeemed, &grant.id, until).await.map_err(RouteError::Marker)?;
+    let marked = state
+        .markers
+        .mark(Kind::Redeemed, &grant.id, until)
+        .await
+        .map_err(RouteError::Marker)?;
     if marked == Marked::Again {
         return Err(RouteError::Again);
     }
     let life = state.site.token_expiry;
     let access_token = token::issue(&keys, &state.site.public_url, grant.user, now, life)?;
-    Ok(TokenResponse { access_token, token_type: "Bearer".to_owned(), expires_in: life.as_secs() })
+    Ok(TokenResponse {
+        access_token,
+        token_type: "Bearer".to_owned(),
+        expires_in: life.as_secs(),
+    })
 }
