@@ -1,9 +1,11 @@
 //! A consumer's side: a control plane, the plugin run through a real `kubectl`, and the konnector
 //! with exactly the rights that the plugin granted to its ServiceAccount.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -99,14 +101,10 @@ impl Consumer {
         let mut all = vec!["bind", url, "--skip-browser", "--yes"];
         all.extend_from_slice(args);
         let plugin = self.plugin(&all)?;
-        // Ends with the plugin at the latest: a failed bind need not deploy anything.
-        let kubelet = async {
-            self.run_konnector_once_deployed().await?;
-            std::future::pending::<Result<PluginRun>>().await
-        };
         tokio::select! {
             run = self.attend(plugin, person, say) => run,
-            never = kubelet => never,
+            // Ends with the plugin at the latest: a failed bind need not deploy anything.
+            failed = self.run_konnector_once_deployed() => failed.and_then(|never| match never {}),
         }
     }
 
@@ -177,13 +175,18 @@ impl Consumer {
         Ok(())
     }
 
-    async fn run_konnector_once_deployed(&self) -> Result<()> {
+    /// Does not return while the konnector runs.
+    async fn run_konnector_once_deployed(&self) -> Result<Infallible> {
         let deployments: Api<Deployment> = Api::namespaced(self.plane.client(), NAMESPACE);
         wait_for("the konnector's Deployment", || deployments.get(KONNECTOR)).await?;
-        if self.konnector().is_err() {
-            self.start_konnector()?;
+        let process = match self.konnector() {
+            Ok(process) => process,
+            Err(_) => self.start_konnector()?,
+        };
+        loop {
+            process.check_running()?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        Ok(())
     }
 
     /// Reads the plugin's URL, is the person at the browser, and waits for the plugin's end.
