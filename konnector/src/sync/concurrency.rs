@@ -151,7 +151,7 @@ impl Limiter {
         match outcome {
             Outcome::Answered => state.adaptation.answered(began.elapsed(), under_way),
             Outcome::Overload(retry_after) => {
-                if state.shrunk_at.is_none_or(|at| began >= at) {
+                if state.shrunk_at.is_none_or(|at| began > at) {
                     state.adaptation.overloaded();
                     state.shrunk_at = Some(Instant::now());
                 }

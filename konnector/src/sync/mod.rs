@@ -15,6 +15,8 @@ mod config;
 mod engine;
 mod entry;
 mod execute;
+#[cfg(test)]
+mod fake;
 mod form;
 mod kube_cluster;
 mod mapping;
@@ -23,6 +25,8 @@ mod plan;
 mod ports;
 mod queue;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use cluster::{Cluster, Key, WatchEvent, WatchScope};
 pub use concurrency::Limiter;

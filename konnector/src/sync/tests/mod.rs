@@ -1,0 +1,5 @@
+//! The whole engine between two API servers in memory, with the requests counted.
+
+mod basics;
+mod trouble;
+mod world;

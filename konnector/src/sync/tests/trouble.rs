@@ -1,0 +1,264 @@
+//! What goes wrong, and what the engine must not do then.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::cluster::Error;
+use super::world::{World, consumer_key, provider_key, widget};
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_object_is_reported_and_never_touched() {
+    let world = World::started().await;
+    let mut foreign = widget("a");
+    foreign["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    foreign["spec"]["size"] = 9.into();
+    let foreign = world.provider.put(foreign);
+    world.rest().await;
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    assert_eq!(world.copy("a"), foreign);
+    assert_eq!(world.counts().conflict, 1);
+    let text = world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    assert!(text.as_str().unwrap().contains("does not belong to this consumer"));
+    assert_eq!(world.told.lock().unwrap().raised.len(), 1);
+    assert!(world.provider.requests().is_empty());
+
+    // Deleting the consumer object leaves the foreign one alone, too.
+    world.consumer.remove(&consumer_key("a"));
+    world.rest().await;
+    assert_eq!(world.consumer.object(&consumer_key("a")), None);
+    assert_eq!(world.copy("a"), foreign);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_that_went_away_is_solved() {
+    let world = World::started().await;
+    let mut foreign = widget("a");
+    foreign["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    world.provider.put(foreign);
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    world.provider.remove(&provider_key("a"));
+    world.rest().await;
+    assert_eq!(world.counts().synced, 1);
+    let annotations = world.original("a")["metadata"]["annotations"].clone();
+    assert_eq!(annotations.get("kube-bind.io/sync-problem"), None);
+    assert_eq!(world.told.lock().unwrap().solved, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_of_another_consumer_is_foreign() {
+    let world = World::started().await;
+    let mut other = widget("a");
+    other["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    other["metadata"]["annotations"] =
+        json!({"kube-bind.io/cluster-namespace": "kube-bind-xyz", "kube-bind.io/consumer-uid": "1"});
+    let other = world.provider.put(other);
+    world.rest().await;
+    assert_eq!(world.copy("a"), other, "no consumer object here is no reason to delete it");
+}
+
+fn refusal() -> Error {
+    Error::Rejected { code: 422, message: "spec.size: must be even".into() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_shown_on_the_object_and_a_change_tries_again() {
+    let world = World::started().await;
+    world.provider.fail_next("apply", refusal());
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    assert_eq!(world.counts().rejected, 1);
+    let text = world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    assert_eq!(text, "spec.size: must be even");
+    assert_eq!(world.told.lock().unwrap().raised, ["SyncRejected: spec.size: must be even"]);
+    world.requests();
+    world.wait(Duration::from_secs(5)).await;
+    assert_eq!(world.requests(), (vec![], vec![]), "no hammering");
+
+    world.consumer.change(&consumer_key("a"), |object| object["spec"]["size"] = 4.into());
+    world.rest().await;
+    assert_eq!(world.counts().synced, 1);
+    assert_eq!(world.copy("a")["spec"]["size"], 4);
+    let annotations = world.original("a")["metadata"]["annotations"].clone();
+    assert_eq!(annotations.get("kube-bind.io/sync-problem"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_tried_again_after_a_while() {
+    let world = World::started().await;
+    world.provider.fail_next("apply", refusal());
+    world.consumer.put(widget("a"));
+    world.wait(Duration::from_secs(60)).await;
+    assert_eq!(world.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_change_leaves_the_copy_and_the_status_goes_on() {
+    let world = World::synced("a").await;
+    world.provider.fail_next("apply", refusal());
+    world.consumer.change(&consumer_key("a"), |object| object["spec"]["size"] = 5.into());
+    world.rest().await;
+    assert_eq!(world.counts().rejected, 1);
+    world.provider.change(&provider_key("a"), |copy| copy["status"] = json!({"ready": false}));
+    world.rest().await;
+    assert_eq!(world.original("a")["status"], json!({"ready": false}));
+    assert_eq!(world.copy("a")["spec"]["size"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_waits_for_its_namespace() {
+    let world = World::started().await;
+    let mut object = widget("a");
+    object["metadata"]["namespace"] = "new".into();
+    world.consumer.put(object);
+    world.rest().await;
+    assert_eq!(world.counts().waiting_namespace, 1);
+    assert_eq!(*world.namespaces.requested.lock().unwrap(), ["new"]);
+    assert_eq!(world.requests(), (vec![], vec![]));
+    world.namespaces.map("new");
+    world.rest().await;
+    assert_eq!(world.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_not_ready_is_waited_for() {
+    let world = World::started().await;
+    world.provider.fail_next("apply", Error::NamespaceGone { message: "m".into() });
+    world.consumer.put(widget("a"));
+    world.wait(Duration::from_secs(3)).await;
+    assert_eq!(world.counts().synced, 1);
+    assert!(world.told.lock().unwrap().raised.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vanished_copy_is_made_again() {
+    let world = World::synced("a").await;
+    let first = world.copy("a")["metadata"]["uid"].clone();
+    world.provider.remove(&provider_key("a"));
+    world.rest().await;
+    let copy = world.copy("a");
+    assert_ne!(copy["metadata"]["uid"], first);
+    let original = world.original("a");
+    assert_eq!(original["metadata"]["annotations"]["kube-bind.io/provider-uid"], copy["metadata"]["uid"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_of_a_vanished_object_is_deleted() {
+    let mut world = World::synced("a").await;
+    world.consumer.vanish(&consumer_key("a"));
+    world.rest().await;
+    assert_eq!(world.provider.object(&provider_key("a")), None);
+
+    // And the same when it vanished while nobody looked.
+    world.consumer.put(widget("b"));
+    world.rest().await;
+    world.consumer.vanish(&consumer_key("b"));
+    world.restart().await;
+    assert_eq!(world.provider.object(&provider_key("b")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_when_everything_vanishes_at_once() {
+    let mut world = World::started().await;
+    for n in 0..20 {
+        world.consumer.put(widget(&format!("w{n}")));
+    }
+    world.rest().await;
+    assert_eq!(world.counts().synced, 20);
+    for n in 0..20 {
+        world.consumer.vanish(&consumer_key(&format!("w{n}")));
+    }
+    world.provider.requests();
+    world.restart().await;
+    assert!(world.provider.requests().is_empty());
+    assert_eq!(world.counts().orphans, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_undone_and_what_others_own_is_left_alone() {
+    let world = World::synced("a").await;
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["spec"]["size"] = 8.into();
+        copy["spec"]["color"] = "blue".into();
+    });
+    world.rest().await;
+    assert_eq!(world.copy("a")["spec"], json!({"size": 3, "color": "blue"}));
+    // The consumer's body is not kept, so it is read again.
+    assert_eq!(world.requests(), (vec!["get".into()], vec!["apply".into()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fight_is_fought_ever_more_slowly() {
+    let world = World::synced("a").await;
+    let begun = tokio::time::Instant::now();
+    for size in 10..20 {
+        world.provider.change(&provider_key("a"), |copy| copy["spec"]["size"] = size.into());
+        while world.copy("a")["spec"]["size"] != 3 {
+            world.rest().await;
+        }
+    }
+    assert!(begun.elapsed() > Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_got_lost_is_made_up_for() {
+    let world = World::started().await;
+    let lost = || Error::Unavailable { message: "connection reset".into(), retry_after: None };
+    world.provider.fail_next("apply", lost());
+    world.consumer.fail_next("apply", lost());
+    world.consumer.put(widget("a"));
+    world.wait(Duration::from_secs(1)).await;
+    assert_eq!(world.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_one_cluster_do_not_cross() {
+    let world = World::started().await;
+    let mut object = widget("a");
+    object["metadata"]["annotations"] = json!({
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        "argocd.argoproj.io/tracking-id": "x",
+        "kube-bind.io/cluster-namespace": "forged",
+        "example.io/note": "crosses",
+    });
+    world.consumer.put(object);
+    world.rest().await;
+    let annotations = world.copy("a")["metadata"]["annotations"].clone();
+    let keys: Vec<_> = annotations.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, ["example.io/note", "kube-bind.io/cluster-namespace", "kube-bind.io/consumer-namespace", "kube-bind.io/consumer-uid"]);
+    assert_eq!(annotations["kube-bind.io/cluster-namespace"], "kube-bind-abc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_the_original_is_adopted_before_it_changes() {
+    let mut world = World::new();
+    let original = world.consumer.put({
+        let mut object = widget("a");
+        object["metadata"]["finalizers"] = json!(["kubebind.io/syncer"]);
+        object
+    });
+    let mut copy = widget("a");
+    copy["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    copy["metadata"]["annotations"] = json!({
+        "kube-bind.io/cluster-namespace": "kube-bind-abc",
+        "kube-bind.io/consumer-namespace": "team",
+        "kube-bind.io/consumer-uid": original["metadata"]["uid"],
+    });
+    let copy = world.provider.put(copy);
+    // The original's POST is recorded under the name of its program.
+    let rename = |copy: &mut Value| {
+        copy["metadata"]["managedFields"][0]["manager"] = "konnector".into();
+    };
+    world.provider.change(&provider_key("a"), rename);
+    world.start();
+    world.rest().await;
+    assert!(world.provider.requests().is_empty(), "taking over changes nothing by itself");
+
+    world.consumer.change(&consumer_key("a"), |object| object["spec"] = json!({"color": "red"}));
+    world.rest().await;
+    assert_eq!(world.copy("a")["spec"], json!({"color": "red"}), "what was given at creation can be removed");
+    assert_eq!(world.copy("a")["metadata"]["uid"], copy["metadata"]["uid"]);
+    assert_eq!(world.copy("a")["metadata"]["managedFields"].as_array().unwrap().len(), 1);
+}

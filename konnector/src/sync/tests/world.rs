@@ -1,0 +1,204 @@
+//! Two servers, a namespace mapping, an engine between them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kube_bind_crds::api::{InformerScope, Isolation, ResourceScope};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::super::fake::FakeCluster;
+use super::super::*;
+
+pub(super) const CLUSTER_NAMESPACE: &str = "kube-bind-abc";
+
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) raised: Vec<String>,
+    pub(super) solved: usize,
+}
+
+impl ProblemSink for Mutex<Told> {
+    fn raised(&self, _object: &ObjectRef, problem: &Problem) {
+        self.lock().unwrap().raised.push(format!("{}: {}", problem.kind.reason(), problem.message));
+    }
+
+    fn solved(&self, _object: &ObjectRef) {
+        self.lock().unwrap().solved += 1;
+    }
+}
+
+pub(super) struct FakeNamespaces {
+    mapped: Mutex<BTreeMap<String, String>>,
+    pub(super) requested: Mutex<Vec<String>>,
+    generation: watch::Sender<u64>,
+}
+
+impl FakeNamespaces {
+    pub(super) fn map(&self, consumer: &str) {
+        let provider = format!("{CLUSTER_NAMESPACE}-{consumer}");
+        self.mapped.lock().unwrap().insert(consumer.to_owned(), provider);
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+impl Namespaces for FakeNamespaces {
+    fn to_provider(&self, consumer_namespace: &str) -> Option<String> {
+        self.mapped.lock().unwrap().get(consumer_namespace).cloned()
+    }
+
+    fn to_consumer(&self, provider_namespace: &str) -> Option<String> {
+        let mapped = self.mapped.lock().unwrap();
+        mapped.iter().find(|(_, provider)| *provider == provider_namespace).map(|(consumer, _)| consumer.clone())
+    }
+
+    fn request(&self, consumer_namespace: &str) {
+        let mut requested = self.requested.lock().unwrap();
+        if !requested.iter().any(|name| name == consumer_namespace) {
+            requested.push(consumer_namespace.to_owned());
+        }
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    fn provider_namespaces(&self) -> Vec<String> {
+        self.mapped.lock().unwrap().values().cloned().collect()
+    }
+}
+
+pub(super) struct World {
+    pub(super) consumer: FakeCluster,
+    pub(super) provider: FakeCluster,
+    pub(super) namespaces: Arc<FakeNamespaces>,
+    pub(super) told: Arc<Mutex<Told>>,
+    engine: Option<EngineHandle>,
+}
+
+pub(super) fn schema() -> Value {
+    json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {
+            "size": {"type": "integer"}, "color": {"type": "string"},
+            "options": {"type": "object", "additionalProperties": {"type": "string"}}}},
+        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "data": {"type": "object", "additionalProperties": {"type": "string"}},
+    }})
+}
+
+pub(super) fn consumer_key(name: &str) -> Key {
+    Key::new("team", name)
+}
+
+pub(super) fn provider_key(name: &str) -> Key {
+    Key::new(format!("{CLUSTER_NAMESPACE}-team"), name)
+}
+
+pub(super) fn widget(name: &str) -> Value {
+    json!({
+        "apiVersion": "example.io/v1", "kind": "Widget",
+        "metadata": {"name": name, "namespace": "team", "labels": {"tier": "gold"}},
+        "spec": {"size": 3},
+    })
+}
+
+impl World {
+    /// Both servers and a mapped namespace `team`; no engine yet.
+    pub(super) fn new() -> Self {
+        let namespaces = Arc::new(FakeNamespaces {
+            mapped: Mutex::default(),
+            requested: Mutex::default(),
+            generation: watch::Sender::new(0),
+        });
+        namespaces.map("team");
+        Self {
+            consumer: FakeCluster::new(&schema()),
+            provider: FakeCluster::new(&schema()),
+            namespaces,
+            told: Arc::default(),
+            engine: None,
+        }
+    }
+
+    pub(super) async fn started() -> Self {
+        let mut world = Self::new();
+        world.start();
+        world.rest().await;
+        world
+    }
+
+    pub(super) fn start(&mut self) {
+        let config = EngineConfig {
+            binding: "widgets".into(),
+            cluster_namespace: CLUSTER_NAMESPACE.into(),
+            cluster_namespace_uid: "u".into(),
+            resource: Resource {
+                group: "example.io".into(),
+                version: "v1".into(),
+                plural: "widgets".into(),
+                kind: "Widget".into(),
+            },
+            scope: ResourceScope::Namespaced,
+            informer_scope: InformerScope::Namespaced,
+            isolation: Isolation::Prefixed,
+            schema: Arc::new(schema()),
+            has_status_subresource: true,
+            seed: 7,
+        };
+        let ports = Ports {
+            consumer: Arc::new(self.consumer.clone()),
+            provider: Arc::new(self.provider.clone()),
+            namespaces: Arc::clone(&self.namespaces) as Arc<dyn Namespaces>,
+            problems: Arc::clone(&self.told) as Arc<dyn ProblemSink>,
+            referrers: None,
+            fence: Arc::new(|| Duration::MAX),
+        };
+        self.engine = Some(start(config, ports, &CancellationToken::new()));
+    }
+
+    pub(super) async fn restart(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.stop().await;
+        }
+        self.start();
+        self.rest().await;
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.engine.as_ref().expect("the engine runs").counts()
+    }
+
+    /// Until nothing is left to do now. The clock is paused: it only moves when all tasks wait.
+    pub(super) async fn rest(&self) {
+        self.wait(Duration::from_millis(50)).await;
+    }
+
+    pub(super) async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Requests on consumer and provider since the last call.
+    pub(super) fn requests(&self) -> (Vec<String>, Vec<String>) {
+        (self.consumer.requests(), self.provider.requests())
+    }
+
+    /// A synced object, with the requests that it took already counted.
+    pub(super) async fn synced(name: &str) -> Self {
+        let world = Self::started().await;
+        world.consumer.put(widget(name));
+        world.rest().await;
+        assert_eq!(world.counts().synced, 1);
+        world.requests();
+        world
+    }
+
+    pub(super) fn copy(&self, name: &str) -> Value {
+        self.provider.object(&provider_key(name)).expect("the copy exists")
+    }
+
+    pub(super) fn original(&self, name: &str) -> Value {
+        self.consumer.object(&consumer_key(name)).expect("the object exists")
+    }
+}
