@@ -77,7 +77,9 @@ pub fn fixed_namespace_rules() -> Vec<PolicyRule> {
         rule(
             "",
             &["secrets"],
-            &["get", "list", "patch", "update", "watch"],
+            // create: a provider kubeconfig that was deleted comes back. The only ServiceAccount
+            // here whose token could be minted that way is the konnector's own.
+            &["create", "get", "list", "patch", "update", "watch"],
         ),
         rule(
             "coordination.k8s.io",

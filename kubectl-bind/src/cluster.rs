@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client};
 use kube_bind_crds::names::FIELD_MANAGER_PLUGIN;
 use kube_bind_runtime::apply::{apply, timed};
@@ -152,6 +152,24 @@ impl Report {
             output::data(&format!("{display} {word}"))?;
         }
         Ok(())
+    }
+
+    /// Creates an object unless there is one of that name, and tells.
+    pub async fn ensure(&self, client: &Client, object: &Object) -> anyhow::Result<()> {
+        let change = match get(client, object).await? {
+            Some(_) => Change::Unchanged,
+            None => {
+                let body: DynamicObject = serde_json::from_value(object.0.clone())?;
+                let parameters = PostParams { field_manager: Some(FIELD_MANAGER_PLUGIN.into()), ..PostParams::default() };
+                match timed(object.api(client).create(&parameters, &body)).await {
+                    Ok(_) => Change::Created,
+                    // Somebody else was faster.
+                    Err(err) if status_code(&err) == Some(409) => Change::Unchanged,
+                    Err(source) => return Err(write_error(object, source).into()),
+                }
+            }
+        };
+        self.changed(&object.display(), change)
     }
 
     /// Applies an object and tells.

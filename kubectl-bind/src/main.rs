@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod commands;
 mod consent;
+mod guard;
 mod login;
 mod manifests;
 mod objects;

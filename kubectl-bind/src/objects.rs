@@ -19,8 +19,9 @@ const fn kind(group: &'static str, version: &'static str, kind: &'static str, pl
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 
-static KINDS: [Kind; 10] = [
+static KINDS: [Kind; 12] = [
     kind("", "v1", "Namespace", "namespaces", false),
     kind("", "v1", "Secret", "secrets", true),
     kind("", "v1", "ServiceAccount", "serviceaccounts", true),
@@ -29,6 +30,8 @@ static KINDS: [Kind; 10] = [
     kind(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", false),
     kind(RBAC, "v1", "Role", "roles", true),
     kind(RBAC, "v1", "RoleBinding", "rolebindings", true),
+    kind(ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", false),
+    kind(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", false),
     kind("kube-bind.io", "v1alpha2", "APIServiceBinding", "apiservicebindings", false),
     kind("kube-bind.io", "v1alpha2", "APIServiceExportRequest", "apiserviceexportrequests", true),
 ];

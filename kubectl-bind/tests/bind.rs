@@ -72,6 +72,8 @@ async fn a_dry_run_shows_everything_and_changes_nothing() {
     role.rbac.authorization.k8s.io/kube-bind-konnector applied (dry run)
     rolebinding.rbac.authorization.k8s.io/kube-bind-konnector applied (dry run)
     deployment.apps/konnector applied (dry run)
+    validatingadmissionpolicy.admissionregistration.k8s.io/kube-bind-konnector applied (dry run)
+    validatingadmissionpolicybinding.admissionregistration.k8s.io/kube-bind-konnector applied (dry run)
     apiserviceexportrequest.kube-bind.io/widgets applied (dry run)
     apiservicebinding.kube-bind.io/widgets applied (dry run)
     clusterrole.rbac.authorization.k8s.io/kube-bind-konnector-widgets applied (dry run)
@@ -90,7 +92,7 @@ async fn a_dry_run_prints_what_could_be_applied() {
     insta::assert_snapshot!(outcome.stdout);
     let outcome = world.run(&["-d", "--skip-konnector", "-o", "json"]).await;
     let list: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!(list["items"].as_array().unwrap().len(), 6);
+    assert_eq!(list["items"].as_array().unwrap().len(), 8);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{Wanted, conditions};
 use crate::cluster::{self, Change, Error, Report};
+use crate::guard;
 use crate::manifests;
 use crate::output::say;
 
@@ -78,6 +79,11 @@ pub async fn ensure(consumer: &Client, wanted: &Wanted, secret: &str, report: &R
     let object = manifests::binding(name, secret);
     let before = cluster::get(consumer, &object).await?;
     let uid = before.as_ref().and_then(|binding| binding.metadata.uid.as_deref());
+    if !wanted.spec.permission_claims.is_empty() {
+        for object in guard::objects() {
+            report.put(consumer, &object).await?;
+        }
+    }
     for right in manifests::binding_rights(name, manifests::rules(&wanted.spec), uid) {
         report.put(consumer, &right).await?;
     }

@@ -1,7 +1,7 @@
 //! Binding: what has to be in the consumer cluster and on the provider, step by step. IO.
 //!
-//! The order is: look whether it can work, credential, konnector, request on the provider, rights,
-//! binding, wait. Every step can be repeated: what is there already stays.
+//! The order is: look whether it can work, credential, konnector, request on the provider, the policy
+//! and the rights, binding, wait. Every step can be repeated: what is there already stays.
 
 mod bind;
 mod conditions;
@@ -18,6 +18,7 @@ use kube_bind_runtime::kubeconfig::SafeKubeconfig;
 use tokio::time::Instant;
 
 use crate::cluster::{Report, USER_AGENT};
+use crate::guard;
 use crate::manifests;
 use crate::objects::Object;
 use crate::output::say;
@@ -75,7 +76,8 @@ impl Binder<'_> {
         let Self { consumer, credential, konnector, wait, deadline, report } = self;
         let provider = kube_bind_runtime::client::from_safe(&credential.parsed, &ClientOptions::new(USER_AGENT))?;
 
-        report.put(consumer, &manifests::namespace()).await?;
+        // Nothing is said about an existing namespace: its labels are somebody else's.
+        report.ensure(consumer, &manifests::namespace()).await?;
         let found = credential::find(consumer, &credential.parsed).await?;
         for one in wanted {
             bind::check_secret(consumer, &one.name, found.as_deref()).await?;
@@ -107,6 +109,9 @@ pub fn planned(wanted: &[Wanted], konnector: &Konnector) -> Vec<Object> {
     if !konnector.skip {
         let image = konnector.image.clone().unwrap_or_else(default_image);
         objects.extend(manifests::konnector(&image, &konnector.host_aliases));
+    }
+    if wanted.iter().any(|one| !one.spec.permission_claims.is_empty()) {
+        objects.extend(guard::objects());
     }
     for one in wanted {
         objects.push(manifests::export_request(&one.name, None, &one.spec));

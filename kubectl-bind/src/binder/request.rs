@@ -54,10 +54,17 @@ pub async fn ensure(
     let exports: Api<APIServiceExport> = Api::namespaced(provider.clone(), namespace);
     let patience = (Instant::now() + RIGHTS_ARRIVE_WITHIN).min(deadline);
     let mut written = false;
+    let mut told = false;
     loop {
         let observed = match observe(&requests, &exports, &wanted.name).await {
             Ok(observed) => observed,
-            Err(err) if is_lagging(&err) && cluster::look_again(patience).await => continue,
+            Err(err) if is_lagging(&err) && cluster::look_again(patience).await => {
+                if !told {
+                    say("Waiting for the provider to accept the new credential...");
+                    told = true;
+                }
+                continue;
+            }
             Err(source) => {
                 return Err(Error::Read { what: format!("{display} on the provider"), source: Box::new(source) }.into());
             }
