@@ -13,7 +13,7 @@ use kube_bind_runtime::client;
 use kube_bind_runtime::clock::{SharedClock, SystemClock};
 use kube_bind_runtime::health::{self, Health, SharedRegistry};
 use kube_bind_runtime::shutdown::Shutdown;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::access::{AccessReviews, Prefixes};
 use crate::catalogue::Catalogue;
@@ -42,10 +42,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = Health::new();
     let registry = SharedRegistry::default();
     let ops = health::router(health.clone(), Arc::clone(&registry));
-    let ops_address = health::serve(&config.ops_address.to_string(), ops, &shutdown)
+    health::serve(&config.ops_address.to_string(), ops, &shutdown)
         .await
         .context("failed to start the operations listener (--ops-address)")?;
-    info!(address = %ops_address, "serving /healthz, /readyz and /metrics on {ops_address}");
     let tls = config
         .tls_cert_file
         .clone()

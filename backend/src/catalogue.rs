@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt};
+use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube_bind_crds::api::{APIServiceExportTemplate, Collection};
 use kube_bind_runtime::apply::timed;
@@ -11,6 +12,8 @@ use kube_bind_runtime::apply::timed;
 use crate::access::{Authorizer, Verdict};
 use crate::session::User;
 
+/// What kubectl remembers of its last apply: the whole object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Reviews under way at once for one request.
 const REVIEWS: usize = 8;
 
@@ -70,7 +73,7 @@ impl Catalogue {
         let permitted: Vec<_> = futures::stream::iter(all.items)
             .map(|template| async move {
                 let verdict = may_bind(authorizer, user, name_of(&template)).await?;
-                Ok::<_, Error>((verdict == Verdict::Allowed).then_some(template))
+                Ok::<_, Error>((verdict == Verdict::Allowed).then(|| published(template)))
             })
             .buffered(REVIEWS)
             .try_filter_map(|template| async move { Ok(template) })
@@ -102,7 +105,7 @@ impl Catalogue {
                 .spec
                 .templates
                 .retain(|template| permitted.contains(template.name.as_str()));
-            (!collection.spec.templates.is_empty()).then_some(collection)
+            (!collection.spec.templates.is_empty()).then(|| published(collection))
         };
         Ok(all.items.into_iter().filter_map(narrow).collect())
     }
@@ -147,4 +150,11 @@ async fn may_bind(
 
 fn name_of(template: &APIServiceExportTemplate) -> &str {
     template.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The object without what only matters to those who edit it.
+fn published<K: ResourceExt>(mut object: K) -> K {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
+    object
 }

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use kube_bind_runtime::health::SharedRegistry;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
@@ -17,7 +17,7 @@ pub struct RequestLabels {
 }
 
 /// How a login ended.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum LoginResult {
     /// A token was given out.
     Success,
@@ -27,6 +27,18 @@ pub enum LoginResult {
     Invalid,
     /// It could not be completed for technical reasons.
     Error,
+}
+
+impl EncodeLabelValue for LoginResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let name = match self {
+            Self::Success => "success",
+            Self::Refused => "refused",
+            Self::Invalid => "invalid",
+            Self::Error => "error",
+        };
+        EncodeLabelValue::encode(&name, encoder)
+    }
 }
 
 /// Labels of a login.

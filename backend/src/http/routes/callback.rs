@@ -102,7 +102,7 @@ impl Failed {
             }
             Self::Oidc(err) => warn!(error = err as &dyn StdError, "failed to complete a login"),
             Self::NoCode | Self::Make(_) => {
-                error!(error = self as &dyn StdError, "failed to complete a login")
+                error!(error = self as &dyn StdError, "failed to complete a login");
             }
         }
     }

@@ -102,6 +102,11 @@ async fn users_see_what_they_may_bind() {
         .map(|item| &item["metadata"]["name"])
         .collect();
     assert_eq!(names, ["widgets"]);
+    let metadata = &list["items"][0]["metadata"];
+    assert_eq!(
+        *metadata,
+        json!({ "name": "widgets", "annotations": { "kept": "yes" } })
+    );
     let answer = harness
         .get_as("/api/collections", &harness.token_of("ada"))
         .await;

@@ -59,7 +59,11 @@ async fn review(State(api): State<KubeApi>, Json(mut review): Json<Value>) -> Re
 fn template_named(name: &str) -> Value {
     json!({
         "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceExportTemplate",
-        "metadata": { "name": name },
+        "metadata": {
+            "name": name,
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "yes" },
+            "managedFields": [{ "manager": "kubectl" }],
+        },
         "spec": {
             "scope": "Namespaced",
             "resources": [{ "group": "example.io", "resource": name, "versions": ["v1"] }],
