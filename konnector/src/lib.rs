@@ -1,3 +1,28 @@
-//! The consumer side: installs bound APIs and syncs their objects.
+//! The konnector: installs bound APIs in the consumer cluster and syncs their objects with their
+//! providers.
+//!
+//! [`app`] is the process, [`supervisor`] what runs while it leads. [`binding`] looks after each
+//! `APIServiceBinding`, [`provider`] connects to providers and watches them, [`heartbeat`] reports
+//! to them, [`namespaces`] maps namespaces, [`claims`] brings related objects, and [`sync`] moves
+//! the objects themselves.
 
+pub mod app;
+pub mod args;
+pub mod binding;
+pub mod claims;
+pub mod consumer;
+pub mod context;
+pub mod fault;
+pub mod heartbeat;
+pub mod install;
+pub mod names;
+pub mod namespaces;
+pub mod problems;
+pub mod provider;
+pub mod supervisor;
 pub mod sync;
+pub mod wake;
+pub mod watch;
+
+#[cfg(test)]
+mod test_support;

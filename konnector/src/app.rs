@@ -1,0 +1,83 @@
+//! The process: its listener, its own CRDs, and standing for the lease. IO throughout.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube_bind_crds::version::VERSION;
+use kube_bind_runtime::clock::SystemClock;
+use kube_bind_runtime::health::{self, Health};
+use kube_bind_runtime::kubeconfig::Policy;
+use kube_bind_runtime::lease::{self, LeaseConfig};
+use kube_bind_runtime::shutdown::Shutdown;
+use kube_bind_runtime::client;
+use prometheus_client::registry::Registry;
+
+use crate::args::Args;
+use crate::install;
+use crate::names::{CONTROLLER, USER_AGENT};
+use crate::supervisor::{self, Process};
+
+/// How long everything may take to end once asked to.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Name of the check that says whether the konnector's own CRDs are there.
+const CHECK: &str = "crds";
+
+/// Runs until a signal.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals().context("failed to listen to signals")?;
+    let (client, _) = client::consumer_or_provider(
+        args.kubeconfig.as_deref(),
+        args.context.as_deref(),
+        USER_AGENT,
+    )
+    .await
+    .context("failed to connect to the consumer cluster")?;
+    let health = Health::new();
+    health.set(CHECK, Err("not installed yet".into()));
+    let registry = Arc::new(Mutex::new(Registry::default()));
+    health::serve(
+        &args.server_address,
+        health::router(health.clone(), registry),
+        &shutdown,
+    )
+    .await
+    .context("failed to serve health")?;
+    tracing::info!(version = VERSION, "konnector {VERSION}");
+
+    let process = Process {
+        client,
+        clock: SystemClock::shared(),
+        health,
+        policy: Policy {
+            allow_insecure_tls: args.allow_insecure_provider_tls,
+            allow_http: false,
+        },
+    };
+    let identity = args
+        .lease_identity
+        .clone()
+        .filter(|identity| !identity.is_empty())
+        .unwrap_or_else(|| LeaseConfig::default_identity(CONTROLLER));
+    let lease = LeaseConfig::new(&args.lease_namespace, &args.lease_name, identity);
+    shutdown.spawn("leader election", stand(process, lease, shutdown.clone()));
+    shutdown.token.cancelled().await;
+    shutdown
+        .drain(DRAIN)
+        .await
+        .context("failed to stop in time")
+}
+
+/// Installs the CRDs and then stands for the lease, again and again.
+async fn stand(process: Process, lease: LeaseConfig, shutdown: Shutdown) {
+    let (health, installed) = (process.health.clone(), process.client.clone());
+    let install = install::own_crds(&installed, |state| health.set(CHECK, state));
+    if shutdown.token.run_until_cancelled(install).await.is_none() {
+        return;
+    }
+    let (client, clock) = (process.client.clone(), process.clock.clone());
+    lease::run(lease, client, clock, shutdown, move |leader| {
+        supervisor::lead(process.clone(), leader)
+    })
+    .await;
+}

@@ -1,0 +1,244 @@
+//! Every reason has one owner and one test; what is ready is what can be used.
+
+use kube_bind_crds::api::Condition;
+use kube_bind_crds::conditions::{self, types};
+
+use super::super::facts::{ClaimFacts, KindFacts, ProviderFacts};
+use super::*;
+
+fn good() -> Facts {
+    Facts {
+        secret: SecretState::Valid,
+        problem: None,
+        provider: Some(ProviderFacts {
+            link: LinkState::Up,
+            synced: true,
+            heartbeat: HeartbeatState::Beating,
+            export: ExportFacts::Found,
+        }),
+        kinds: vec![kind(KindState::Installed(SyncState::Running))],
+        claims: vec![claim(ClaimState::Running)],
+        unbinding: None,
+    }
+}
+
+fn kind(state: KindState) -> KindFacts {
+    KindFacts {
+        name: "widgets.example.org".into(),
+        state,
+    }
+}
+
+fn claim(state: ClaimState) -> ClaimFacts {
+    ClaimFacts {
+        name: "secrets".into(),
+        state,
+    }
+}
+
+fn all(facts: &Facts) -> Vec<Condition> {
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let mut all = Vec::new();
+    for condition in conditions(facts) {
+        conditions::set(&mut all, condition, now);
+    }
+    conditions::summarize(&mut all, now);
+    all
+}
+
+fn reason(facts: &Facts, type_: &str) -> String {
+    let all = all(facts);
+    let found = conditions::get(&all, type_).unwrap();
+    let severity = found.severity.clone().unwrap_or_default();
+    format!("{}/{severity}", found.reason.clone().unwrap_or_default())
+}
+
+fn ready(facts: &Facts) -> bool {
+    conditions::is_true(&all(facts), types::READY)
+}
+
+fn with(change: impl FnOnce(&mut Facts)) -> Facts {
+    let mut facts = good();
+    change(&mut facts);
+    facts
+}
+
+fn with_provider(change: impl FnOnce(&mut ProviderFacts)) -> Facts {
+    with(|facts| change(facts.provider.as_mut().unwrap()))
+}
+
+fn with_kind(state: KindState) -> Facts {
+    with(|facts| facts.kinds = vec![kind(state)])
+}
+
+#[test]
+fn everything_in_order_is_ready_with_exactly_the_conditions_of_the_contract() {
+    assert!(ready(&good()));
+    let types: Vec<_> = all(&good()).into_iter().map(|c| c.type_).collect();
+    let expected = [
+        "Ready",
+        "Connected",
+        "Heartbeating",
+        "InformersSynced",
+        "SchemaInSync",
+        "SecretValid",
+    ];
+    assert_eq!(types, expected);
+}
+
+#[test]
+fn nothing_that_is_missing_leaves_the_binding_ready() {
+    let not_ready = [
+        with(|f| f.secret = SecretState::Unread),
+        with(|f| f.secret = SecretState::Unreadable("denied".into())),
+        with(|f| f.secret = SecretState::Missing),
+        with(|f| f.secret = SecretState::Invalid("user.exec".into())),
+        with(|f| f.problem = Some(ConnectProblem::Unusable("CA".into()))),
+        with(|f| f.provider = None),
+        with(|f| f.unbinding = Some("2 objects left".into())),
+        with(|f| f.claims = vec![claim(ClaimState::Listing)]),
+        with(|f| f.claims = vec![claim(ClaimState::Unsupported)]),
+        with(|f| f.claims = vec![claim(ClaimState::MissingRights(vec!["list secrets".into()]))]),
+        with_provider(|p| p.link = LinkState::Unreachable("refused".into())),
+        with_provider(|p| p.link = LinkState::Unauthorized("expired".into())),
+        with_provider(|p| p.link = LinkState::OtherProvider("uid".into())),
+        with_provider(|p| p.synced = false),
+        with_provider(|p| p.heartbeat = HeartbeatState::Pending),
+        with_provider(|p| p.heartbeat = HeartbeatState::Failed("x".into())),
+        with_provider(|p| p.export = ExportFacts::Missing),
+        with_provider(|p| p.export = ExportFacts::Failed("no".into())),
+        with_kind(KindState::NoSchema),
+        with_kind(KindState::Unusable("no served version".into())),
+        with_kind(KindState::Foreign("not ours".into())),
+        with_kind(KindState::MissingRights(vec!["patch widgets".into()])),
+        with_kind(KindState::CreateFailed("bad".into())),
+        with_kind(KindState::UpdateFailed("bad".into())),
+        with_kind(KindState::Terminating),
+        with_kind(KindState::NotEstablished),
+        with_kind(KindState::Installed(SyncState::Listing)),
+        with_kind(KindState::Installed(SyncState::Failing("403".into()))),
+    ];
+    for facts in not_ready {
+        assert!(!ready(&facts), "{facts:#?}");
+    }
+}
+
+#[test]
+fn secret_valid_says_what_is_wrong_with_the_secret() {
+    for (facts, expected) in [
+        (with(|f| f.secret = SecretState::Missing), "KubeconfigSecretNotFound/Error"),
+        (
+            with(|f| f.secret = SecretState::Invalid("user.exec".into())),
+            "KubeconfigSecretInvalid/Error",
+        ),
+        (
+            with(|f| f.problem = Some(ConnectProblem::Unusable("CA".into()))),
+            "KubeconfigSecretInvalid/Error",
+        ),
+        (
+            with_provider(|p| p.link = LinkState::Unauthorized("expired".into())),
+            "CredentialExpired/Error",
+        ),
+        (
+            with(|f| {
+                f.provider = None;
+                f.problem = Some(ConnectProblem::Link(LinkState::Unauthorized("x".into())));
+            }),
+            "CredentialExpired/Error",
+        ),
+    ] {
+        assert_eq!(reason(&facts, types::SECRET_VALID), expected);
+        assert_eq!(reason(&facts, types::READY), expected);
+    }
+}
+
+#[test]
+fn connected_says_where_the_way_ends() {
+    for (facts, expected) in [
+        (
+            with_provider(|p| p.link = LinkState::Unreachable("refused".into())),
+            "ProviderUnreachable/Error",
+        ),
+        (
+            with_provider(|p| p.export = ExportFacts::Missing),
+            "APIServiceExportNotFound/Error",
+        ),
+        (
+            with_provider(|p| p.export = ExportFacts::Failed("no".into())),
+            "APIServiceExportFailed/Error",
+        ),
+        (with_kind(KindState::NoSchema), "BoundSchemaFetchFailed/Error"),
+        (with_kind(KindState::Unusable("x".into())), "BoundSchemaFetchFailed/Error"),
+        (
+            with_kind(KindState::CreateFailed("x".into())),
+            "CustomResourceDefinitionCreateFailed/Error",
+        ),
+        (
+            with_kind(KindState::Foreign("x".into())),
+            "ForeignCustomResourceDefinition/Error",
+        ),
+        (
+            with_kind(KindState::UpdateFailed("x".into())),
+            "CustomResourceDefinitionUpdateFailed/Error",
+        ),
+        (with_kind(KindState::MissingRights(vec![])), "MissingPermissions/Error"),
+        (
+            with_kind(KindState::NotEstablished),
+            "CustomResourceDefinitionNotEstablished/Info",
+        ),
+        (with(|f| f.unbinding = Some("x".into())), "Unbinding/Warning"),
+    ] {
+        assert_eq!(reason(&facts, types::CONNECTED), expected, "{facts:#?}");
+    }
+}
+
+#[test]
+fn the_worst_kind_speaks() {
+    let facts = with(|f| {
+        f.kinds = vec![
+            kind(KindState::NotEstablished),
+            kind(KindState::Foreign("not ours".into())),
+        ];
+    });
+    assert_eq!(
+        reason(&facts, types::CONNECTED),
+        "ForeignCustomResourceDefinition/Error"
+    );
+}
+
+#[test]
+fn heartbeating_is_false_while_the_provider_does_not_answer() {
+    let facts = with_provider(|p| p.link = LinkState::Unreachable("refused".into()));
+    assert_eq!(
+        reason(&facts, types::HEARTBEATING),
+        "ClusterBindingUpdateFailed/Warning"
+    );
+}
+
+#[test]
+fn a_schema_that_was_not_applied_is_not_in_sync() {
+    let facts = with_kind(KindState::UpdateFailed("x".into()));
+    assert_eq!(
+        reason(&facts, types::SCHEMA_IN_SYNC),
+        "CustomResourceDefinitionUpdateFailed/Error"
+    );
+    let facts = with_kind(KindState::Foreign("x".into()));
+    assert_eq!(reason(&facts, types::SCHEMA_IN_SYNC), "Waiting/Info");
+}
+
+#[test]
+fn missing_rights_are_listed_exactly() {
+    let facts = with(|f| {
+        f.claims = vec![claim(ClaimState::MissingRights(vec![
+            "list secrets".into(),
+            "watch secrets".into(),
+        ]))];
+    });
+    let all = all(&facts);
+    let message = conditions::get(&all, types::INFORMERS_SYNCED)
+        .unwrap()
+        .message
+        .clone()
+        .unwrap();
+    assert!(message.contains("list secrets, watch secrets"), "{message}");
+}

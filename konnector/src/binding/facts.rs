@@ -1,0 +1,117 @@
+//! What is known about a binding before anything is said about it. No IO.
+
+use crate::heartbeat::HeartbeatState;
+use crate::provider::{ConnectProblem, LinkState, SecretState};
+
+/// All that decides about the conditions of a binding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// The kubeconfig Secret.
+    pub secret: SecretState,
+    /// Why the kubeconfig does not connect.
+    pub problem: Option<ConnectProblem>,
+    /// The provider, once connected.
+    pub provider: Option<ProviderFacts>,
+    /// The bound kinds, if the export was found.
+    pub kinds: Vec<KindFacts>,
+    /// The claims, if the export was found.
+    pub claims: Vec<ClaimFacts>,
+    /// What the unbinding waits for, if the binding is being deleted.
+    pub unbinding: Option<String>,
+}
+
+/// The provider's side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderFacts {
+    /// Whether it answers.
+    pub link: LinkState,
+    /// Whether its kube-bind objects are known.
+    pub synced: bool,
+    /// How the last heartbeat went.
+    pub heartbeat: HeartbeatState,
+    /// The export of the binding's name.
+    pub export: ExportFacts,
+}
+
+/// The export of the binding's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportFacts {
+    /// There is none (yet).
+    Missing,
+    /// It was asked for and refused.
+    Failed(String),
+    /// It is there.
+    Found,
+}
+
+/// One bound kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindFacts {
+    /// `<resource>.<group>`.
+    pub name: String,
+    /// How far it is.
+    pub state: KindState,
+}
+
+/// How far a bound kind is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KindState {
+    /// The provider has no bound schema for it.
+    NoSchema,
+    /// The bound schema cannot be used.
+    Unusable(String),
+    /// A CRD of this name belongs to somebody else.
+    Foreign(String),
+    /// Rights on the consumer are missing.
+    MissingRights(Vec<String>),
+    /// The consumer refused the new CRD.
+    CreateFailed(String),
+    /// The consumer refused the changed CRD; the old one stays.
+    UpdateFailed(String),
+    /// The CRD is being deleted, and will be made again.
+    Terminating,
+    /// The CRD is not served yet.
+    NotEstablished,
+    /// The CRD is served and current.
+    Installed(SyncState),
+}
+
+impl KindState {
+    /// Whether the consumer has the kind as the provider exports it.
+    pub fn is_current(&self) -> bool {
+        matches!(self, Self::Installed(_) | Self::NotEstablished)
+    }
+}
+
+/// How the sync of a served kind is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyncState {
+    /// First lists are under way.
+    Listing,
+    /// One side cannot be watched.
+    Failing(String),
+    /// Running.
+    Running,
+}
+
+/// One claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimFacts {
+    /// `<resource>` or `<resource>.<group>`.
+    pub name: String,
+    /// How far it is.
+    pub state: ClaimState,
+}
+
+/// How far a claim is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// This konnector cannot sync such a claim.
+    Unsupported,
+    /// Rights on the consumer are missing.
+    MissingRights(Vec<String>),
+    /// First lists are under way.
+    Listing,
+    /// Running.
+    Running,
+}

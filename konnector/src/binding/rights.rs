@@ -1,0 +1,176 @@
+//! May the konnector do what a sync needs? The questions are made purely; IO: one
+//! `SelfSubjectAccessReview` per question, asked before the sync starts.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use kube_bind_runtime::apply;
+
+/// Reviews asked at the same time.
+const PARALLEL: usize = 4;
+
+/// One thing that one may or may not do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    group: String,
+    resource: String,
+    subresource: Option<String>,
+    name: Option<String>,
+    verb: String,
+}
+
+impl Question {
+    fn attributes(&self) -> ResourceAttributes {
+        ResourceAttributes {
+            group: Some(self.group.clone()),
+            resource: Some(self.resource.clone()),
+            subresource: self.subresource.clone(),
+            name: self.name.clone(),
+            verb: Some(self.verb.clone()),
+            ..ResourceAttributes::default()
+        }
+    }
+
+    /// What is asked about, without the verb.
+    fn object(&self) -> String {
+        let mut text = self.resource.clone();
+        if !self.group.is_empty() {
+            text = format!("{text}.{}", self.group);
+        }
+        if let Some(subresource) = &self.subresource {
+            text = format!("{text}/{subresource}");
+        }
+        if let Some(name) = &self.name {
+            text = format!("{text} {name:?}");
+        }
+        text
+    }
+}
+
+/// All questions that some rules amount to.
+pub fn questions(rules: &[PolicyRule]) -> Vec<Question> {
+    let mut questions = Vec::new();
+    for rule in rules {
+        let names: Vec<Option<String>> = match rule.resource_names.as_deref() {
+            Some(names) if !names.is_empty() => names.iter().cloned().map(Some).collect(),
+            _ => vec![None],
+        };
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                let (resource, subresource) = match resource.split_once('/') {
+                    Some((resource, sub)) => (resource, Some(sub.to_owned())),
+                    None => (resource.as_str(), None),
+                };
+                for name in &names {
+                    for verb in &rule.verbs {
+                        questions.push(Question {
+                            group: group.clone(),
+                            resource: resource.to_owned(),
+                            subresource: subresource.clone(),
+                            name: name.clone(),
+                            verb: verb.clone(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    questions
+}
+
+/// Rules in words, verbs of one object together.
+pub fn in_words(questions: &[Question]) -> Vec<String> {
+    let mut verbs: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for question in questions {
+        verbs
+            .entry(question.object())
+            .or_default()
+            .push(&question.verb);
+    }
+    verbs
+        .into_iter()
+        .map(|(object, verbs)| format!("{} {object}", verbs.join("/")))
+        .collect()
+}
+
+/// Those of the rules that the API server does not grant, in words.
+pub async fn missing(client: &Client, rules: &[PolicyRule]) -> Result<Vec<String>, kube::Error> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let api = &api;
+    let mut denied: Vec<Question> = futures::stream::iter(questions(rules))
+        .map(|question| async move {
+            let review = SelfSubjectAccessReview {
+                spec: SelfSubjectAccessReviewSpec {
+                    resource_attributes: Some(question.attributes()),
+                    ..SelfSubjectAccessReviewSpec::default()
+                },
+                ..SelfSubjectAccessReview::default()
+            };
+            let answer = apply::timed(api.create(&PostParams::default(), &review)).await?;
+            let allowed = answer.status.is_some_and(|status| status.allowed);
+            Ok::<_, kube::Error>((!allowed).then_some(question))
+        })
+        .buffer_unordered(PARALLEL)
+        .try_filter_map(|denied| async move { Ok(denied) })
+        .try_collect()
+        .await?;
+    denied.sort();
+    Ok(in_words(&denied))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::answering;
+    use kube_bind_crds::api::{GroupResource, PermissionClaim};
+    use kube_bind_crds::consumer_rights::binding_rules;
+    use serde_json::json;
+
+    fn rules() -> Vec<PolicyRule> {
+        let gr = |resource: &str, group: &str| GroupResource {
+            group: group.into(),
+            resource: resource.into(),
+        };
+        let claim = PermissionClaim {
+            group_resource: gr("secrets", ""),
+            ..PermissionClaim::default()
+        };
+        binding_rules(&[gr("widgets", "example.org")], &[claim])
+    }
+
+    #[test]
+    fn every_verb_resource_and_name_is_asked_about() {
+        let asked = questions(&rules());
+        let objects: std::collections::BTreeSet<_> = asked.iter().map(Question::object).collect();
+        assert_eq!(
+            objects.into_iter().collect::<Vec<_>>(),
+            [
+                "customresourcedefinitions.apiextensions.k8s.io \"widgets.example.org\"",
+                "secrets",
+                "widgets.example.org",
+                "widgets.example.org/status",
+            ]
+        );
+        let status = asked.iter().find(|q| q.subresource.is_some()).unwrap();
+        assert_eq!((status.resource.as_str(), status.verb.as_str()), ("widgets", "patch"));
+    }
+
+    #[tokio::test]
+    async fn exactly_what_is_denied_is_listed() {
+        let client = answering(|asked| {
+            let wanted = &asked.body["spec"]["resourceAttributes"];
+            let denied = wanted["resource"] == "secrets" && wanted["verb"] != "get";
+            let mut answer = asked.body.clone();
+            answer["status"] = json!({"allowed": !denied});
+            (201, answer)
+        });
+        let missing = missing(&client, &rules()).await.unwrap();
+        assert_eq!(missing, ["create/delete/list/patch/update/watch secrets"]);
+    }
+}

@@ -1,0 +1,366 @@
+//! The end of a binding: its CRDs are deleted while the engines still run, so that every object is
+//! deleted on the provider first and its finalizer released; then the claimed copies go, and last
+//! our finalizer. What is next is decided purely; IO: one step per look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+use kube_bind_crds::api::{APIServiceBinding, GroupResource};
+use kube_bind_crds::names::FINALIZER_BINDING;
+use kube_bind_runtime::apply;
+use serde_json::json;
+
+use super::Error;
+use super::crds::{self, Owner};
+use super::reconcile::Observed;
+use super::report;
+use super::subtree::{ActiveClaim, Subtree};
+use crate::consumer::CrdView;
+use crate::context::Context;
+use crate::fault;
+use crate::names::MANAGER_BINDING;
+use crate::provider::LinkState;
+use crate::supervisor::Supervisor;
+
+/// When an unbinding is looked at again although nothing happened.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// One of the binding's kinds, as the unbinding sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kind {
+    /// Name of the CRD.
+    name: String,
+    /// The CRD is ours and still there.
+    crd: bool,
+    /// Its deletion has begun.
+    terminating: bool,
+    /// Objects on the consumer, once an engine has listed them.
+    objects: Option<usize>,
+}
+
+/// What is next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing can be done: why.
+    Wait(String),
+    /// These CRDs can go now.
+    Delete(Vec<String>),
+    /// All CRDs are gone; these many copies of claimed objects are left.
+    Copies(usize),
+    /// Nothing is left.
+    Release,
+}
+
+/// `provider` is whether the provider answers; `copies` how many claimed copies are left, `None`
+/// while that is not known.
+fn next(kinds: &[Kind], provider: Result<(), String>, copies: Option<usize>) -> Next {
+    let there: Vec<&Kind> = kinds.iter().filter(|kind| kind.crd).collect();
+    if there.is_empty() {
+        return match copies {
+            Some(0) => Next::Release,
+            Some(left) => Next::Copies(left),
+            None => Next::Wait(match provider {
+                Ok(()) => "waiting for the list of claimed objects".into(),
+                Err(why) => format!("copies of claimed objects are left: {why}"),
+            }),
+        };
+    }
+    if let Err(why) = provider {
+        return Next::Wait(format!(
+            "objects can be deleted only while the provider answers: {why}"
+        ));
+    }
+    if let Some(kind) = there.iter().find(|kind| kind.objects.is_none()) {
+        return Next::Wait(format!("waiting for the sync of {} to start", kind.name));
+    }
+    let ready: Vec<String> = there
+        .iter()
+        .filter(|kind| !kind.terminating)
+        .map(|kind| kind.name.clone())
+        .collect();
+    if !ready.is_empty() {
+        return Next::Delete(ready);
+    }
+    let left: usize = there.iter().filter_map(|kind| kind.objects).sum();
+    Next::Wait(format!("{left} objects are being deleted on both sides"))
+}
+
+/// Goes one step further with a binding that is being deleted.
+pub(super) async fn unbind(
+    supervisor: &Arc<Supervisor>,
+    binding: &Arc<APIServiceBinding>,
+    subtree: &mut Subtree,
+    observed: &Observed,
+) -> Result<Action, Error> {
+    if !binding.finalizers().iter().any(|f| f == FINALIZER_BINDING) {
+        return Ok(Action::await_change());
+    }
+    let owner = Owner {
+        name: binding.name_any(),
+        uid: binding.uid().unwrap_or_default(),
+    };
+    let mut kinds = Vec::new();
+    let mut uids = Vec::new();
+    for resource in resources(binding, observed) {
+        let name = format!("{}.{}", resource.resource, resource.group);
+        let crd = supervisor
+            .crds
+            .get(&name)
+            .await
+            .map_err(|source| Error::Consumer {
+                step: "read a custom resource definition",
+                source,
+            })?
+            .filter(|crd| owner.owns(crd));
+        let objects = run_engine(supervisor, subtree, observed, &resource, crd.as_deref()).await;
+        if let Some(crd) = &crd {
+            uids.push((name.clone(), crd.uid.clone()));
+        }
+        kinds.push(Kind {
+            name,
+            terminating: crd.as_ref().is_some_and(|crd| crd.terminating),
+            crd: crd.is_some(),
+            objects,
+        });
+    }
+    let copies = copies(supervisor, binding, subtree, observed, &kinds).await;
+    let message = match next(&kinds, provider(observed), copies) {
+        Next::Release => {
+            subtree.stop_all().await;
+            return release(&supervisor.ctx, binding).await;
+        }
+        Next::Wait(why) => why,
+        Next::Copies(left) => format!("{left} copies of claimed objects are being deleted"),
+        Next::Delete(names) => {
+            for (name, uid) in uids.iter().filter(|(name, _)| names.contains(name)) {
+                tracing::info!(
+                    binding.name = %owner.name,
+                    crd.name = %name,
+                    "unbinding {}: deleting custom resource definition {name}",
+                    owner.name
+                );
+                crds::delete(&supervisor.ctx.client, name, uid)
+                    .await
+                    .map_err(|source| Error::Consumer {
+                        step: "delete a custom resource definition",
+                        source,
+                    })?;
+            }
+            format!("deleting {}", names.join(", "))
+        }
+    };
+    let mut facts = observed.facts();
+    facts.unbinding = Some(message);
+    report::binding(supervisor, binding, observed, &facts).await?;
+    Ok(Action::requeue(AGAIN))
+}
+
+/// All kinds that the binding may have installed.
+fn resources(binding: &APIServiceBinding, observed: &Observed) -> Vec<GroupResource> {
+    let mut all: Vec<GroupResource> = binding
+        .status
+        .iter()
+        .flat_map(|status| status.bound_schemas.clone())
+        .collect();
+    if let Some(export) = &observed.export {
+        all.extend(export.spec.resources.iter().map(|r| r.group_resource.clone()));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Keeps the engine of a kind running while its CRD is there, and stops it afterwards. Says how many
+/// objects are left.
+async fn run_engine(
+    supervisor: &Arc<Supervisor>,
+    subtree: &mut Subtree,
+    observed: &Observed,
+    resource: &GroupResource,
+    crd: Option<&CrdView>,
+) -> Option<usize> {
+    let Some(crd) = crd else {
+        subtree.stop(resource).await;
+        return Some(0);
+    };
+    if subtree.objects(resource).is_none()
+        && crd.established()
+        && let (Some(provider), Some(export)) = (observed.provider(), &observed.export)
+        && let Some(bound) = provider.stores.schema(resource)
+    {
+        subtree.provider = Some(provider.clone());
+        // Claims end with the binding, so the engine feeds none.
+        let claims: &[ActiveClaim] = &[];
+        subtree
+            .ensure(supervisor, provider, export, &bound, resource, claims)
+            .await;
+    }
+    subtree.objects(resource)
+}
+
+fn provider(observed: &Observed) -> Result<(), String> {
+    let Some(provider) = observed.provider() else {
+        return Err("there is no connection".into());
+    };
+    match provider.link.state() {
+        LinkState::Up => {}
+        LinkState::Unreachable(why)
+        | LinkState::Unauthorized(why)
+        | LinkState::OtherProvider(why) => return Err(why),
+    }
+    match &observed.export {
+        Some(_) => Ok(()),
+        None => Err("the provider has no export of this name any more".into()),
+    }
+}
+
+/// Takes the claims back once the objects that made them are gone; says how many copies are left.
+async fn copies(
+    supervisor: &Arc<Supervisor>,
+    binding: &APIServiceBinding,
+    subtree: &Subtree,
+    observed: &Observed,
+    kinds: &[Kind],
+) -> Option<usize> {
+    if kinds.iter().any(|kind| kind.crd) {
+        return None;
+    }
+    let name = binding.name_any();
+    let claims = binding
+        .status
+        .iter()
+        .flat_map(|status| &status.permission_claims);
+    let mut left = Some(0);
+    for claim in claims {
+        let provider = observed.provider().or(subtree.provider.as_ref());
+        // Without it nothing tells whose copies there are.
+        let provider = provider?;
+        let ctx = &supervisor.ctx;
+        if let Some(engine) = provider.claims(ctx, &claim.group_resource).await {
+            engine.forget(&name);
+            left = left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
+        }
+    }
+    left
+}
+
+/// Puts our finalizer on a binding; says whether that was needed.
+pub(super) async fn add_finalizer(
+    ctx: &Context,
+    binding: &APIServiceBinding,
+) -> Result<bool, Error> {
+    if binding.finalizers().iter().any(|f| f == FINALIZER_BINDING) {
+        return Ok(false);
+    }
+    let mut finalizers = binding.finalizers().to_vec();
+    finalizers.push(FINALIZER_BINDING.to_owned());
+    set_finalizers(ctx, binding, &finalizers).await?;
+    Ok(true)
+}
+
+async fn release(ctx: &Context, binding: &APIServiceBinding) -> Result<Action, Error> {
+    let finalizers: Vec<String> = binding
+        .finalizers()
+        .iter()
+        .filter(|f| *f != FINALIZER_BINDING)
+        .cloned()
+        .collect();
+    set_finalizers(ctx, binding, &finalizers).await?;
+    tracing::info!(
+        binding.name = %binding.name_any(),
+        "unbound {}",
+        binding.name_any()
+    );
+    Ok(Action::await_change())
+}
+
+async fn set_finalizers(
+    ctx: &Context,
+    binding: &APIServiceBinding,
+    finalizers: &[String],
+) -> Result<(), Error> {
+    let api: Api<APIServiceBinding> = Api::all(ctx.client.clone());
+    let patch = json!({"metadata": {
+        "uid": binding.uid(),
+        "resourceVersion": binding.resource_version(),
+        "finalizers": finalizers,
+    }});
+    let params = PatchParams {
+        field_manager: Some(MANAGER_BINDING.to_owned()),
+        ..PatchParams::default()
+    };
+    let name = binding.name_any();
+    match apply::timed(api.patch(&name, &params, &Patch::Merge(&patch))).await {
+        Ok(_) => Ok(()),
+        // The event of what is newer brings the next look.
+        Err(error) if fault::is_stale(&error) || fault::code(&error) == Some(404) => Ok(()),
+        Err(source) => Err(Error::Consumer {
+            step: "set the finalizers of the binding",
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(crd: bool, terminating: bool, objects: Option<usize>) -> Kind {
+        Kind {
+            name: "widgets.example.org".into(),
+            crd,
+            terminating,
+            objects,
+        }
+    }
+
+    #[test]
+    fn crds_are_deleted_only_while_their_objects_are_synced() {
+        let up = || Ok(());
+        assert!(matches!(
+            next(&[kind(true, false, None)], up(), None),
+            Next::Wait(_)
+        ));
+        assert_eq!(
+            next(&[kind(true, false, Some(2))], up(), None),
+            Next::Delete(vec!["widgets.example.org".into()])
+        );
+    }
+
+    #[test]
+    fn an_unreachable_provider_is_waited_for_and_named() {
+        let next = next(
+            &[kind(true, false, Some(2))],
+            Err("connection refused".into()),
+            None,
+        );
+        let Next::Wait(why) = next else {
+            panic!("expected to wait, got {next:?}");
+        };
+        assert!(why.contains("connection refused"), "{why}");
+    }
+
+    #[test]
+    fn objects_that_drain_are_counted() {
+        let Next::Wait(why) = next(&[kind(true, true, Some(2))], Ok(()), None) else {
+            panic!("expected to wait");
+        };
+        assert!(why.contains('2'), "{why}");
+    }
+
+    #[test]
+    fn claimed_copies_go_before_the_finalizer() {
+        let gone = [kind(false, false, Some(0))];
+        assert_eq!(next(&gone, Ok(()), Some(3)), Next::Copies(3));
+        assert!(matches!(next(&gone, Ok(()), None), Next::Wait(_)));
+        assert_eq!(next(&gone, Ok(()), Some(0)), Next::Release);
+    }
+
+    #[test]
+    fn a_binding_that_installed_nothing_is_released_without_its_provider() {
+        assert_eq!(next(&[], Err("no connection".into()), Some(0)), Next::Release);
+    }
+}

@@ -1,0 +1,160 @@
+//! CRDs of the consumer: all of them by their metadata, and those that bindings install in the few
+//! fields that decisions need. IO: reads.
+//!
+//! CRDs are large and a cluster has many of them, so their bodies are never kept: the watch brings
+//! metadata only, and one CRD is read when its version is not the one read last.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionNames,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
+use kube::api::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use kube_bind_runtime::{apply, shutdown::Shutdown};
+
+use crate::watch::{Signal, reflect};
+
+/// What decisions need of a CRD.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CrdView {
+    /// Uid.
+    pub uid: String,
+    /// Version read.
+    pub resource_version: String,
+    /// Counts changes of the spec.
+    pub generation: i64,
+    /// Who owns it.
+    pub owners: Vec<OwnerReference>,
+    /// Deletion has begun.
+    pub terminating: bool,
+    /// The API server's conditions.
+    pub conditions: Vec<Condition>,
+    /// Names that the API server accepted.
+    pub accepted_names: Option<CustomResourceDefinitionNames>,
+    /// Versions in which objects may be stored.
+    pub stored_versions: Vec<String>,
+}
+
+impl CrdView {
+    /// The kind is served.
+    pub fn established(&self) -> bool {
+        self.conditions
+            .iter()
+            .any(|c| c.type_ == "Established" && c.status == "True")
+    }
+
+    /// Reads what matters out of a CRD.
+    pub fn of(crd: CustomResourceDefinition) -> Self {
+        let status = crd.status.unwrap_or_default();
+        Self {
+            uid: crd.metadata.uid.unwrap_or_default(),
+            resource_version: crd.metadata.resource_version.unwrap_or_default(),
+            generation: crd.metadata.generation.unwrap_or_default(),
+            owners: crd.metadata.owner_references.unwrap_or_default(),
+            terminating: crd.metadata.deletion_timestamp.is_some(),
+            conditions: status
+                .conditions
+                .unwrap_or_default()
+                .into_iter()
+                .map(|c| Condition {
+                    type_: c.type_,
+                    status: c.status,
+                    reason: c.reason.unwrap_or_default(),
+                    message: c.message.unwrap_or_default(),
+                    last_transition_time: c.last_transition_time.unwrap_or_else(|| {
+                        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+                        )
+                    }),
+                    observed_generation: None,
+                })
+                .collect(),
+            accepted_names: status.accepted_names,
+            stored_versions: status.stored_versions.unwrap_or_default(),
+        }
+    }
+}
+
+/// The CRDs of the consumer.
+pub struct Crds {
+    api: Api<CustomResourceDefinition>,
+    store: Store<PartialObjectMeta<CustomResourceDefinition>>,
+    read: Mutex<HashMap<String, Arc<CrdView>>>,
+}
+
+impl Crds {
+    /// Watches; `changed` is called with the name and the owners of a CRD that appeared, changed or
+    /// vanished.
+    pub fn start(
+        client: Client,
+        shutdown: &Shutdown,
+        changed: impl Fn(&str, &[OwnerReference]) + Send + 'static,
+    ) -> Self {
+        let (store, writer) = kube::runtime::reflector::store();
+        let tell = move |signal: Signal<'_, PartialObjectMeta<CustomResourceDefinition>>| {
+            match signal {
+                Signal::Changed(crd) | Signal::Removed(crd) => {
+                    changed(&crd.name_any(), crd.owner_references());
+                }
+                Signal::Listed => {}
+                Signal::Failed(error) => tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "failed to watch custom resource definitions"
+                ),
+            }
+        };
+        shutdown.spawn(
+            "watch of custom resource definitions",
+            reflect(
+                Api::all(client.clone()),
+                watcher::Config::default(),
+                writer,
+                shutdown.token.clone(),
+                tell,
+            ),
+        );
+        Self {
+            api: Api::all(client),
+            store,
+            read: Mutex::default(),
+        }
+    }
+
+    /// The CRD as it is now. A first question waits for the first list.
+    pub async fn get(&self, name: &str) -> Result<Option<Arc<CrdView>>, kube::Error> {
+        // A dropped writer means that the process stops; the caller is being stopped as well.
+        let _ = self.store.wait_until_ready().await;
+        let known = self.store.get(&ObjectRef::new(name));
+        let known = known.and_then(|crd| crd.metadata.resource_version.clone());
+        if let Some(read) = self.lock().get(name)
+            && known.as_deref() == Some(&*read.resource_version)
+        {
+            return Ok(Some(read.clone()));
+        }
+        // Not in the watch may also mean not yet: our own creation is not told at once.
+        match apply::timed(self.api.get_opt(name)).await? {
+            Some(crd) => Ok(Some(self.remember(crd))),
+            None => {
+                self.lock().remove(name);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Files a CRD that a write returned, so that it need not be read again.
+    pub fn remember(&self, crd: CustomResourceDefinition) -> Arc<CrdView> {
+        let name = crd.name_any();
+        let view = Arc::new(CrdView::of(crd));
+        self.lock().insert(name, view.clone());
+        view
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<CrdView>>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

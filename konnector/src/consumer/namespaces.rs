@@ -1,0 +1,78 @@
+//! Which Namespaces the consumer has; names only. IO: reads.
+
+use kube::api::PartialObjectMeta;
+use kube::core::metadata::PartialObjectMetaExt;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube_bind_runtime::{apply, shutdown::Shutdown};
+
+use crate::watch::{Signal, reflect};
+
+/// The Namespaces of the consumer.
+#[derive(Clone)]
+pub struct ConsumerNamespaces {
+    client: Client,
+    store: Store<PartialObjectMeta<Namespace>>,
+}
+
+impl ConsumerNamespaces {
+    /// Watches; `gone` is called with the name of a Namespace that vanished, and with an empty name
+    /// when any may have.
+    pub fn start(
+        client: Client,
+        shutdown: &Shutdown,
+        gone: impl Fn(&str) + Send + 'static,
+    ) -> Self {
+        let (store, writer) = kube::runtime::reflector::store();
+        let tell = move |signal: Signal<'_, PartialObjectMeta<Namespace>>| match signal {
+            Signal::Removed(namespace) => gone(&namespace.name_any()),
+            Signal::Listed => gone(""),
+            Signal::Changed(_) => {}
+            Signal::Failed(error) => tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "failed to watch namespaces"
+            ),
+        };
+        shutdown.spawn(
+            "watch of namespaces",
+            reflect(
+                Api::all(client.clone()),
+                watcher::Config::default(),
+                writer,
+                shutdown.token.clone(),
+                tell,
+            ),
+        );
+        Self { client, store }
+    }
+
+    /// Whether the watch knows the Namespace; `None` before the first list.
+    pub fn known(&self, name: &str) -> Option<bool> {
+        // The store never blocks once it is ready, and polling the future once tells whether it is.
+        futures::FutureExt::now_or_never(self.store.wait_until_ready())?
+            .ok()
+            .map(|()| self.store.get(&ObjectRef::new(name)).is_some())
+    }
+
+    /// Whether the Namespace exists, asked of the API server.
+    pub async fn exists(&self, name: &str) -> Result<bool, kube::Error> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        Ok(apply::timed(api.get_metadata_opt(name)).await?.is_some())
+    }
+
+    /// Creates a Namespace on behalf of a provider, marked as such.
+    pub async fn create_for_provider(&self, name: &str) -> Result<(), kube::Error> {
+        use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+        let body = kube::core::ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(LABEL_OWNER.to_owned(), OWNER_PROVIDER.to_owned())].into()),
+            ..Default::default()
+        }
+        .into_request_partial::<Namespace>();
+        apply::apply(&api, name, crate::names::MANAGER_NAMESPACES, &body).await?;
+        Ok(())
+    }
+}

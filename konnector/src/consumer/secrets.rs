@@ -1,0 +1,153 @@
+//! Secrets of the consumer, watched only in the namespaces that somebody asks about. IO: reads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use kube_bind_crds::names::{KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG};
+use kube_bind_crds::api::ClusterSecretKeyRef;
+use kube_bind_runtime::shutdown::Shutdown;
+
+use crate::watch::{Signal, reflect};
+
+/// How long a first list may take before the reader is told that it cannot be had.
+const FIRST_LIST: Duration = Duration::from_secs(5);
+
+/// Why a Secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No list of the namespace yet.
+    #[error("failed to read secrets of namespace {namespace}: {cause}")]
+    NotListed {
+        /// The namespace.
+        namespace: String,
+        /// What the last attempt said.
+        cause: String,
+    },
+}
+
+/// The Secrets of some namespaces.
+pub struct Secrets {
+    client: Client,
+    shutdown: Shutdown,
+    watched: Mutex<HashMap<String, Arc<Watched>>>,
+    changed: Arc<dyn Fn(&str, &str) + Send + Sync>,
+}
+
+struct Watched {
+    store: Store<Secret>,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Secrets {
+    /// `changed` is called with namespace and name of a Secret that appeared, changed or vanished,
+    /// and with an empty name when all of a namespace should be looked at again.
+    pub fn new(
+        client: Client,
+        shutdown: Shutdown,
+        changed: Arc<dyn Fn(&str, &str) + Send + Sync>,
+    ) -> Self {
+        Self {
+            client,
+            shutdown,
+            watched: Mutex::default(),
+            changed,
+        }
+    }
+
+    /// The Secret as it is now; the first question about a namespace starts its watch.
+    pub async fn get(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Error> {
+        let watched = self.watch(namespace);
+        let ready = tokio::time::timeout(FIRST_LIST, watched.store.wait_until_ready()).await;
+        if !matches!(ready, Ok(Ok(()))) {
+            let failure = watched
+                .failure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            return Err(Error::NotListed {
+                namespace: namespace.to_owned(),
+                cause: failure.clone().unwrap_or_else(|| "no answer yet".into()),
+            });
+        }
+        Ok(watched.store.get(&ObjectRef::new(name).within(namespace)))
+    }
+
+    /// Secrets with the label that asks for heartbeats, in the namespaces watched so far.
+    pub fn labelled(&self) -> Vec<ClusterSecretKeyRef> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = watched
+            .values()
+            .flat_map(|watched| watched.store.state())
+            .filter(|secret| {
+                secret
+                    .labels()
+                    .get(LABEL_PROVIDER_KUBECONFIG)
+                    .is_some_and(|value| value == "true")
+            })
+            .map(|secret| ClusterSecretKeyRef {
+                name: secret.name_any(),
+                namespace: secret.namespace().unwrap_or_default(),
+                key: KUBECONFIG_KEY.to_owned(),
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Makes sure that a namespace is watched.
+    pub fn ensure(&self, namespace: &str) {
+        self.watch(namespace);
+    }
+
+    fn watch(&self, namespace: &str) -> Arc<Watched> {
+        let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watched) = all.get(namespace) {
+            return watched.clone();
+        }
+        let (store, writer) = kube::runtime::reflector::store::<Secret>();
+        let failure = Arc::<Mutex<Option<String>>>::default();
+        let watched = Arc::new(Watched {
+            store,
+            failure: failure.clone(),
+        });
+        all.insert(namespace.to_owned(), watched.clone());
+        let changed = self.changed.clone();
+        let watched_namespace = namespace.to_owned();
+        let tell = move |signal: Signal<'_, Secret>| {
+            let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+            match signal {
+                Signal::Changed(secret) | Signal::Removed(secret) => {
+                    *failure = None;
+                    changed(&watched_namespace, &secret.name_any());
+                }
+                Signal::Listed => {
+                    *failure = None;
+                    changed(&watched_namespace, "");
+                }
+                Signal::Failed(error) => {
+                    tracing::warn!(
+                        error = error as &dyn std::error::Error,
+                        namespace = %watched_namespace,
+                        "failed to watch secrets of namespace {watched_namespace}"
+                    );
+                    *failure = Some(error.to_string());
+                }
+            }
+        };
+        self.shutdown.spawn(
+            format!("watch of secrets in {namespace}"),
+            reflect(
+                Api::namespaced(self.client.clone(), namespace),
+                watcher::Config::default(),
+                writer,
+                self.shutdown.token.clone(),
+                tell,
+            ),
+        );
+        watched
+    }
+}

@@ -1,0 +1,231 @@
+//! The heartbeat of one provider connection (contract section 5.5): reports the konnector on the
+//! `ClusterBinding` and brings a renewed kubeconfig to the consumer's Secrets. IO on both sides;
+//! what to write is decided in `decide`.
+
+mod decide;
+mod secret;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::{reflector, watcher};
+use kube::Api;
+use kube_bind_crds::api::ClusterBinding;
+use kube_bind_crds::names::CLUSTER_BINDING_NAME;
+use kube_bind_runtime::apply;
+use kube_bind_runtime::backoff::Backoff;
+use tokio::sync::watch;
+
+use crate::consumer::Secrets;
+use crate::context::Context;
+use crate::fault;
+use crate::names::MANAGER_HEARTBEAT;
+use crate::provider::{LinkState, Provider, exports};
+use crate::watch::{Signal, reflect};
+
+/// How often the konnector reports at least; half of the interval that it promises.
+const TICK: Duration = Duration::from_secs(150);
+
+/// How the last heartbeat went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HeartbeatState {
+    /// None was tried yet.
+    #[default]
+    Pending,
+    /// It arrived.
+    Beating,
+    /// It did not: why.
+    Failed(String),
+}
+
+/// Beats until the provider stops.
+pub fn start(
+    ctx: &Arc<Context>,
+    secrets: &Arc<Secrets>,
+    provider: &Arc<Provider>,
+    state: watch::Sender<HeartbeatState>,
+) {
+    let heart = Heart {
+        ctx: ctx.clone(),
+        secrets: secrets.clone(),
+        provider: provider.clone(),
+        state,
+        backoff: Backoff::between(Duration::from_secs(1), Duration::from_secs(60)),
+    };
+    let stop = provider.shutdown.token.clone();
+    provider.shutdown.spawn("heartbeat", async move {
+        stop.run_until_cancelled(heart.run()).await;
+    });
+}
+
+struct Heart {
+    ctx: Arc<Context>,
+    secrets: Arc<Secrets>,
+    provider: Arc<Provider>,
+    state: watch::Sender<HeartbeatState>,
+    backoff: Backoff<()>,
+}
+
+impl Heart {
+    async fn run(self) {
+        let mut watched: Option<WatchedSecret> = None;
+        loop {
+            let pause = if self.provider.stores.synced() {
+                self.follow_secret(&mut watched);
+                self.beat(watched.as_ref()).await
+            } else {
+                TICK
+            };
+            let _ = tokio::time::timeout(pause, self.provider.beat.notified()).await;
+        }
+    }
+
+    /// Keeps a watch on the Secret that the `ClusterBinding` names.
+    fn follow_secret(&self, watched: &mut Option<WatchedSecret>) {
+        let Some(cluster_binding) = self.provider.stores.cluster_binding() else {
+            return;
+        };
+        let name = &cluster_binding.spec.kubeconfig_secret_ref.name;
+        if watched.as_ref().is_some_and(|w| w.name == *name) {
+            return;
+        }
+        let (store, writer) = reflector::store::<Secret>();
+        let stop = self.provider.shutdown.token.child_token();
+        let provider = self.provider.clone();
+        let tell = move |signal: Signal<'_, Secret>| match signal {
+            Signal::Failed(_) => provider.link.check(),
+            Signal::Changed(_) | Signal::Removed(_) | Signal::Listed => provider.beat.notify_one(),
+        };
+        self.provider.shutdown.spawn(
+            "watch of the provider's kubeconfig secret",
+            reflect(
+                Api::namespaced(
+                    self.provider.client.clone(),
+                    &self.provider.cluster_namespace,
+                ),
+                watcher::Config::default().fields(&format!("metadata.name={name}")),
+                writer,
+                stop.clone(),
+                tell,
+            ),
+        );
+        *watched = Some(WatchedSecret {
+            name: name.clone(),
+            store,
+            _stop: stop.drop_guard(),
+        });
+    }
+
+    /// One heartbeat; says when the next one is due.
+    async fn beat(&self, watched: Option<&WatchedSecret>) -> Duration {
+        if self.provider.link.state() != LinkState::Up {
+            self.publish(HeartbeatState::Failed("the provider is not reachable".into()));
+            return TICK;
+        }
+        let outcome = match (self.provider.stores.cluster_binding(), watched) {
+            (Some(cluster_binding), Some(watched)) if watched.ready() => {
+                self.report(&cluster_binding, watched).await
+            }
+            (Some(_), _) => return TICK,
+            (None, _) => Err(format!(
+                "the provider has no ClusterBinding {CLUSTER_BINDING_NAME:?} in namespace {}",
+                self.provider.cluster_namespace
+            )),
+        };
+        let exports = exports::report_unbound(&self.ctx, &self.provider).await;
+        let outcome = outcome.and(exports.map_err(|error| {
+            self.provider.link.check();
+            format!("failed to report unused exports: {}", fault::describe(&error))
+        }));
+        match outcome {
+            Ok(()) => {
+                self.backoff.reset(&());
+                self.publish(HeartbeatState::Beating);
+                TICK
+            }
+            Err(message) => {
+                tracing::warn!(
+                    provider.uid = %self.provider.uid,
+                    "failed to report to provider {}: {message}",
+                    self.provider.uid
+                );
+                self.publish(HeartbeatState::Failed(message));
+                self.backoff.next(&())
+            }
+        }
+    }
+
+    async fn report(
+        &self,
+        cluster_binding: &ClusterBinding,
+        watched: &WatchedSecret,
+    ) -> Result<(), String> {
+        let source = secret::judge(
+            watched.store.state().first().map(|secret| &**secret),
+            cluster_binding,
+            &self.provider,
+            self.ctx.policy,
+        );
+        let mut copied = source.clone();
+        if source.usable() {
+            for target in self.provider.secrets() {
+                if let Err(problem) =
+                    secret::copy(&self.ctx, &self.secrets, &source, &target).await
+                {
+                    copied = problem;
+                }
+            }
+        }
+        let secrets = self.provider.secrets();
+        let now = self.ctx.clock.now();
+        let Some(patch) = decide::patch(cluster_binding, &copied, secrets.first(), now) else {
+            return Ok(());
+        };
+        let api: Api<ClusterBinding> = Api::namespaced(
+            self.provider.client.clone(),
+            &self.provider.cluster_namespace,
+        );
+        let params = PatchParams {
+            field_manager: Some(MANAGER_HEARTBEAT.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&patch);
+        match apply::timed(api.patch_status(CLUSTER_BINDING_NAME, &params, &patch)).await {
+            Ok(_) => Ok(()),
+            // The event of what is newer brings the next heartbeat.
+            Err(error) if fault::is_stale(&error) => Ok(()),
+            Err(error) => {
+                self.provider.link.check();
+                Err(format!(
+                    "failed to update the status of ClusterBinding {CLUSTER_BINDING_NAME}: {}",
+                    fault::describe(&error)
+                ))
+            }
+        }
+    }
+
+    fn publish(&self, state: HeartbeatState) {
+        let changed = self.state.send_if_modified(|old| {
+            let changed = *old != state;
+            *old = state;
+            changed
+        });
+        if changed {
+            self.ctx.wake_users(&self.provider.secrets());
+        }
+    }
+}
+
+struct WatchedSecret {
+    name: String,
+    store: reflector::Store<Secret>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl WatchedSecret {
+    fn ready(&self) -> bool {
+        futures::FutureExt::now_or_never(self.store.wait_until_ready()).is_some()
+    }
+}

@@ -1,0 +1,278 @@
+//! The renewed kubeconfig on its way from the provider's Secret to the consumer's. The judgement is
+//! pure; IO: one patch of the consumer's Secret when it differs.
+//!
+//! The provider must be able to renew its credential, and must not be able to do anything else: what
+//! it writes is parsed like all foreign kubeconfigs, and has to name the server and the namespace
+//! that the administrator agreed to.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use kube_bind_crds::api::{ClusterBinding, ClusterSecretKeyRef};
+use kube_bind_crds::names::LABEL_PROVIDER_KUBECONFIG;
+use kube_bind_runtime::apply;
+use kube_bind_runtime::kubeconfig::{Policy, SafeKubeconfig};
+use serde_json::json;
+
+use crate::consumer::Secrets;
+use crate::context::Context;
+use crate::fault;
+use crate::names::MANAGER_HEARTBEAT;
+use crate::provider::Provider;
+
+/// What the provider's Secret is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// All of it may be copied.
+    Usable {
+        /// Its data.
+        data: BTreeMap<String, ByteString>,
+    },
+    /// There is none: why that is known.
+    Missing(String),
+    /// It is not copied: why.
+    Refused(String),
+}
+
+impl Source {
+    /// May be copied.
+    pub fn usable(&self) -> bool {
+        matches!(self, Self::Usable { .. })
+    }
+}
+
+/// Judges the provider's Secret by what is in use now.
+pub fn judge(
+    secret: Option<&Secret>,
+    cluster_binding: &ClusterBinding,
+    provider: &Provider,
+    policy: Policy,
+) -> Source {
+    let in_use = provider.secrets().into_iter().find_map(|secret| {
+        let kubeconfig = provider.credential(&secret)?;
+        Some((kubeconfig.server().to_owned(), kubeconfig.namespace().to_owned()))
+    });
+    let Some((server, namespace)) = in_use else {
+        return Source::Refused("no kubeconfig is in use".into());
+    };
+    compare(secret, cluster_binding, &server, &namespace, policy)
+}
+
+fn compare(
+    secret: Option<&Secret>,
+    cluster_binding: &ClusterBinding,
+    server: &str,
+    namespace: &str,
+    policy: Policy,
+) -> Source {
+    let wanted = &cluster_binding.spec.kubeconfig_secret_ref;
+    let Some(secret) = secret else {
+        return Source::Missing(format!("secret {} does not exist", wanted.name));
+    };
+    let data = secret.data.clone().unwrap_or_default();
+    let Some(document) = data.get(&wanted.key) else {
+        return Source::Refused(format!("secret {} has no key {:?}", wanted.name, wanted.key));
+    };
+    match SafeKubeconfig::parse(&document.0, policy) {
+        Err(error) => Source::Refused(error.to_string()),
+        Ok(new) if new.server() != server => Source::Refused(
+            "the renewed kubeconfig names another server; to use it, bind again".into(),
+        ),
+        Ok(new) if new.namespace() != namespace => Source::Refused(
+            "the renewed kubeconfig names another namespace; to use it, bind again".into(),
+        ),
+        Ok(_) => Source::Usable { data },
+    }
+}
+
+/// What has to be done to the consumer's Secret.
+#[derive(Debug, PartialEq, Eq)]
+enum Write {
+    Nothing,
+    Patch(serde_json::Value),
+    Create,
+    Refuse(String),
+}
+
+fn plan(
+    source: &BTreeMap<String, ByteString>,
+    target: Option<&Secret>,
+    key: &str,
+    has_binding: bool,
+) -> Write {
+    if !source.contains_key(key) {
+        return Write::Refuse(format!("the provider's secret has no key {key:?}"));
+    }
+    let Some(target) = target else {
+        // Without a binding, deleting the Secret is how somebody ends the connection.
+        return if has_binding { Write::Create } else { Write::Nothing };
+    };
+    let old = target.data.clone().unwrap_or_default();
+    if old == *source {
+        return Write::Nothing;
+    }
+    let mut data: BTreeMap<&String, Option<&ByteString>> =
+        source.iter().map(|(key, value)| (key, Some(value))).collect();
+    for key in old.keys() {
+        data.entry(key).or_insert(None);
+    }
+    Write::Patch(json!({
+        "metadata": {"uid": target.uid(), "resourceVersion": target.resource_version()},
+        "data": data,
+    }))
+}
+
+/// Brings one consumer Secret up to date, or restores it for its bindings.
+pub async fn copy(
+    ctx: &Context,
+    secrets: &Secrets,
+    source: &Source,
+    target: &ClusterSecretKeyRef,
+) -> Result<(), Source> {
+    let Source::Usable { data } = source else {
+        return Ok(());
+    };
+    let failed = |error: &kube::Error| {
+        Source::Refused(format!(
+            "failed to write secret {}/{} on the consumer: {}",
+            target.namespace,
+            target.name,
+            fault::describe(error)
+        ))
+    };
+    let current = secrets
+        .get(&target.namespace, &target.name)
+        .await
+        .map_err(|error| Source::Refused(error.to_string()))?;
+    let has_binding = !ctx.bindings_of(std::slice::from_ref(target)).is_empty();
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &target.namespace);
+    match plan(data, current.as_deref(), &target.key, has_binding) {
+        Write::Nothing => Ok(()),
+        Write::Refuse(message) => Err(Source::Refused(message)),
+        Write::Patch(patch) => {
+            let params = PatchParams {
+                field_manager: Some(MANAGER_HEARTBEAT.to_owned()),
+                ..PatchParams::default()
+            };
+            let answer =
+                apply::timed(api.patch(&target.name, &params, &Patch::Merge(&patch))).await;
+            match answer {
+                Ok(_) => {
+                    tracing::info!(
+                        secret.namespace = %target.namespace,
+                        secret.name = %target.name,
+                        "copied the renewed kubeconfig to secret {}/{}",
+                        target.namespace,
+                        target.name
+                    );
+                    Ok(())
+                }
+                Err(error) if fault::is_stale(&error) => Ok(()),
+                Err(error) => Err(failed(&error)),
+            }
+        }
+        Write::Create => {
+            let restored = Secret {
+                metadata: ObjectMeta {
+                    name: Some(target.name.clone()),
+                    namespace: Some(target.namespace.clone()),
+                    labels: Some([(LABEL_PROVIDER_KUBECONFIG.to_owned(), "true".to_owned())].into()),
+                    ..ObjectMeta::default()
+                },
+                data: Some(data.clone()),
+                ..Secret::default()
+            };
+            match apply::timed(api.create(&Default::default(), &restored)).await {
+                Ok(_) => Ok(()),
+                Err(error) if fault::code(&error) == Some(409) => Ok(()),
+                Err(error) => Err(failed(&error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube_bind_crds::api::{ClusterBindingSpec, LocalSecretKeyRef};
+    use kube_bind_runtime::kubeconfig::render;
+
+    fn data(document: &str) -> BTreeMap<String, ByteString> {
+        [("kubeconfig".to_owned(), ByteString(document.into()))].into()
+    }
+
+    fn secret(document: &str) -> Secret {
+        Secret {
+            data: Some(data(document)),
+            ..Secret::default()
+        }
+    }
+
+    fn judged(secret: Option<&Secret>) -> Source {
+        let cluster_binding = ClusterBinding::new(
+            "cluster",
+            ClusterBindingSpec {
+                kubeconfig_secret_ref: LocalSecretKeyRef {
+                    name: "kubeconfig".into(),
+                    key: "kubeconfig".into(),
+                },
+                ..ClusterBindingSpec::default()
+            },
+        );
+        compare(
+            secret,
+            &cluster_binding,
+            "https://provider.example",
+            "tenant",
+            Policy::default(),
+        )
+    }
+
+    #[test]
+    fn a_renewed_token_is_copied_but_another_server_or_namespace_is_not() {
+        let renewed = secret(&render("https://provider.example", None, None, "tenant", "new"));
+        assert!(judged(Some(&renewed)).usable());
+        for bad in [
+            render("https://attacker.example", None, None, "tenant", "new"),
+            render("https://provider.example", None, None, "other", "new"),
+            "users: [{user: {exec: {command: steal}}}]".into(),
+        ] {
+            assert!(matches!(judged(Some(&secret(&bad))), Source::Refused(_)), "{bad}");
+        }
+        assert!(matches!(judged(None), Source::Missing(_)));
+    }
+
+    #[test]
+    fn an_equal_secret_is_not_written() {
+        assert_eq!(plan(&data("a"), Some(&secret("a")), "kubeconfig", true), Write::Nothing);
+    }
+
+    #[test]
+    fn a_different_secret_is_replaced_whole() {
+        let mut old = secret("a");
+        old.data
+            .as_mut()
+            .unwrap()
+            .insert("stale".into(), ByteString(b"x".to_vec()));
+        let Write::Patch(patch) = plan(&data("b"), Some(&old), "kubeconfig", true) else {
+            panic!("expected a patch");
+        };
+        assert_eq!(patch["data"]["kubeconfig"], "Yg==");
+        assert!(patch["data"]["stale"].is_null());
+        assert!(patch["data"].as_object().unwrap().contains_key("stale"));
+    }
+
+    #[test]
+    fn a_deleted_secret_is_restored_for_a_binding_only() {
+        assert_eq!(plan(&data("a"), None, "kubeconfig", true), Write::Create);
+        assert_eq!(plan(&data("a"), None, "kubeconfig", false), Write::Nothing);
+    }
+
+    #[test]
+    fn a_secret_without_the_consumers_key_is_refused() {
+        assert!(matches!(plan(&data("a"), None, "other", true), Write::Refuse(_)));
+    }
+}

@@ -1,0 +1,45 @@
+//! Names that only the konnector uses: field managers, event reasons, its label keys. No IO.
+
+/// User agent towards both sides.
+pub const USER_AGENT: &str = concat!("kube-bind-konnector/", env!("CARGO_PKG_VERSION"));
+/// Controller name in events.
+pub const CONTROLLER: &str = "kube-bind-konnector";
+
+/// Field manager of the CRDs that bindings install, and of the konnector's own two CRDs.
+pub const MANAGER_CRD: &str = "kube-bind-konnector/crd";
+/// Field manager of the binding controller's writes to bindings and to their exports and schemas.
+pub const MANAGER_BINDING: &str = "kube-bind-konnector/binding";
+/// Field manager of the heartbeat.
+pub const MANAGER_HEARTBEAT: &str = "kube-bind-konnector/heartbeat";
+/// Field manager of namespaces on both sides.
+pub const MANAGER_NAMESPACES: &str = "kube-bind-konnector/namespaces";
+/// Field manager of claimed objects on both sides.
+pub const MANAGER_CLAIMS: &str = "kube-bind-konnector/claims";
+
+/// Event: the binding became usable.
+pub const EVENT_READY: &str = "Ready";
+/// Event: the binding stopped being usable; the note is the condition's message.
+pub const EVENT_NOT_READY: &str = "NotReady";
+/// Event on a referring object: a claimed object is in the way.
+pub const EVENT_CLAIM_CONFLICT: &str = "ClaimConflict";
+
+/// On a claimed copy on the consumer: uid of the provider's cluster namespace. Two providers may use
+/// the same names, so nothing else tells whose copy it is.
+pub const ANNOTATION_PROVIDER_CLUSTER: &str = "kube-bind.io/provider-cluster";
+/// On a claimed copy on the consumer: the binding whose claim made it.
+pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";
+
+/// Condition reason: the provider does not answer.
+pub const REASON_UNREACHABLE: &str = "ProviderUnreachable";
+/// Condition reason: the kubeconfig leads to another provider than before.
+pub const REASON_OTHER_PROVIDER: &str = "OtherProvider";
+/// Condition reason: rights on the consumer are missing; the message lists them.
+pub const REASON_MISSING_RIGHTS: &str = "MissingPermissions";
+/// Condition reason: the API server has not accepted the CRD yet.
+pub const REASON_NOT_ESTABLISHED: &str = "CustomResourceDefinitionNotEstablished";
+/// Condition reason: first lists are under way.
+pub const REASON_SYNCING: &str = "Syncing";
+/// Condition reason: the binding is being taken back.
+pub const REASON_UNBINDING: &str = "Unbinding";
+/// Condition reason: a precondition that another condition explains.
+pub const REASON_WAITING: &str = "Waiting";

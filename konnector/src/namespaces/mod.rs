@@ -1,0 +1,238 @@
+//! Service namespaces: which provider namespace a consumer namespace is mapped to (contract
+//! sections 5.7 and 5.8). One watch per provider for all its engines and claims. IO on both sides.
+//!
+//! The mapping is learned only from `APIServiceNamespace.status`, which the provider writes once the
+//! namespace is usable. An `APIServiceNamespace` has no owner: all exports of a provider share it,
+//! so that the end of one must not take away the data of the others.
+
+mod lifecycle;
+mod mapping;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+use kube_bind_crds::api::{APIServiceNamespace, APIServiceNamespaceSpec};
+use kube_bind_runtime::apply;
+use kube_bind_runtime::backoff::Backoff;
+use kube_bind_runtime::shutdown::Shutdown;
+use tokio::sync::{mpsc, watch};
+
+use crate::consumer::ConsumerNamespaces;
+use crate::fault;
+use crate::names::MANAGER_NAMESPACES;
+use crate::provider::Link;
+use crate::sync;
+use crate::watch::{Signal, reflect};
+use mapping::Mapping;
+
+/// The service namespaces of one provider.
+pub struct ServiceNamespaces {
+    api: Api<APIServiceNamespace>,
+    store: Store<APIServiceNamespace>,
+    consumer: ConsumerNamespaces,
+    mapping: RwLock<Mapping>,
+    generation: watch::Sender<u64>,
+    /// Consumer namespaces whose mapping is being asked for.
+    requested: Mutex<HashSet<String>>,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+/// Work on one consumer namespace.
+#[derive(Debug, Clone)]
+enum Job {
+    /// Ask the provider for a mapping.
+    Request(String),
+    /// See whether the consumer namespace and its mapping still belong together.
+    Check(String),
+    /// The same for all.
+    CheckAll,
+}
+
+impl ServiceNamespaces {
+    /// Watches the mappings and works until `shutdown`.
+    pub fn start(
+        client: &Client,
+        cluster_namespace: &str,
+        consumer: ConsumerNamespaces,
+        link: Arc<Link>,
+        shutdown: &Shutdown,
+    ) -> Arc<Self> {
+        let (store, writer) = kube::runtime::reflector::store();
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let api = Api::namespaced(client.clone(), cluster_namespace);
+        let this = Arc::new(Self {
+            api: api.clone(),
+            store,
+            consumer,
+            mapping: RwLock::default(),
+            generation: watch::Sender::new(0),
+            requested: Mutex::default(),
+            jobs,
+        });
+        let told = this.clone();
+        let tell = move |signal: Signal<'_, APIServiceNamespace>| told.told(signal, &link);
+        shutdown.spawn(
+            "watch of service namespaces",
+            reflect(
+                api,
+                watcher::Config::default(),
+                writer,
+                shutdown.token.clone(),
+                tell,
+            ),
+        );
+        let (worker, stop) = (this.clone(), shutdown.token.clone());
+        shutdown.spawn("service namespaces", async move {
+            stop.run_until_cancelled(worker.work(queue)).await;
+        });
+        this
+    }
+
+    /// A Namespace of the consumer vanished; an empty name means any may have.
+    pub fn consumer_namespace_gone(&self, name: &str) {
+        self.post(if name.is_empty() {
+            Job::CheckAll
+        } else {
+            Job::Check(name.to_owned())
+        });
+    }
+
+    fn told(&self, signal: Signal<'_, APIServiceNamespace>, link: &Link) {
+        match signal {
+            Signal::Changed(object) => {
+                self.remap(|mapping| mapping.set(&object.name_any(), target(object)));
+                self.requested().remove(&object.name_any());
+                self.post(Job::Check(object.name_any()));
+            }
+            Signal::Removed(object) => {
+                self.remap(|mapping| mapping.set(&object.name_any(), None));
+                self.requested().remove(&object.name_any());
+            }
+            Signal::Listed => {
+                let all = self.store.state();
+                self.remap(|mapping| {
+                    mapping.replace(all.iter().map(|o| (o.name_any(), target(o))))
+                });
+                self.requested().clear();
+                self.post(Job::CheckAll);
+            }
+            Signal::Failed(error) => {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "failed to watch service namespaces"
+                );
+                link.check();
+            }
+        }
+    }
+
+    fn remap(&self, change: impl FnOnce(&mut Mapping) -> bool) {
+        let changed = change(&mut self.mapping.write().unwrap_or_else(PoisonError::into_inner));
+        if changed {
+            self.generation.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    fn requested(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn post(&self, job: Job) {
+        // The worker is gone only when the provider stops.
+        let _ = self.jobs.send(job);
+    }
+
+    async fn work(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Job>) {
+        let backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(30));
+        while let Some(job) = queue.recv().await {
+            let (name, outcome) = match &job {
+                Job::Request(name) => (name.clone(), self.create(name).await),
+                Job::Check(name) => (name.clone(), self.check(name).await),
+                Job::CheckAll => {
+                    for object in self.store.state() {
+                        self.post(Job::Check(object.name_any()));
+                    }
+                    continue;
+                }
+            };
+            match outcome {
+                Ok(()) => backoff.reset(&name),
+                Err(error) => {
+                    let pause = backoff.next(&name);
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        namespace.name = %name,
+                        "failed to map namespace {name}, trying again in {pause:?}"
+                    );
+                    // Sleeping here slows the others down too, and a provider that refuses one
+                    // request is likely to refuse the next.
+                    tokio::time::sleep(pause).await;
+                    self.post(job);
+                }
+            }
+        }
+    }
+
+    async fn create(&self, name: &str) -> Result<(), kube::Error> {
+        if self.store.get(&self.object(name)).is_some() {
+            return Ok(());
+        }
+        let object = APIServiceNamespace::new(name, APIServiceNamespaceSpec {});
+        let params = PostParams {
+            field_manager: Some(MANAGER_NAMESPACES.to_owned()),
+            ..PostParams::default()
+        };
+        match apply::timed(self.api.create(&params, &object)).await {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(&error, kube::Error::Api(s) if s.is_already_exists()) => Ok(()),
+            // A name that the provider's API server does not take will not be taken later either;
+            // the engine reports the object as waiting.
+            Err(error) if fault::is_invalid(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn object(&self, name: &str) -> ObjectRef<APIServiceNamespace> {
+        let namespace = self.api.namespace().unwrap_or_default();
+        ObjectRef::new(name).within(namespace)
+    }
+}
+
+fn target(object: &APIServiceNamespace) -> Option<String> {
+    let status = object.status.as_ref()?;
+    status.namespace.clone().filter(|name| !name.is_empty())
+}
+
+impl sync::Namespaces for ServiceNamespaces {
+    fn to_provider(&self, consumer_namespace: &str) -> Option<String> {
+        let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
+        mapping.to_provider(consumer_namespace)
+    }
+
+    fn to_consumer(&self, provider_namespace: &str) -> Option<String> {
+        let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
+        mapping.to_consumer(provider_namespace)
+    }
+
+    fn request(&self, consumer_namespace: &str) {
+        if self.requested().insert(consumer_namespace.to_owned()) {
+            self.post(Job::Request(consumer_namespace.to_owned()));
+        }
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    fn provider_namespaces(&self) -> Vec<String> {
+        let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
+        mapping.provider_namespaces()
+    }
+}

@@ -1,0 +1,236 @@
+//! One provider: its connection, what is watched there, and the workers that all bindings to it
+//! share. Keyed by the uid of the cluster namespace, because an address or a name can come to mean
+//! another cluster.
+
+mod connections;
+pub mod exports;
+mod link;
+mod stores;
+mod swap;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube_bind_crds::api::{ClusterSecretKeyRef, GroupResource};
+use kube_bind_runtime::client::SwapClient;
+use kube_bind_runtime::kubeconfig::SafeKubeconfig;
+use kube_bind_runtime::shutdown::Shutdown;
+use tokio::sync::{Notify, watch};
+
+pub use connections::{ConnectProblem, Connection, Connections, SecretState};
+pub use link::{Link, LinkState};
+pub use stores::Stores;
+
+use crate::claims::ClaimsEngine;
+use crate::consumer::{ConsumerNamespaces, Secrets};
+use crate::context::Context;
+use crate::heartbeat::{self, HeartbeatState};
+use crate::namespaces::ServiceNamespaces;
+use crate::sync;
+
+/// How long the workers of a provider may take to end.
+const DRAIN: Duration = Duration::from_secs(35);
+
+/// A provider that a kubeconfig leads to.
+pub struct Provider {
+    /// Uid of the cluster namespace: who this provider is to us.
+    pub uid: String,
+    /// Our namespace there.
+    pub cluster_namespace: String,
+    /// Always uses the newest credential.
+    pub client: Client,
+    /// The same for engines.
+    pub engine_client: sync::SwapClient,
+    /// Adapts the concurrency of all engines towards this API server.
+    pub limiter: sync::Limiter,
+    /// Whether it answers.
+    pub link: Arc<Link>,
+    /// What is watched in the cluster namespace.
+    pub stores: Stores,
+    /// Service namespaces.
+    pub namespaces: Arc<ServiceNamespaces>,
+    /// How the last heartbeat went.
+    pub heartbeat: watch::Receiver<HeartbeatState>,
+    /// Asks for a heartbeat now.
+    pub beat: Arc<Notify>,
+    /// Ends with the provider.
+    pub shutdown: Shutdown,
+    swap: SwapClient,
+    credentials: Mutex<BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>>,
+    claims: tokio::sync::Mutex<HashMap<GroupResource, Arc<ClaimsEngine>>>,
+}
+
+impl Provider {
+    /// The kubeconfigs that lead here.
+    pub fn secrets(&self) -> Vec<ClusterSecretKeyRef> {
+        self.credentials().keys().cloned().collect()
+    }
+
+    /// What a kubeconfig Secret said when it was last used.
+    pub fn credential(&self, secret: &ClusterSecretKeyRef) -> Option<SafeKubeconfig> {
+        self.credentials().get(secret).cloned()
+    }
+
+    /// The engine of one claimed kind; the first claim starts it.
+    pub async fn claims(
+        self: &Arc<Self>,
+        ctx: &Arc<Context>,
+        resource: &GroupResource,
+    ) -> Option<Arc<ClaimsEngine>> {
+        let mut all = self.claims.lock().await;
+        if let Some(engine) = all.get(resource) {
+            return Some(engine.clone());
+        }
+        let engine = ClaimsEngine::start(ctx, self, resource)?;
+        all.insert(resource.clone(), engine.clone());
+        Some(engine)
+    }
+
+    /// The engines of claimed kinds that run.
+    pub async fn running_claims(&self) -> Vec<Arc<ClaimsEngine>> {
+        self.claims.lock().await.values().cloned().collect()
+    }
+
+    fn credentials(&self) -> MutexGuard<'_, BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>> {
+        self.credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All providers in use.
+pub struct Providers {
+    ctx: Arc<Context>,
+    secrets: Arc<Secrets>,
+    consumer_namespaces: ConsumerNamespaces,
+    by_uid: Mutex<HashMap<String, Arc<Provider>>>,
+}
+
+impl Providers {
+    /// None yet.
+    pub fn new(
+        ctx: Arc<Context>,
+        secrets: Arc<Secrets>,
+        consumer_namespaces: ConsumerNamespaces,
+    ) -> Self {
+        Self {
+            ctx,
+            secrets,
+            consumer_namespaces,
+            by_uid: Mutex::default(),
+        }
+    }
+
+    /// Every provider in use.
+    pub fn all(&self) -> Vec<Arc<Provider>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The provider with this uid, started if it is new. Its client is exchanged for this one, under
+    /// everything that runs.
+    fn attach(
+        &self,
+        uid: &str,
+        secret: &ClusterSecretKeyRef,
+        kubeconfig: SafeKubeconfig,
+        client: Client,
+    ) -> Arc<Provider> {
+        let mut all = self.lock();
+        if let Some(provider) = all.get(uid) {
+            provider.swap.swap(client);
+            provider.credentials().insert(secret.clone(), kubeconfig);
+            provider.link.check();
+            provider.beat.notify_one();
+            return provider.clone();
+        }
+        let provider = self.start(uid, secret, kubeconfig, client);
+        all.insert(uid.to_owned(), provider.clone());
+        provider
+    }
+
+    /// One kubeconfig less leads to this provider; without any it is stopped, and that is awaited.
+    async fn detach(&self, provider: &Arc<Provider>, secret: &ClusterSecretKeyRef) {
+        let unused = {
+            let mut all = self.lock();
+            let mut credentials = provider.credentials();
+            credentials.remove(secret);
+            let unused = credentials.is_empty();
+            if unused {
+                all.remove(&provider.uid);
+            }
+            unused
+        };
+        if !unused {
+            return;
+        }
+        let drained = provider.shutdown.drain(DRAIN).await;
+        // The engines of claims hold their provider.
+        provider.claims.lock().await.clear();
+        if let Err(error) = drained {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                provider.uid = %provider.uid,
+                "provider {} did not stop in time",
+                provider.uid
+            );
+        }
+    }
+
+    fn start(
+        &self,
+        uid: &str,
+        secret: &ClusterSecretKeyRef,
+        kubeconfig: SafeKubeconfig,
+        client: Client,
+    ) -> Arc<Provider> {
+        let shutdown = self.ctx.shutdown.child();
+        let cluster_namespace = kubeconfig.namespace().to_owned();
+        let swap = SwapClient::new(client);
+        let client = swap::forwarding(&swap);
+        let link = Arc::new(Link::new(
+            client.clone(),
+            cluster_namespace.clone(),
+            uid.to_owned(),
+        ));
+        let (beat_sender, heartbeat) = watch::channel(HeartbeatState::Pending);
+        let (stores, writers) = stores::new(&cluster_namespace);
+        let provider = Arc::new(Provider {
+            uid: uid.to_owned(),
+            engine_client: sync::SwapClient::new(client.clone()),
+            limiter: sync::Limiter::new(),
+            stores,
+            namespaces: ServiceNamespaces::start(
+                &client,
+                &cluster_namespace,
+                self.consumer_namespaces.clone(),
+                link.clone(),
+                &shutdown,
+            ),
+            cluster_namespace,
+            client,
+            link,
+            heartbeat,
+            beat: Arc::new(Notify::new()),
+            swap,
+            credentials: Mutex::new([(secret.clone(), kubeconfig)].into()),
+            claims: tokio::sync::Mutex::default(),
+            shutdown,
+        });
+        tracing::info!(
+            provider.uid = %provider.uid,
+            provider.cluster_namespace = %provider.cluster_namespace,
+            "connected to provider {}",
+            provider.uid
+        );
+        link::start(&self.ctx, &provider);
+        stores::start(&self.ctx, &provider, writers);
+        heartbeat::start(&self.ctx, &self.secrets, &provider, beat_sender);
+        provider
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Provider>>> {
+        self.by_uid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,230 @@
+//! Everything that runs while this replica leads: built when the lease is won, stopped and joined
+//! when it is lost. IO through its parts.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use kube_bind_crds::api::APIServiceBinding;
+use kube_bind_crds::names::GROUP;
+use kube_bind_runtime::backoff::Backoff;
+use kube_bind_runtime::clock::SharedClock;
+use kube_bind_runtime::events::Events;
+use kube_bind_runtime::health::Health;
+use kube_bind_runtime::kubeconfig::Policy;
+use kube_bind_runtime::lease::LeaderToken;
+use kube_bind_runtime::shutdown::Shutdown;
+use tokio_util::task::TaskTracker;
+
+use crate::binding::{self, Subtrees};
+use crate::consumer::{ConsumerNamespaces, Crds, Secrets};
+use crate::context::Context;
+use crate::names::CONTROLLER;
+use crate::problems::Problems;
+use crate::provider::{Connections, Providers};
+use crate::sync;
+use crate::wake::Wake;
+use crate::watch::{Signal, reflect};
+
+/// How long the parts may take to finish what they are doing.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Name of the check that says whether the bindings are known.
+const CHECK: &str = "bindings";
+
+/// What a term needs from the process.
+#[derive(Clone)]
+pub struct Process {
+    /// The consumer cluster.
+    pub client: Client,
+    /// Time.
+    pub clock: SharedClock,
+    /// Checks of `/readyz`.
+    pub health: Health,
+    /// What provider kubeconfigs may contain.
+    pub policy: Policy,
+}
+
+/// All parts of one term.
+pub struct Supervisor {
+    /// What they share.
+    pub ctx: Arc<Context>,
+    /// The consumer's CRDs.
+    pub crds: Crds,
+    /// The kubeconfigs in use.
+    pub connections: Arc<Connections>,
+    /// What runs per binding.
+    pub subtrees: Subtrees,
+    /// Failed looks at bindings.
+    pub backoff: Backoff<String>,
+    /// Looks at bindings that found rights missing.
+    pub rights: Backoff<String>,
+    /// The consumer for engines.
+    pub consumer_client: sync::SwapClient,
+    /// Adapts the concurrency of all engines towards the consumer.
+    pub consumer_limiter: sync::Limiter,
+    /// Where engines tell what is wrong with objects.
+    pub problems: Arc<Problems>,
+}
+
+/// Leads until the token is cancelled; returns when everything has stopped.
+pub async fn lead(process: Process, leader: LeaderToken) {
+    let shutdown = Shutdown {
+        token: leader.token().child_token(),
+        tracker: TaskTracker::new(),
+    };
+    let (wake, names) = Wake::channel();
+    let (bindings, writer) = kube::runtime::reflector::store();
+    let ctx = Arc::new(Context {
+        events: Events::new(process.client.clone(), CONTROLLER),
+        client: process.client.clone(),
+        clock: process.clock.clone(),
+        wake: wake.clone(),
+        bindings: bindings.clone(),
+        policy: process.policy,
+        leader,
+        shutdown: shutdown.clone(),
+    });
+    let supervisor = assemble(&ctx);
+    watch_bindings(&supervisor, writer, process.health.clone());
+    let looking = supervisor.clone();
+    shutdown.spawn("binding controller", binding::run(looking, names));
+    shutdown.token.cancelled().await;
+    // First the engines, so that none of them loses its provider under its hands.
+    supervisor.subtrees.stop_all().await;
+    if let Err(error) = shutdown.drain(DRAIN).await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "not everything stopped in time"
+        );
+    }
+    process.health.remove(CHECK);
+}
+
+/// Builds the parts; those that tell something know whom to tell through cells that are filled last.
+fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
+    let connections = Arc::new(OnceLock::<Arc<Connections>>::new());
+    let providers = Arc::new(OnceLock::<Arc<Providers>>::new());
+    let told = connections.clone();
+    let secrets = Arc::new(Secrets::new(
+        ctx.client.clone(),
+        ctx.shutdown.clone(),
+        Arc::new(move |namespace: &str, name: &str| {
+            if let Some(connections) = told.get() {
+                connections.secret_changed(namespace, name);
+            }
+        }),
+    ));
+    let told = providers.clone();
+    let namespaces = ConsumerNamespaces::start(ctx.client.clone(), &ctx.shutdown, move |name| {
+        for provider in told.get().map(|all| all.all()).unwrap_or_default() {
+            provider.namespaces.consumer_namespace_gone(name);
+        }
+    });
+    let providers = providers
+        .get_or_init(|| Arc::new(Providers::new(ctx.clone(), secrets.clone(), namespaces)))
+        .clone();
+    let connections = connections
+        .get_or_init(|| Connections::new(ctx.clone(), secrets.clone(), providers))
+        .clone();
+    let crd_told = ctx.clone();
+    Arc::new(Supervisor {
+        crds: Crds::start(ctx.client.clone(), &ctx.shutdown, move |name, owners| {
+            crd_changed(&crd_told, name, owners);
+        }),
+        connections,
+        subtrees: Subtrees::default(),
+        backoff: Backoff::new(),
+        rights: Backoff::between(Duration::from_secs(2), Duration::from_secs(60)),
+        consumer_client: sync::SwapClient::new(ctx.client.clone()),
+        consumer_limiter: sync::Limiter::new(),
+        problems: Problems::start(ctx),
+        ctx: ctx.clone(),
+    })
+}
+
+/// Wakes the binding that owns the CRD, and those that would like to.
+fn crd_changed(ctx: &Context, name: &str, owners: &[OwnerReference]) {
+    for owner in owners {
+        if owner.kind == "APIServiceBinding" && owner.api_version.starts_with(GROUP) {
+            ctx.wake.binding(&owner.name);
+        }
+    }
+    for binding in ctx.bindings.state() {
+        let wants = binding.status.iter().flat_map(|s| &s.bound_schemas).any(|bound| {
+            name.strip_prefix(&bound.resource)
+                .and_then(|rest| rest.strip_prefix('.'))
+                == Some(&bound.group)
+        });
+        if wants {
+            ctx.wake.binding(binding.name_any());
+        }
+    }
+}
+
+fn watch_bindings(
+    supervisor: &Arc<Supervisor>,
+    writer: kube::runtime::reflector::store::Writer<APIServiceBinding>,
+    health: Health,
+) {
+    let shutdown = &supervisor.ctx.shutdown;
+    health.set(CHECK, Err("the bindings have not been listed yet".into()));
+    let this = supervisor.clone();
+    let tell = move |signal: Signal<'_, APIServiceBinding>| match signal {
+        Signal::Changed(binding) => {
+            this.connections.refresh();
+            this.ctx.wake.binding(binding.name_any());
+        }
+        Signal::Removed(binding) => {
+            this.connections.refresh();
+            forget(&this, binding.name_any());
+        }
+        Signal::Listed => {
+            health.set(CHECK, Ok(()));
+            this.connections.refresh();
+            for name in vanished(&this.ctx.bindings, &this.subtrees.names()) {
+                forget(&this, name);
+            }
+        }
+        Signal::Failed(error) => {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "failed to watch bindings"
+            );
+            health.set(CHECK, Err("the bindings cannot be watched".into()));
+        }
+    };
+    shutdown.spawn(
+        "watch of bindings",
+        reflect(
+            Api::all(supervisor.ctx.client.clone()),
+            watcher::Config::default(),
+            writer,
+            shutdown.token.clone(),
+            tell,
+        ),
+    );
+}
+
+/// Names with something running that are no bindings any more.
+fn vanished(bindings: &Store<APIServiceBinding>, running: &[String]) -> Vec<String> {
+    let there: Vec<String> = bindings.state().iter().map(|b| b.name_any()).collect();
+    running
+        .iter()
+        .filter(|name| !there.contains(name))
+        .cloned()
+        .collect()
+}
+
+/// Stops what ran for a binding that is gone.
+fn forget(supervisor: &Arc<Supervisor>, name: String) {
+    let this = supervisor.clone();
+    let task = format!("end of binding {name}");
+    supervisor.ctx.shutdown.spawn(task, async move {
+        this.subtrees.remove(&name).await;
+        this.backoff.reset(&name);
+        this.rights.reset(&name);
+    });
+}

@@ -1,0 +1,61 @@
+//! One list and watch that keeps a store current and tells what happened. IO: reads only.
+//!
+//! Every watch of the konnector but those of the sync engine goes through here: managed fields are
+//! dropped, failures are retried by themselves with a growing pause, and are told to whoever asked.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::pin::pin;
+
+use futures::StreamExt;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+/// What a watch tells.
+pub enum Signal<'a, K> {
+    /// An object exists, new or changed; the store has it already.
+    Changed(&'a K),
+    /// An object is gone.
+    Removed(&'a K),
+    /// A list is complete: objects that it did not name are gone without a [`Signal::Removed`].
+    Listed,
+    /// A request failed and is being retried.
+    Failed(&'a watcher::Error),
+}
+
+/// Watches until `stop`.
+pub async fn reflect<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    mut writer: Writer<K>,
+    stop: CancellationToken,
+    mut tell: impl FnMut(Signal<'_, K>),
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let stream = watcher(api, config).default_backoff();
+    let mut stream = pin!(stream.take_until(stop.cancelled_owned()));
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                let event = event.modify(|object| {
+                    object.managed_fields_mut().clear();
+                });
+                writer.apply_watcher_event(&event);
+                match &event {
+                    watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                        tell(Signal::Changed(object));
+                    }
+                    watcher::Event::Delete(object) => tell(Signal::Removed(object)),
+                    watcher::Event::InitDone => tell(Signal::Listed),
+                    watcher::Event::Init => {}
+                }
+            }
+            Err(error) => tell(Signal::Failed(&error)),
+        }
+    }
+}
