@@ -44,7 +44,7 @@ pub enum Command {
     Collections(list::Collections),
     /// Bind without questions: a named template, or a request from a file
     #[command(name = "apiservice")]
-    ApiService(apiservice::ApiService),
+    ApiService(Box<apiservice::ApiService>),
     /// Print the identity that a provider knows your cluster by
     ClusterIdentity(cluster_identity::ClusterIdentity),
     /// Print the version of the plugin
@@ -165,7 +165,10 @@ impl Cli {
     /// Reads the arguments; help speaks of `kubectl bind` when kubectl started us.
     pub fn parse_args(args: Vec<std::ffi::OsString>) -> Result<Self, clap::Error> {
         let started_as = args.first().map(PathBuf::from);
-        let stem = started_as.as_deref().and_then(|path| path.file_stem()).and_then(|stem| stem.to_str());
+        let stem = started_as
+            .as_deref()
+            .and_then(|path| path.file_stem())
+            .and_then(|stem| stem.to_str());
         let command = match stem.and_then(|stem| stem.strip_prefix("kubectl-")) {
             Some(_) => Self::command().bin_name("kubectl bind"),
             None => Self::command(),
@@ -179,7 +182,12 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::parse_args(std::iter::once("kubectl-bind").chain(args.iter().copied()).map(Into::into).collect())
+        Cli::parse_args(
+            std::iter::once("kubectl-bind")
+                .chain(args.iter().copied())
+                .map(Into::into)
+                .collect(),
+        )
     }
 
     #[test]
@@ -189,10 +197,19 @@ mod tests {
 
     #[test]
     fn an_address_is_the_front_door_and_words_are_commands() {
-        let cli = parse(&["https://provider.example", "--yes", "--template-name", "widgets"]).unwrap();
+        let cli = parse(&[
+            "https://provider.example",
+            "--yes",
+            "--template-name",
+            "widgets",
+        ])
+        .unwrap();
         assert!(cli.command.is_none() && cli.bind.args.yes);
         assert_eq!(cli.bind.url.as_deref(), Some("https://provider.example"));
-        assert!(matches!(parse(&["templates", "-o", "json"]).unwrap().command, Some(Command::Templates(_))));
+        assert!(matches!(
+            parse(&["templates", "-o", "json"]).unwrap().command,
+            Some(Command::Templates(_))
+        ));
     }
 
     #[test]

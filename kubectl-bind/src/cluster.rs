@@ -54,7 +54,8 @@ pub enum Error {
 
 /// Connects to the user's own cluster, by kube's normal rules.
 pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
-    let (client, _) = kube_bind_runtime::client::consumer_or_provider(kubeconfig, context, USER_AGENT).await?;
+    let (client, _) =
+        kube_bind_runtime::client::consumer_or_provider(kubeconfig, context, USER_AGENT).await?;
     Ok(client)
 }
 
@@ -63,8 +64,14 @@ pub async fn identity(client: &Client, namespace: &str) -> anyhow::Result<String
     let api: Api<Namespace> = Api::all(client.clone());
     let found = timed(api.get(namespace))
         .await
-        .map_err(|source| Error::Read { what: format!("namespace/{namespace}"), source: Box::new(source) })?;
-    found.metadata.uid.ok_or_else(|| anyhow::anyhow!("namespace/{namespace} has no uid"))
+        .map_err(|source| Error::Read {
+            what: format!("namespace/{namespace}"),
+            source: Box::new(source),
+        })?;
+    found
+        .metadata
+        .uid
+        .ok_or_else(|| anyhow::anyhow!("namespace/{namespace} has no uid"))
 }
 
 /// Reads an object of the same kind, namespace and name; none if there is no such object, or kind.
@@ -72,17 +79,30 @@ pub async fn get(client: &Client, like: &Object) -> Result<Option<DynamicObject>
     match timed(like.api(client).get(like.name())).await {
         Ok(found) => Ok(Some(found)),
         Err(err) if is_missing(&err) => Ok(None),
-        Err(source) => Err(Error::Read { what: like.display(), source: Box::new(source) }),
+        Err(source) => Err(Error::Read {
+            what: like.display(),
+            source: Box::new(source),
+        }),
     }
 }
 
 /// Applies an object and says what that changed.
 pub async fn put(client: &Client, object: &Object) -> Result<(DynamicObject, Change), Error> {
     let before = get(client, object).await?;
-    let after: DynamicObject = apply(&object.api(client), object.name(), FIELD_MANAGER_PLUGIN, &object.0)
-        .await
-        .map_err(|source| write_error(object, source))?;
-    let version = |object: &DynamicObject| (object.metadata.uid.clone(), object.metadata.resource_version.clone());
+    let after: DynamicObject = apply(
+        &object.api(client),
+        object.name(),
+        FIELD_MANAGER_PLUGIN,
+        &object.0,
+    )
+    .await
+    .map_err(|source| write_error(object, source))?;
+    let version = |object: &DynamicObject| {
+        (
+            object.metadata.uid.clone(),
+            object.metadata.resource_version.clone(),
+        )
+    };
     let change = match before {
         None => Change::Created,
         Some(before) if version(&before) == version(&after) => Change::Unchanged,
@@ -93,13 +113,20 @@ pub async fn put(client: &Client, object: &Object) -> Result<(DynamicObject, Cha
 
 /// The error of a failed write, with what to do about it.
 pub fn write_error(object: &Object, source: kube::Error) -> Error {
-    let rbac = matches!(object.0["kind"].as_str(), Some("ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding"));
+    let rbac = matches!(
+        object.0["kind"].as_str(),
+        Some("ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding")
+    );
     let remedy = if rbac && status_code(&source) == Some(403) {
         " (only who holds rights can grant them: run this as an administrator of the cluster)"
     } else {
         ""
     };
-    Error::Write { what: object.display(), remedy, source: Box::new(source) }
+    Error::Write {
+        what: object.display(),
+        remedy,
+        source: Box::new(source),
+    }
 }
 
 /// Whether the object, or its whole kind, is not there.
@@ -160,7 +187,10 @@ impl Report {
             Some(_) => Change::Unchanged,
             None => {
                 let body: DynamicObject = serde_json::from_value(object.0.clone())?;
-                let parameters = PostParams { field_manager: Some(FIELD_MANAGER_PLUGIN.into()), ..PostParams::default() };
+                let parameters = PostParams {
+                    field_manager: Some(FIELD_MANAGER_PLUGIN.into()),
+                    ..PostParams::default()
+                };
                 match timed(object.api(client).create(&parameters, &body)).await {
                     Ok(_) => Change::Created,
                     // Somebody else was faster.

@@ -32,10 +32,17 @@ fn main() -> ExitCode {
         Err(err) => {
             // Help and version are results; a wrong command line is an error like all others.
             let _ = err.print();
-            return if err.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if err.use_stderr() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(err) => return failed(&anyhow::Error::new(err).context("failed to start")),
     };
@@ -59,7 +66,11 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let quiet = (cli.verbosity < 3).then(|| "warn,kube_client=off".to_owned());
     let log_filter = std::env::var("RUST_LOG").ok().or(quiet);
-    logging::init(&LogArgs { verbosity: cli.verbosity, log_filter, ..LogArgs::default() })?;
+    logging::init(&LogArgs {
+        verbosity: cli.verbosity,
+        log_filter,
+        ..LogArgs::default()
+    })?;
     match cli.command {
         None => cli.bind.run().await,
         Some(Command::Login(command)) => command.run().await,
@@ -74,7 +85,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 fn failed(err: &anyhow::Error) -> ExitCode {
     // The reader of our data went away; that is not worth a word.
-    let broken_pipe = err.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
+    let broken_pipe = err
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
     if !broken_pipe {
         output::say(&format!("error: {}", text::causes(err.as_ref())));
     }

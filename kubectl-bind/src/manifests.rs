@@ -13,7 +13,8 @@ use k8s_openapi::api::rbac::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube_bind_crds::api::APIServiceExportRequestSpec;
 use kube_bind_crds::consumer_rights::{
-    FIXED_ROLE, binding_rules, fixed_cluster_rules, fixed_namespace_rules, namespace_rules, role_name,
+    FIXED_ROLE, binding_rules, fixed_cluster_rules, fixed_namespace_rules, namespace_rules,
+    role_name,
 };
 use kube_bind_crds::names::{
     API_VERSION, KONNECTOR_NAME, KONNECTOR_NAMESPACE, KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG,
@@ -31,26 +32,47 @@ pub const SECRET_PREFIX: &str = "kubeconfig-";
 pub fn parse_host_alias(text: &str) -> Result<HostAlias, String> {
     let expected = || format!("{text:?} is not of the form IP:host1,host2");
     let (ip, hosts) = text.rsplit_once(':').ok_or_else(expected)?;
-    let ip: IpAddr = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| expected())?;
-    let hosts: Vec<String> = hosts.split(',').map(str::trim).filter(|h| !h.is_empty()).map(str::to_owned).collect();
+    let ip: IpAddr = ip
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .map_err(|_| expected())?;
+    let hosts: Vec<String> = hosts
+        .split(',')
+        .map(str::trim)
+        .filter(|h| !h.is_empty())
+        .map(str::to_owned)
+        .collect();
     if hosts.is_empty() {
         return Err(expected());
     }
-    Ok(HostAlias { ip: ip.to_string(), hostnames: Some(hosts) })
+    Ok(HostAlias {
+        ip: ip.to_string(),
+        hostnames: Some(hosts),
+    })
 }
 
 /// The namespace of everything else.
 pub fn namespace() -> Object {
-    Object::of(&Namespace { metadata: cluster_meta(KONNECTOR_NAMESPACE), ..Namespace::default() })
+    Object::of(&Namespace {
+        metadata: cluster_meta(KONNECTOR_NAMESPACE),
+        ..Namespace::default()
+    })
 }
 
 /// The konnector with its fixed rights, in the order in which it is applied.
 pub fn konnector(image: &str, host_aliases: &[HostAlias]) -> Vec<Object> {
     vec![
-        Object::of(&ServiceAccount { metadata: meta(KONNECTOR_NAME), ..ServiceAccount::default() }),
+        Object::of(&ServiceAccount {
+            metadata: meta(KONNECTOR_NAME),
+            ..ServiceAccount::default()
+        }),
         cluster_role(FIXED_ROLE, fixed_cluster_rules(), None),
         cluster_role_binding(FIXED_ROLE, None),
-        Object::of(&Role { metadata: meta(FIXED_ROLE), rules: Some(fixed_namespace_rules()) }),
+        Object::of(&Role {
+            metadata: meta(FIXED_ROLE),
+            rules: Some(fixed_namespace_rules()),
+        }),
         Object::of(&RoleBinding {
             metadata: meta(FIXED_ROLE),
             role_ref: role_ref("Role", FIXED_ROLE),
@@ -102,7 +124,11 @@ fn deployment(image: &str, host_aliases: &[HostAlias]) -> Object {
 
 /// The rules that a request asks of the consumer.
 pub fn rules(spec: &APIServiceExportRequestSpec) -> Vec<PolicyRule> {
-    let resources: Vec<_> = spec.resources.iter().map(|r| r.group_resource.clone()).collect();
+    let resources: Vec<_> = spec
+        .resources
+        .iter()
+        .map(|r| r.group_resource.clone())
+        .collect();
     let mut rules = binding_rules(&resources, &spec.permission_claims);
     rules.extend(namespace_rules(&spec.namespaces));
     rules
@@ -118,14 +144,20 @@ pub fn binding_rights(binding: &str, rules: Vec<PolicyRule>, uid: Option<&str>) 
         uid: uid.to_owned(),
         ..OwnerReference::default()
     });
-    [cluster_role(&name, rules, owner.clone()), cluster_role_binding(&name, owner)]
+    [
+        cluster_role(&name, rules, owner.clone()),
+        cluster_role_binding(&name, owner),
+    ]
 }
 
 /// The provider's kubeconfig; without a name yet, and without content, when nothing is written.
 pub fn credential(name: Option<&str>, kubeconfig: Option<&[u8]>) -> Object {
     let mut metadata = ObjectMeta {
         namespace: Some(KONNECTOR_NAMESPACE.to_owned()),
-        labels: Some(BTreeMap::from([(LABEL_PROVIDER_KUBECONFIG.to_owned(), "true".to_owned())])),
+        labels: Some(BTreeMap::from([(
+            LABEL_PROVIDER_KUBECONFIG.to_owned(),
+            "true".to_owned(),
+        )])),
         ..ObjectMeta::default()
     };
     match name {
@@ -135,13 +167,18 @@ pub fn credential(name: Option<&str>, kubeconfig: Option<&[u8]>) -> Object {
     Object::of(&Secret {
         metadata,
         type_: Some("Opaque".to_owned()),
-        data: kubeconfig.map(|k| BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(k.to_vec()))])),
+        data: kubeconfig
+            .map(|k| BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(k.to_vec()))])),
         ..Secret::default()
     })
 }
 
 /// The request on the provider.
-pub fn export_request(name: &str, namespace: Option<&str>, spec: &APIServiceExportRequestSpec) -> Object {
+pub fn export_request(
+    name: &str,
+    namespace: Option<&str>,
+    spec: &APIServiceExportRequestSpec,
+) -> Object {
     let mut metadata = json!({"name": name});
     if let Some(namespace) = namespace {
         metadata["namespace"] = namespace.into();
@@ -167,7 +204,11 @@ pub fn binding(name: &str, secret: &str) -> Object {
 }
 
 fn cluster_role(name: &str, rules: Vec<PolicyRule>, owner: Option<OwnerReference>) -> Object {
-    Object::of(&ClusterRole { metadata: owned(name, owner), rules: Some(rules), ..ClusterRole::default() })
+    Object::of(&ClusterRole {
+        metadata: owned(name, owner),
+        rules: Some(rules),
+        ..ClusterRole::default()
+    })
 }
 
 fn cluster_role_binding(name: &str, owner: Option<OwnerReference>) -> Object {
@@ -179,7 +220,11 @@ fn cluster_role_binding(name: &str, owner: Option<OwnerReference>) -> Object {
 }
 
 fn role_ref(kind: &str, name: &str) -> RoleRef {
-    RoleRef { api_group: "rbac.authorization.k8s.io".to_owned(), kind: kind.to_owned(), name: name.to_owned() }
+    RoleRef {
+        api_group: "rbac.authorization.k8s.io".to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 fn subject() -> Subject {
@@ -192,15 +237,24 @@ fn subject() -> Subject {
 }
 
 fn meta(name: &str) -> ObjectMeta {
-    ObjectMeta { namespace: Some(KONNECTOR_NAMESPACE.to_owned()), ..cluster_meta(name) }
+    ObjectMeta {
+        namespace: Some(KONNECTOR_NAMESPACE.to_owned()),
+        ..cluster_meta(name)
+    }
 }
 
 fn owned(name: &str, owner: Option<OwnerReference>) -> ObjectMeta {
-    ObjectMeta { owner_references: owner.map(|owner| vec![owner]), ..cluster_meta(name) }
+    ObjectMeta {
+        owner_references: owner.map(|owner| vec![owner]),
+        ..cluster_meta(name)
+    }
 }
 
 fn cluster_meta(name: &str) -> ObjectMeta {
-    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +263,10 @@ mod tests {
 
     #[test]
     fn the_konnectors_manifests_are_these() {
-        let objects = konnector("ghcr.io/kube-bind/konnector:v1.2.3", &[parse_host_alias("10.0.0.1:a.example,b.example").unwrap()]);
+        let objects = konnector(
+            "ghcr.io/kube-bind/konnector:v1.2.3",
+            &[parse_host_alias("10.0.0.1:a.example,b.example").unwrap()],
+        );
         let values: Vec<_> = objects.into_iter().map(|o| o.0).collect();
         insta::assert_yaml_snapshot!(values);
     }
@@ -220,7 +277,10 @@ mod tests {
         assert_eq!(role.name(), "kube-bind-konnector-widgets");
         for object in [&role, &grant] {
             let owner = &object.0["metadata"]["ownerReferences"][0];
-            assert_eq!((&owner["kind"], &owner["uid"]), (&json!("APIServiceBinding"), &json!("u-1")));
+            assert_eq!(
+                (&owner["kind"], &owner["uid"]),
+                (&json!("APIServiceBinding"), &json!("u-1"))
+            );
             assert!(owner.get("blockOwnerDeletion").is_none());
         }
         assert_eq!(grant.0["roleRef"]["name"], "kube-bind-konnector-widgets");
@@ -229,7 +289,10 @@ mod tests {
     #[test]
     fn host_aliases_need_an_address_and_a_name() {
         let alias = parse_host_alias("[::1]:a.example").unwrap();
-        assert_eq!((alias.ip.as_str(), alias.hostnames.unwrap()), ("::1", vec!["a.example".to_owned()]));
+        assert_eq!(
+            (alias.ip.as_str(), alias.hostnames.unwrap()),
+            ("::1", vec!["a.example".to_owned()])
+        );
         for text in ["", "10.0.0.1", "10.0.0.1:", "host:10.0.0.1", "10.0.0:a"] {
             assert!(parse_host_alias(text).is_err(), "{text}");
         }

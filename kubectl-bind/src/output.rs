@@ -71,8 +71,12 @@ mod tests {
     #[test]
     fn several_objects_are_a_list_in_json_and_documents_in_yaml() {
         let objects = [json!({"a": 1}), json!({"a": "yes"})];
-        assert_eq!(render(Format::Yaml, &objects, &[]).unwrap(), "a: 1\n---\na: \"yes\"\n");
-        let json: Value = serde_json::from_str(&render(Format::Json, &objects, &[]).unwrap()).unwrap();
+        assert_eq!(
+            render(Format::Yaml, &objects, &[]).unwrap(),
+            "a: 1\n---\na: \"yes\"\n"
+        );
+        let json: Value =
+            serde_json::from_str(&render(Format::Json, &objects, &[]).unwrap()).unwrap();
         assert_eq!(json["items"][1]["a"], "yes");
         assert_eq!(json["kind"], "List");
     }
@@ -86,6 +90,9 @@ mod tests {
     #[test]
     fn names_are_lines() {
         let names = ["namespace/a".to_owned(), "secret/b".to_owned()];
-        assert_eq!(render(Format::Name, &[], &names).unwrap(), "namespace/a\nsecret/b\n");
+        assert_eq!(
+            render(Format::Name, &[], &names).unwrap(),
+            "namespace/a\nsecret/b\n"
+        );
     }
 }

@@ -17,7 +17,9 @@ pub enum Error {
     #[error("{0:?} is not a server address: it must begin with https://")]
     Scheme(String),
     /// A password in an argument is readable by everybody on the machine.
-    #[error("the server address must not contain a user name or password: log in with \"kubectl bind login\" instead")]
+    #[error(
+        "the server address must not contain a user name or password: log in with \"kubectl bind login\" instead"
+    )]
     UserInfo,
     /// Two different clusters were named.
     #[error("--cluster is {flag:?} but the server address says {address:?}")]
@@ -28,7 +30,9 @@ pub enum Error {
         address: String,
     },
     /// Tokens would cross the network readable by anybody.
-    #[error("{0} is not encrypted: use https://, or --insecure-allow-http if you trust everybody on the way")]
+    #[error(
+        "{0} is not encrypted: use https://, or --insecure-allow-http if you trust everybody on the way"
+    )]
     PlainHttp(String),
 }
 
@@ -45,12 +49,17 @@ impl Server {
         let (address, part) = split_cluster(text);
         let cluster = match (cluster.filter(|c| !c.is_empty()), part) {
             (Some(flag), Some(address)) if flag != address => {
-                return Err(Error::TwoClusters { flag: flag.into(), address: address.into() });
+                return Err(Error::TwoClusters {
+                    flag: flag.into(),
+                    address: address.into(),
+                });
             }
             (flag, part) => flag.or(part).map(str::to_owned),
         };
-        let mut url = Url::parse(address)
-            .map_err(|source| Error::NotAUrl { text: address.to_owned(), source })?;
+        let mut url = Url::parse(address).map_err(|source| Error::NotAUrl {
+            text: address.to_owned(),
+            source,
+        })?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::UserInfo);
         }
@@ -104,14 +113,20 @@ impl Server {
     ///
     /// The original's backend says `http` even behind TLS; on its own host that is put right.
     pub fn login_address(&self, named: &str, allow_http: bool) -> Result<Url, Error> {
-        let mut url = Url::parse(named)
-            .map_err(|source| Error::NotAUrl { text: named.to_owned(), source })?;
+        let mut url = Url::parse(named).map_err(|source| Error::NotAUrl {
+            text: named.to_owned(),
+            source,
+        })?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::UserInfo);
         }
         if url.scheme() == "http" && self.url.scheme() == "https" && url.host() == self.url.host() {
-            url = Url::parse(&named.replacen("http:", "https:", 1))
-                .map_err(|source| Error::NotAUrl { text: named.to_owned(), source })?;
+            url = Url::parse(&named.replacen("http:", "https:", 1)).map_err(|source| {
+                Error::NotAUrl {
+                    text: named.to_owned(),
+                    source,
+                }
+            })?;
         }
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(Error::Scheme(named.to_owned()));
@@ -147,7 +162,10 @@ fn split_cluster(text: &str) -> (&str, Option<&str>) {
 }
 
 fn is_cluster_id(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 #[cfg(test)]
@@ -160,14 +178,23 @@ mod tests {
 
     #[test]
     fn addresses_are_reduced_to_their_origin() {
-        assert_eq!(key("https://Provider.Example/some/path?x=1#y"), "https://provider.example");
+        assert_eq!(
+            key("https://Provider.Example/some/path?x=1#y"),
+            "https://provider.example"
+        );
         assert_eq!(key("http://127.0.0.1:8080"), "http://127.0.0.1:8080");
     }
 
     #[test]
     fn both_orders_of_cluster_and_address_give_the_same_key() {
-        assert_eq!(key("https://provider.example@kcp1"), "kcp1@https://provider.example");
-        assert_eq!(key("kcp1@https://provider.example"), "kcp1@https://provider.example");
+        assert_eq!(
+            key("https://provider.example@kcp1"),
+            "kcp1@https://provider.example"
+        );
+        assert_eq!(
+            key("kcp1@https://provider.example"),
+            "kcp1@https://provider.example"
+        );
         let flag = Server::parse("https://provider.example", Some("kcp1")).unwrap();
         assert_eq!(flag.key(), "kcp1@https://provider.example");
         assert!(Server::parse("https://provider.example@kcp1", Some("kcp2")).is_err());
@@ -175,14 +202,25 @@ mod tests {
 
     #[test]
     fn credentials_in_the_address_are_refused() {
-        for text in ["https://me:pw@provider.example", "https://me@provider.example"] {
-            assert!(matches!(Server::parse(text, None), Err(Error::UserInfo)), "{text}");
+        for text in [
+            "https://me:pw@provider.example",
+            "https://me@provider.example",
+        ] {
+            assert!(
+                matches!(Server::parse(text, None), Err(Error::UserInfo)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn other_schemes_and_plain_words_are_refused() {
-        for text in ["provider.example", "ftp://provider.example", "file:///etc/passwd", ""] {
+        for text in [
+            "provider.example",
+            "ftp://provider.example",
+            "file:///etc/passwd",
+            "",
+        ] {
             assert!(Server::parse(text, None).is_err(), "{text}");
         }
     }
@@ -196,7 +234,9 @@ mod tests {
         assert!(check("https://provider.example").is_ok());
         assert!(check("http://provider.example").is_err());
         assert!(check("http://localhost.provider.example").is_err());
-        let allowed = Server::parse("http://provider.example", None).unwrap().encrypted_or_local(true);
+        let allowed = Server::parse("http://provider.example", None)
+            .unwrap()
+            .encrypted_or_local(true);
         assert!(allowed.is_ok());
     }
 
@@ -212,7 +252,9 @@ mod tests {
     #[test]
     fn a_login_address_on_the_same_host_is_lifted_to_https() {
         let server = Server::parse("https://provider.example", None).unwrap();
-        let lifted = server.login_address("http://provider.example/api/authorize", false).unwrap();
+        let lifted = server
+            .login_address("http://provider.example/api/authorize", false)
+            .unwrap();
         assert_eq!(lifted.as_str(), "https://provider.example/api/authorize");
         assert!(server.login_address("http://evil.example/", false).is_err());
         assert!(server.login_address("javascript:alert(1)", false).is_err());

@@ -28,7 +28,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is not what it should be. The source could quote a token, so it stays out.
-    #[error("failed to parse the token store {path} (line {line}): correct or delete it, then log in again")]
+    #[error(
+        "failed to parse the token store {path} (line {line}): correct or delete it, then log in again"
+    )]
     Parse {
         /// The file.
         path: PathBuf,
@@ -111,7 +113,10 @@ impl Entry {
     /// When the token ends, if that is known.
     pub fn expiry(&self) -> Option<Timestamp> {
         // The original's zero time is long before anything that could have been issued.
-        self.expires_at.parse().ok().filter(|at: &Timestamp| at.as_second() > 0)
+        self.expires_at
+            .parse()
+            .ok()
+            .filter(|at: &Timestamp| at.as_second() > 0)
     }
 }
 
@@ -133,13 +138,24 @@ impl Store {
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(Error::Read { path: path.into(), source }),
+            Err(source) => {
+                return Err(Error::Read {
+                    path: path.into(),
+                    source,
+                });
+            }
         };
-        modes::tighten(path).map_err(|source| Error::Write { path: path.into(), source })?;
+        modes::tighten(path).map_err(|source| Error::Write {
+            path: path.into(),
+            source,
+        })?;
         if text.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        serde_json::from_slice(&text).map_err(|err| Error::Parse { path: path.into(), line: err.line() })
+        serde_json::from_slice(&text).map_err(|err| Error::Parse {
+            path: path.into(),
+            line: err.line(),
+        })
     }
 
     /// Writes the file so that readers see the old or the new one, and nobody else sees either.
@@ -147,7 +163,10 @@ impl Store {
         let write = || -> std::io::Result<()> {
             // A link stays a link: what it points to is replaced.
             let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-            let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let directory = path
+                .parent()
+                .filter(|p| !p.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
             modes::create_directory(directory)?;
             let temporary = directory.join(format!(".config-{:016x}", rand::rng().random::<u64>()));
             let mut text = serde_json::to_vec_pretty(self)?;
@@ -162,7 +181,10 @@ impl Store {
             }
             written
         };
-        write().map_err(|source| Error::Write { path: path.into(), source })
+        write().map_err(|source| Error::Write {
+            path: path.into(),
+            source,
+        })
     }
 
     /// The entry of a server, also when its key was written in another spelling.
@@ -201,7 +223,11 @@ impl Store {
     /// The server that commands use when none is named.
     pub fn current(&self) -> Option<Server> {
         let entry = self.servers.get(&self.current)?;
-        let address = if entry.url.is_empty() { self.current.as_str() } else { entry.url.as_str() };
+        let address = if entry.url.is_empty() {
+            self.current.as_str()
+        } else {
+            entry.url.as_str()
+        };
         Server::parse(address, Some(&entry.cluster)).ok()
     }
 }
@@ -210,7 +236,10 @@ impl Store {
 pub fn default_path() -> PathBuf {
     std::env::home_dir()
         .filter(|home| !home.as_os_str().is_empty())
-        .map_or_else(|| PathBuf::from("config"), |home| home.join(DIRECTORY).join("config"))
+        .map_or_else(
+            || PathBuf::from("config"),
+            |home| home.join(DIRECTORY).join("config"),
+        )
 }
 
 fn v1() -> String {
@@ -246,7 +275,10 @@ mod modes {
     #[cfg(unix)]
     pub fn create_directory(path: &Path) -> io::Result<()> {
         use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)?;
         // Only our own directory: with --config-file the parent may be anybody's.
         if path.ends_with(super::DIRECTORY) {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
@@ -257,7 +289,11 @@ mod modes {
     #[cfg(unix)]
     pub fn create_file(path: &Path) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt as _;
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
     }
 
     #[cfg(not(unix))]
@@ -307,16 +343,36 @@ mod tests {
         let path = dir.path().join("config");
         fs::write(&path, ORIGINALS).unwrap();
         let mut store = Store::load(&path).unwrap();
-        assert_eq!(store.current().unwrap(), server("https://provider.example@kcp1"));
-        assert_eq!(store.find(&server("https://provider.example@kcp1")).unwrap().expiry(), None);
-        let entry = Entry::new(&server("https://b.example"), "t".into(), "Bearer".into(), Timestamp::from_second(60).unwrap());
+        assert_eq!(
+            store.current().unwrap(),
+            server("https://provider.example@kcp1")
+        );
+        assert_eq!(
+            store
+                .find(&server("https://provider.example@kcp1"))
+                .unwrap()
+                .expiry(),
+            None
+        );
+        let entry = Entry::new(
+            &server("https://b.example"),
+            "t".into(),
+            "Bearer".into(),
+            Timestamp::from_second(60).unwrap(),
+        );
         store.put(&server("https://b.example"), entry);
         store.save(&path).unwrap();
         let saved: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(saved["later"], true);
-        assert_eq!(saved["servers"]["kcp1@https://provider.example"]["username"], "somebody");
+        assert_eq!(
+            saved["servers"]["kcp1@https://provider.example"]["username"],
+            "somebody"
+        );
         assert_eq!(saved["current"], "https://b.example");
-        assert_eq!(saved["servers"]["https://b.example"]["expiresAt"], "1970-01-01T00:01:00Z");
+        assert_eq!(
+            saved["servers"]["https://b.example"]["expiresAt"],
+            "1970-01-01T00:01:00Z"
+        );
     }
 
     #[test]
@@ -342,7 +398,11 @@ mod tests {
     fn a_broken_store_is_not_quoted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");
-        fs::write(&path, r#"{"servers": {"x": {"accessToken": ["secret-token"]}}}"#).unwrap();
+        fs::write(
+            &path,
+            r#"{"servers": {"x": {"accessToken": ["secret-token"]}}}"#,
+        )
+        .unwrap();
         let err = crate::text::causes(&Store::load(&path).unwrap_err());
         assert!(!err.contains("secret-token"), "{err}");
     }
@@ -359,6 +419,10 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         Store::load(&path).unwrap();
         assert_eq!(mode(&path), 0o600);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
     }
 }

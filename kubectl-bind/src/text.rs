@@ -4,22 +4,34 @@ use jiff::Timestamp;
 
 /// Drops control characters, so that a server's message cannot drive the terminal.
 pub fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
 }
 
 /// The same on one line, for table cells.
 pub fn one_line(text: &str) -> String {
-    printable(text).split_whitespace().collect::<Vec<_>>().join(" ")
+    printable(text)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A table as kubectl prints it: no borders, three spaces between columns.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|&h| h.to_owned()).collect();
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| one_line(cell)).collect())
+        .collect();
     let lines: Vec<&Vec<String>> = std::iter::once(&header).chain(&rows).collect();
-    let width =
-        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        lines
+            .iter()
+            .map(|line| line[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let mut out = String::new();
     for line in lines {
@@ -75,15 +87,36 @@ mod tests {
 
     #[test]
     fn tables_have_no_trailing_spaces() {
-        let text = table(&["NAME", "AGE"], &[vec!["a-long-name".into(), "5m".into()], vec!["b".into(), String::new()]]);
+        let text = table(
+            &["NAME", "AGE"],
+            &[
+                vec!["a-long-name".into(), "5m".into()],
+                vec!["b".into(), String::new()],
+            ],
+        );
         assert_eq!(text, "NAME          AGE\na-long-name   5m\nb\n");
     }
 
     #[test]
     fn ages_grow_like_those_of_kubectl() {
         let now = Timestamp::from_second(1_000_000).unwrap();
-        let ago = |seconds: i64| age(Some(Timestamp::from_second(1_000_000 - seconds).unwrap()), now);
-        assert_eq!([ago(5), ago(119), ago(120), ago(7_200), ago(172_800), ago(-9)], ["5s", "119s", "2m", "2h", "2d", "0s"]);
+        let ago = |seconds: i64| {
+            age(
+                Some(Timestamp::from_second(1_000_000 - seconds).unwrap()),
+                now,
+            )
+        };
+        assert_eq!(
+            [
+                ago(5),
+                ago(119),
+                ago(120),
+                ago(7_200),
+                ago(172_800),
+                ago(-9)
+            ],
+            ["5s", "119s", "2m", "2h", "2d", "0s"]
+        );
         assert_eq!(age(None, now), "<unknown>");
     }
 
@@ -91,7 +124,10 @@ mod tests {
     fn causes_are_named_once() {
         let inner = std::io::Error::other("connection refused");
         let outer = anyhow::Error::new(inner).context("failed to reach it");
-        assert_eq!(causes(outer.as_ref()), "failed to reach it: connection refused");
+        assert_eq!(
+            causes(outer.as_ref()),
+            "failed to reach it: connection refused"
+        );
         let repeats = anyhow::Error::new(std::io::Error::other("x")).context("failed: x");
         assert_eq!(causes(repeats.as_ref()), "failed: x");
     }

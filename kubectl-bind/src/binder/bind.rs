@@ -32,7 +32,9 @@ pub enum Granted {
 pub async fn preflight(consumer: &Client, wanted: &Wanted) -> anyhow::Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(consumer.clone());
     for name in crd_names(wanted) {
-        let found = timed(crds.get_opt(&name)).await.map_err(|source| read(&format!("customresourcedefinition/{name}"), source))?;
+        let found = timed(crds.get_opt(&name))
+            .await
+            .map_err(|source| read(&format!("customresourcedefinition/{name}"), source))?;
         if found.is_some_and(|crd| !belongs_to(&crd, &wanted.name)) {
             anyhow::bail!(
                 "customresourcedefinition/{name} is in your cluster already and does not belong to binding {:?}: \
@@ -48,19 +50,30 @@ pub async fn preflight(consumer: &Client, wanted: &Wanted) -> anyhow::Result<()>
 pub async fn already_granted(consumer: &Client, wanted: &Wanted) -> anyhow::Result<Granted> {
     let roles: Api<ClusterRole> = Api::all(consumer.clone());
     let name = role_name(&wanted.name);
-    let role = timed(roles.get_opt(&name)).await.map_err(|source| read(&format!("clusterrole/{name}"), source))?;
-    let same = role.is_some_and(|role| role.rules.unwrap_or_default() == manifests::rules(&wanted.spec));
+    let role = timed(roles.get_opt(&name))
+        .await
+        .map_err(|source| read(&format!("clusterrole/{name}"), source))?;
+    let same =
+        role.is_some_and(|role| role.rules.unwrap_or_default() == manifests::rules(&wanted.spec));
     Ok(if same { Granted::Already } else { Granted::No })
 }
 
 /// Refuses a binding of the same name that belongs to another provider.
-pub async fn check_secret(consumer: &Client, name: &str, secret: Option<&str>) -> anyhow::Result<()> {
+pub async fn check_secret(
+    consumer: &Client,
+    name: &str,
+    secret: Option<&str>,
+) -> anyhow::Result<()> {
     let Some(found) = cluster::get(consumer, &manifests::binding(name, "")).await? else {
         return Ok(());
     };
-    let binding: APIServiceBinding = found.try_parse().context("failed to understand the existing binding")?;
+    let binding: APIServiceBinding = found
+        .try_parse()
+        .context("failed to understand the existing binding")?;
     let theirs = &binding.spec.kubeconfig_secret_ref;
-    let same = theirs.namespace == KONNECTOR_NAMESPACE && theirs.key == KUBECONFIG_KEY && Some(theirs.name.as_str()) == secret;
+    let same = theirs.namespace == KONNECTOR_NAMESPACE
+        && theirs.key == KUBECONFIG_KEY
+        && Some(theirs.name.as_str()) == secret;
     if !same {
         anyhow::bail!(
             "apiservicebinding.{GROUP}/{name} exists and uses another credential (secret {}/{}): \
@@ -74,11 +87,18 @@ pub async fn check_secret(consumer: &Client, name: &str, secret: Option<&str>) -
 
 /// Grants the rights and makes the binding; rights come first, so that the konnector never finds a
 /// binding that it may not serve, and get their owner when that has a uid.
-pub async fn ensure(consumer: &Client, wanted: &Wanted, secret: &str, report: &Report) -> anyhow::Result<DynamicObject> {
+pub async fn ensure(
+    consumer: &Client,
+    wanted: &Wanted,
+    secret: &str,
+    report: &Report,
+) -> anyhow::Result<DynamicObject> {
     let name = &wanted.name;
     let object = manifests::binding(name, secret);
     let before = cluster::get(consumer, &object).await?;
-    let uid = before.as_ref().and_then(|binding| binding.metadata.uid.as_deref());
+    let uid = before
+        .as_ref()
+        .and_then(|binding| binding.metadata.uid.as_deref());
     if !wanted.spec.permission_claims.is_empty() {
         for object in guard::objects() {
             report.put(consumer, &object).await?;
@@ -90,7 +110,11 @@ pub async fn ensure(consumer: &Client, wanted: &Wanted, secret: &str, report: &R
     let (binding, change) = cluster::put(consumer, &object).await?;
     report.changed(&object.display(), change)?;
     if change == Change::Created {
-        for right in manifests::binding_rights(name, manifests::rules(&wanted.spec), binding.metadata.uid.as_deref()) {
+        for right in manifests::binding_rights(
+            name,
+            manifests::rules(&wanted.spec),
+            binding.metadata.uid.as_deref(),
+        ) {
             cluster::put(consumer, &right).await?;
         }
         announce(consumer, &binding, name).await;
@@ -110,13 +134,20 @@ async fn announce(consumer: &Client, binding: &DynamicObject, name: &str) {
         }]},
     });
     let api: Api<APIServiceBinding> = Api::all(consumer.clone());
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER_PLUGIN.into()), ..PatchParams::default() };
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER_PLUGIN.into()),
+        ..PatchParams::default()
+    };
     // Only for people who look at that moment, so a conflict or a refusal changes nothing.
     let _ = timed(api.patch_status(name, &parameters, &Patch::Merge(patch))).await;
 }
 
 /// Follows a binding until it is ready and its kinds are served.
-pub async fn wait_ready(consumer: &Client, wanted: &Wanted, deadline: Instant) -> anyhow::Result<DynamicObject> {
+pub async fn wait_ready(
+    consumer: &Client,
+    wanted: &Wanted,
+    deadline: Instant,
+) -> anyhow::Result<DynamicObject> {
     let object = manifests::binding(&wanted.name, "");
     say(&format!("Waiting for {} to work...", object.display()));
     let mut told = conditions::Told::default();
@@ -139,8 +170,14 @@ pub async fn wait_ready(consumer: &Client, wanted: &Wanted, deadline: Instant) -
             Err(source) => return Err(read(&object.display(), source).into()),
         }
         if !cluster::look_again(deadline).await {
-            let crd = missing.map(|crd| format!("\n  {crd} is not served yet")).unwrap_or_default();
-            let nobody = if crd.is_empty() { "no konnector has reported anything: is it running?" } else { "" };
+            let crd = missing
+                .map(|crd| format!("\n  {crd} is not served yet"))
+                .unwrap_or_default();
+            let nobody = if crd.is_empty() {
+                "no konnector has reported anything: is it running?"
+            } else {
+                ""
+            };
             let unmet = conditions::unmet(&status.conditions, nobody);
             anyhow::bail!(
                 "{} does not work yet; it is kept, and the konnector goes on trying{}{crd}",
@@ -153,7 +190,11 @@ pub async fn wait_ready(consumer: &Client, wanted: &Wanted, deadline: Instant) -
 
 type Seen = (DynamicObject, APIServiceBindingStatus, Option<String>);
 
-async fn look(consumer: &Client, object: &crate::objects::Object, wanted: &Wanted) -> Result<Option<Seen>, kube::Error> {
+async fn look(
+    consumer: &Client,
+    object: &crate::objects::Object,
+    wanted: &Wanted,
+) -> Result<Option<Seen>, kube::Error> {
     let Some(binding) = timed(object.api(consumer).get_opt(&wanted.name)).await? else {
         return Ok(None);
     };
@@ -172,23 +213,35 @@ async fn look(consumer: &Client, object: &crate::objects::Object, wanted: &Wante
 }
 
 fn crd_names(wanted: &Wanted) -> Vec<String> {
-    let name = |r: &kube_bind_crds::api::ExportResource| format!("{}.{}", r.group_resource.resource, r.group_resource.group);
+    let name = |r: &kube_bind_crds::api::ExportResource| {
+        format!("{}.{}", r.group_resource.resource, r.group_resource.group)
+    };
     wanted.spec.resources.iter().map(name).collect()
 }
 
 fn belongs_to(crd: &CustomResourceDefinition, binding: &str) -> bool {
     crd.metadata.owner_references.iter().flatten().any(|owner| {
-        owner.kind == "APIServiceBinding" && owner.name == binding && owner.api_version.starts_with("kube-bind.io/")
+        owner.kind == "APIServiceBinding"
+            && owner.name == binding
+            && owner.api_version.starts_with("kube-bind.io/")
     })
 }
 
 fn is_established(crd: &CustomResourceDefinition) -> bool {
-    let conditions = crd.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
+    let conditions = crd
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|c| c.type_ == "Established" && c.status == "True")
 }
 
 fn read(what: &str, source: kube::Error) -> Error {
-    Error::Read { what: what.to_owned(), source: Box::new(source) }
+    Error::Read {
+        what: what.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 #[cfg(test)]
@@ -207,9 +260,18 @@ mod tests {
     #[test]
     fn crds_of_others_are_told_apart() {
         let owner = |kind: &str, name: &str| json!([{"apiVersion": "kube-bind.io/v1alpha2", "kind": kind, "name": name, "uid": "u"}]);
-        assert!(belongs_to(&crd(owner("APIServiceBinding", "widgets"), "True"), "widgets"));
-        assert!(!belongs_to(&crd(owner("APIServiceBinding", "other"), "True"), "widgets"));
-        assert!(!belongs_to(&crd(owner("Something", "widgets"), "True"), "widgets"));
+        assert!(belongs_to(
+            &crd(owner("APIServiceBinding", "widgets"), "True"),
+            "widgets"
+        ));
+        assert!(!belongs_to(
+            &crd(owner("APIServiceBinding", "other"), "True"),
+            "widgets"
+        ));
+        assert!(!belongs_to(
+            &crd(owner("Something", "widgets"), "True"),
+            "widgets"
+        ));
         assert!(!belongs_to(&crd(json!([]), "True"), "widgets"));
     }
 

@@ -14,7 +14,12 @@ impl Told {
         let mut news = Vec::new();
         for condition in conditions {
             let line = describe(condition);
-            if self.0.insert(condition.type_.clone(), line.clone()).as_ref() != Some(&line) {
+            if self
+                .0
+                .insert(condition.type_.clone(), line.clone())
+                .as_ref()
+                != Some(&line)
+            {
                 news.push(line);
             }
         }
@@ -24,14 +29,23 @@ impl Told {
 
 /// Whether the summary says that all is well.
 pub fn is_ready(conditions: &[Condition]) -> bool {
-    conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    conditions
+        .iter()
+        .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// The conditions that are not true, one per line, indented; or what it means that there are none.
 pub fn unmet(conditions: &[Condition], nobody: &str) -> String {
-    let unmet: Vec<String> =
-        conditions.iter().filter(|c| c.status != "True").map(|c| format!("\n  {}", describe(c))).collect();
-    if unmet.is_empty() { format!("\n  {nobody}") } else { unmet.concat() }
+    let unmet: Vec<String> = conditions
+        .iter()
+        .filter(|c| c.status != "True")
+        .map(|c| format!("\n  {}", describe(c)))
+        .collect();
+    if unmet.is_empty() {
+        format!("\n  {nobody}")
+    } else {
+        unmet.concat()
+    }
 }
 
 fn describe(condition: &Condition) -> String {
@@ -71,7 +85,10 @@ mod tests {
 
     #[test]
     fn what_is_not_true_is_listed() {
-        assert_eq!(unmet(&conditions("True"), "nobody"), "\n  Connected=False (Nope): no way");
+        assert_eq!(
+            unmet(&conditions("True"), "nobody"),
+            "\n  Connected=False (Nope): no way"
+        );
         assert_eq!(unmet(&[], "nobody reported"), "\n  nobody reported");
         assert!(is_ready(&conditions("True")) && !is_ready(&conditions("False")));
     }

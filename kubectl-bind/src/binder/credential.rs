@@ -17,31 +17,41 @@ const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Name of the Secret that already leads to the same place.
 pub async fn find(consumer: &Client, new: &SafeKubeconfig) -> Result<Option<String>, Error> {
     let api: Api<Secret> = Api::namespaced(consumer.clone(), KONNECTOR_NAMESPACE);
-    let list = timed(api.list(&ListParams::default())).await.map_err(|source| Error::Read {
-        what: format!("secrets in namespace {KONNECTOR_NAMESPACE}"),
-        source: Box::new(source),
-    })?;
+    let list = timed(api.list(&ListParams::default()))
+        .await
+        .map_err(|source| Error::Read {
+            what: format!("secrets in namespace {KONNECTOR_NAMESPACE}"),
+            source: Box::new(source),
+        })?;
     Ok(choose(&list.items, new))
 }
 
 /// A name for a new one.
 pub fn fresh_name() -> String {
     let mut random = rand::rng();
-    let suffix: String = (0..5).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect();
+    let suffix: String = (0..5)
+        .map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())]))
+        .collect();
     format!("{SECRET_PREFIX}{suffix}")
 }
 
 fn choose(secrets: &[Secret], new: &SafeKubeconfig) -> Option<String> {
     // Only server and namespace are looked at, so what else the policy forbids does not matter.
-    let policy = Policy { allow_insecure_tls: true, allow_http: true };
+    let policy = Policy {
+        allow_insecure_tls: true,
+        allow_http: true,
+    };
     let place = |secret: &Secret| {
         let document = &secret.data.as_ref()?.get(KUBECONFIG_KEY)?.0;
         let parsed = SafeKubeconfig::parse(document, policy).ok()?;
         Some((parsed.server().to_owned(), parsed.namespace().to_owned()))
     };
     let wanted = Some((new.server().to_owned(), new.namespace().to_owned()));
-    let mut names: Vec<String> =
-        secrets.iter().filter(|s| place(s) == wanted).filter_map(|s| s.metadata.name.clone()).collect();
+    let mut names: Vec<String> = secrets
+        .iter()
+        .filter(|s| place(s) == wanted)
+        .filter_map(|s| s.metadata.name.clone())
+        .collect();
     names.sort_unstable();
     names.into_iter().next()
 }
@@ -54,23 +64,38 @@ mod tests {
     use super::*;
 
     fn secret(name: &str, kubeconfig: &str) -> Secret {
-        let mut secret = Secret { data: Some([(KUBECONFIG_KEY.to_owned(), ByteString(kubeconfig.into()))].into()), ..Secret::default() };
+        let mut secret = Secret {
+            data: Some([(KUBECONFIG_KEY.to_owned(), ByteString(kubeconfig.into()))].into()),
+            ..Secret::default()
+        };
         secret.metadata.name = Some(name.to_owned());
         secret
     }
 
     #[test]
     fn the_secret_of_the_same_server_and_namespace_is_used_again() {
-        let document = |server: &str, namespace: &str, token: &str| render(server, None, None, namespace, token);
+        let document = |server: &str, namespace: &str, token: &str| {
+            render(server, None, None, namespace, token)
+        };
         let new = document("https://a.example", "ns-1", "new");
         let new = SafeKubeconfig::parse(new.as_bytes(), Policy::default()).unwrap();
         let secrets = [
             secret("broken", "{"),
             secret("other-server", &document("https://b.example", "ns-1", "x")),
-            secret("other-namespace", &document("https://a.example", "ns-2", "x")),
+            secret(
+                "other-namespace",
+                &document("https://a.example", "ns-2", "x"),
+            ),
         ];
         assert_eq!(choose(&secrets, &new), None);
-        let with = [&secrets[..], &[secret("same", &document("https://a.example", "ns-1", "old"))]].concat();
+        let with = [
+            &secrets[..],
+            &[secret(
+                "same",
+                &document("https://a.example", "ns-1", "old"),
+            )],
+        ]
+        .concat();
         assert_eq!(choose(&with, &new).unwrap(), "same");
     }
 

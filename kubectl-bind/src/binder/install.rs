@@ -59,7 +59,9 @@ fn decide(installed: Option<&str>, named: Option<&str>) -> Install {
     let Some(installed) = installed else {
         return Install::Apply(default_image());
     };
-    let ours = installed.strip_prefix(IMAGE_REPOSITORY).and_then(|rest| rest.strip_prefix(':'));
+    let ours = installed
+        .strip_prefix(IMAGE_REPOSITORY)
+        .and_then(|rest| rest.strip_prefix(':'));
     match (ours.and_then(version), version(VERSION)) {
         (Some(theirs), Some(own)) if theirs <= own => Install::Apply(default_image()),
         (Some(_), Some(_)) => Install::Keep(format!(
@@ -73,7 +75,10 @@ fn decide(installed: Option<&str>, named: Option<&str>) -> Install {
 
 /// Major, minor and patch of a released version; nothing for `latest`, `main` and pre-releases.
 fn version(text: &str) -> Option<(u64, u64, u64)> {
-    let mut parts = text.strip_prefix('v')?.split('.').map(|part| part.parse::<u64>().ok());
+    let mut parts = text
+        .strip_prefix('v')?
+        .split('.')
+        .map(|part| part.parse::<u64>().ok());
     let version = (parts.next()??, parts.next()??, parts.next()??);
     parts.next().is_none().then_some(version)
 }
@@ -82,7 +87,10 @@ fn version(text: &str) -> Option<(u64, u64, u64)> {
 /// gets its own rights, or its sync would stop.
 async fn keep_bindings_working(consumer: &Client, report: &Report) -> anyhow::Result<()> {
     let roles: Api<ClusterRole> = Api::all(consumer.clone());
-    let read = |source| Error::Read { what: format!("clusterrole/{FIXED_ROLE}"), source: Box::new(source) };
+    let read = |source| Error::Read {
+        what: format!("clusterrole/{FIXED_ROLE}"),
+        source: Box::new(source),
+    };
     let Some(role) = timed(roles.get_opt(FIXED_ROLE)).await.map_err(read)? else {
         return Ok(());
     };
@@ -94,7 +102,11 @@ async fn keep_bindings_working(consumer: &Client, report: &Report) -> anyhow::Re
         Ok(list) => list.items,
         Err(err) if cluster::is_missing(&err) => return Ok(()),
         Err(source) => {
-            return Err(Error::Read { what: "apiservicebindings".into(), source: Box::new(source) }.into());
+            return Err(Error::Read {
+                what: "apiservicebindings".into(),
+                source: Box::new(source),
+            }
+            .into());
         }
     };
     for binding in bindings {
@@ -111,7 +123,12 @@ async fn keep_bindings_working(consumer: &Client, report: &Report) -> anyhow::Re
 }
 
 fn is_all_powerful(role: &ClusterRole) -> bool {
-    role.rules.iter().flatten().any(|rule| rule.resources.iter().flatten().any(|resource| resource == "*"))
+    role.rules.iter().flatten().any(|rule| {
+        rule.resources
+            .iter()
+            .flatten()
+            .any(|resource| resource == "*")
+    })
 }
 
 /// Waits until bindings can be made: the konnector brings their CRD.
@@ -134,7 +151,11 @@ pub async fn wait_for_api(consumer: &Client, deadline: Instant) -> anyhow::Resul
                 }
             }
             Err(source) => {
-                return Err(Error::Read { what: "apiservicebindings".into(), source: Box::new(source) }.into());
+                return Err(Error::Read {
+                    what: "apiservicebindings".into(),
+                    source: Box::new(source),
+                }
+                .into());
             }
         }
     }
@@ -152,7 +173,11 @@ mod tests {
 
     #[test]
     fn a_named_image_is_always_applied() {
-        for installed in [None, Some("registry.example/own:1"), Some("ghcr.io/kube-bind/konnector:v99.0.0")] {
+        for installed in [
+            None,
+            Some("registry.example/own:1"),
+            Some("ghcr.io/kube-bind/konnector:v99.0.0"),
+        ] {
             assert_eq!(decide(installed, Some("x:1")), Install::Apply("x:1".into()));
         }
     }
@@ -160,8 +185,14 @@ mod tests {
     #[test]
     fn upgrades_happen_and_downgrades_do_not() {
         assert_eq!(decide(None, None), Install::Apply(default_image()));
-        assert_eq!(decide(Some("ghcr.io/kube-bind/konnector:v0.8.1"), None), Install::Apply(default_image()));
-        assert_eq!(decide(Some(&default_image()), None), Install::Apply(default_image()));
+        assert_eq!(
+            decide(Some("ghcr.io/kube-bind/konnector:v0.8.1"), None),
+            Install::Apply(default_image())
+        );
+        assert_eq!(
+            decide(Some(&default_image()), None),
+            Install::Apply(default_image())
+        );
         assert!(is_kept("ghcr.io/kube-bind/konnector:v99.0.0"));
     }
 

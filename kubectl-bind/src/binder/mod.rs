@@ -73,8 +73,18 @@ pub struct Binder<'a> {
 impl Binder<'_> {
     /// Makes the bindings; they are returned as they are in the end.
     pub async fn run(self, wanted: &[Wanted]) -> anyhow::Result<Vec<DynamicObject>> {
-        let Self { consumer, credential, konnector, wait, deadline, report } = self;
-        let provider = kube_bind_runtime::client::from_safe(&credential.parsed, &ClientOptions::new(USER_AGENT))?;
+        let Self {
+            consumer,
+            credential,
+            konnector,
+            wait,
+            deadline,
+            report,
+        } = self;
+        let provider = kube_bind_runtime::client::from_safe(
+            &credential.parsed,
+            &ClientOptions::new(USER_AGENT),
+        )?;
 
         // Nothing is said about an existing namespace: its labels are somebody else's.
         report.ensure(consumer, &manifests::namespace()).await?;
@@ -83,7 +93,12 @@ impl Binder<'_> {
             bind::check_secret(consumer, &one.name, found.as_deref()).await?;
         }
         let secret = found.unwrap_or_else(credential::fresh_name);
-        report.put(consumer, &manifests::credential(Some(&secret), Some(&credential.document))).await?;
+        report
+            .put(
+                consumer,
+                &manifests::credential(Some(&secret), Some(&credential.document)),
+            )
+            .await?;
         if !konnector.skip {
             install::install(consumer, konnector, &report).await?;
         }
@@ -91,7 +106,14 @@ impl Binder<'_> {
 
         let mut bound = Vec::new();
         for one in wanted {
-            request::ensure(&provider, credential.parsed.namespace(), one, deadline, &report).await?;
+            request::ensure(
+                &provider,
+                credential.parsed.namespace(),
+                one,
+                deadline,
+                &report,
+            )
+            .await?;
             bound.push(bind::ensure(consumer, one, &secret, &report).await?);
         }
         if wait {
@@ -110,13 +132,20 @@ pub fn planned(wanted: &[Wanted], konnector: &Konnector) -> Vec<Object> {
         let image = konnector.image.clone().unwrap_or_else(default_image);
         objects.extend(manifests::konnector(&image, &konnector.host_aliases));
     }
-    if wanted.iter().any(|one| !one.spec.permission_claims.is_empty()) {
+    if wanted
+        .iter()
+        .any(|one| !one.spec.permission_claims.is_empty())
+    {
         objects.extend(guard::objects());
     }
     for one in wanted {
         objects.push(manifests::export_request(&one.name, None, &one.spec));
         objects.push(manifests::binding(&one.name, "kubeconfig-<generated>"));
-        objects.extend(manifests::binding_rights(&one.name, manifests::rules(&one.spec), None));
+        objects.extend(manifests::binding_rights(
+            &one.name,
+            manifests::rules(&one.spec),
+            None,
+        ));
     }
     objects
 }
@@ -131,7 +160,10 @@ pub fn advise(wanted: &[Wanted]) {
     if let Some(first) = kinds.first() {
         say("\nTry next:");
         say(&format!("  kubectl explain {first}"));
-        say(&format!("  kubectl get {} --all-namespaces", kinds.join(",")));
+        say(&format!(
+            "  kubectl get {} --all-namespaces",
+            kinds.join(",")
+        ));
         say("  kubectl get apiservicebindings.kube-bind.io");
     }
 }

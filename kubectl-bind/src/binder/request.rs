@@ -66,13 +66,21 @@ pub async fn ensure(
                 continue;
             }
             Err(source) => {
-                return Err(Error::Read { what: format!("{display} on the provider"), source: Box::new(source) }.into());
+                return Err(Error::Read {
+                    what: format!("{display} on the provider"),
+                    source: Box::new(source),
+                }
+                .into());
             }
         };
         let decision = decide(&observed, &wanted.spec);
         let attempt = match (decision, observed.request) {
             (Decision::Done, _) => {
-                return if written { Ok(()) } else { report.changed(&display, Change::Unchanged) };
+                return if written {
+                    Ok(())
+                } else {
+                    report.changed(&display, Change::Unchanged)
+                };
             }
             (Decision::Taken, _) => anyhow::bail!(
                 "{:?} is bound to something else at this provider already: choose another name with --name",
@@ -86,9 +94,17 @@ pub async fn ensure(
             }
             (Decision::Replace, Some(old)) if !written => {
                 say(&format!("Replacing an old {display} on the provider."));
-                let same = Preconditions { uid: old.metadata.uid, resource_version: None };
-                let parameters = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
-                let deleted = timed(requests.delete(&wanted.name, &parameters)).await.map(|_| ());
+                let same = Preconditions {
+                    uid: old.metadata.uid,
+                    resource_version: None,
+                };
+                let parameters = DeleteParams {
+                    preconditions: Some(same),
+                    ..DeleteParams::default()
+                };
+                let deleted = timed(requests.delete(&wanted.name, &parameters))
+                    .await
+                    .map(|_| ());
                 // It may have finalizers.
                 cluster::look_again(deadline).await;
                 deleted
@@ -99,7 +115,10 @@ pub async fn ensure(
             }
             (Decision::Create, _) => {
                 let body: APIServiceExportRequest = serde_json::from_value(object.0.clone())?;
-                let parameters = PostParams { field_manager: Some(FIELD_MANAGER_PLUGIN.into()), ..PostParams::default() };
+                let parameters = PostParams {
+                    field_manager: Some(FIELD_MANAGER_PLUGIN.into()),
+                    ..PostParams::default()
+                };
                 let made = timed(requests.create(&parameters, &body)).await.map(|_| ());
                 if made.is_ok() {
                     written = true;
@@ -132,17 +151,36 @@ async fn observe(
 
 fn decide(observed: &Observed, wanted: &APIServiceExportRequestSpec) -> Decision {
     match observed {
-        Observed { export: Some(export), .. } => {
-            let mut theirs: Vec<&GroupResource> = export.spec.resources.iter().map(|r| &r.group_resource).collect();
-            let mut ours: Vec<&GroupResource> = wanted.resources.iter().map(|r| &r.group_resource).collect();
+        Observed {
+            export: Some(export),
+            ..
+        } => {
+            let mut theirs: Vec<&GroupResource> = export
+                .spec
+                .resources
+                .iter()
+                .map(|r| &r.group_resource)
+                .collect();
+            let mut ours: Vec<&GroupResource> =
+                wanted.resources.iter().map(|r| &r.group_resource).collect();
             theirs.sort_unstable();
             ours.sort_unstable();
             let same = theirs == ours && export.spec.permission_claims == wanted.permission_claims;
-            if same { Decision::Done } else { Decision::Taken }
+            if same {
+                Decision::Done
+            } else {
+                Decision::Taken
+            }
         }
         Observed { request: None, .. } => Decision::Create,
-        Observed { request: Some(request), .. } => {
-            let phase = request.status.as_ref().map_or(Phase::Pending, |status| status.phase);
+        Observed {
+            request: Some(request),
+            ..
+        } => {
+            let phase = request
+                .status
+                .as_ref()
+                .map_or(Phase::Pending, |status| status.phase);
             match phase {
                 Phase::Pending if request.spec == *wanted => Decision::Wait,
                 Phase::Pending => Decision::Taken,
@@ -161,7 +199,10 @@ async fn follow(
 ) -> anyhow::Result<()> {
     let mut told = conditions::Told::default();
     loop {
-        let status = last.as_ref().and_then(|request| request.status.clone()).unwrap_or_default();
+        let status = last
+            .as_ref()
+            .and_then(|request| request.status.clone())
+            .unwrap_or_default();
         for line in told.news(&status.conditions) {
             say(&format!("  provider: {line}"));
         }
@@ -169,26 +210,43 @@ async fn follow(
             Phase::Succeeded => return Ok(()),
             Phase::Failed => anyhow::bail!(
                 "the provider refused the request: {}{}",
-                status.terminal_message.as_deref().filter(|m| !m.is_empty()).unwrap_or("it gives no reason"),
-                if status.conditions.is_empty() { String::new() } else { conditions::unmet(&status.conditions, "") }
+                status
+                    .terminal_message
+                    .as_deref()
+                    .filter(|m| !m.is_empty())
+                    .unwrap_or("it gives no reason"),
+                if status.conditions.is_empty() {
+                    String::new()
+                } else {
+                    conditions::unmet(&status.conditions, "")
+                }
             ),
             Phase::Pending => {}
         }
         if !cluster::look_again(deadline).await {
             anyhow::bail!(
                 "the provider did not decide the request in time{}",
-                conditions::unmet(&status.conditions, "it has not reported anything: is its backend running?")
+                conditions::unmet(
+                    &status.conditions,
+                    "it has not reported anything: is its backend running?"
+                )
             );
         }
         match timed(requests.get_opt(name)).await {
             Ok(Some(request)) => last = Some(request),
             // Backends tidy up decided requests.
             Ok(None) if matches!(timed(exports.get_opt(name)).await, Ok(Some(_))) => return Ok(()),
-            Ok(None) => anyhow::bail!("the request was deleted on the provider before it was decided"),
+            Ok(None) => {
+                anyhow::bail!("the request was deleted on the provider before it was decided")
+            }
             Err(err) if cluster::is_transient(&err) => {}
             Err(source) => {
                 let what = format!("apiserviceexportrequest/{name} on the provider");
-                return Err(Error::Read { what, source: Box::new(source) }.into());
+                return Err(Error::Read {
+                    what,
+                    source: Box::new(source),
+                }
+                .into());
             }
         }
     }
@@ -205,7 +263,10 @@ mod tests {
     use super::*;
 
     fn spec(resource: &str) -> APIServiceExportRequestSpec {
-        serde_json::from_value(json!({"resources": [{"group": "example.org", "resource": resource}]})).unwrap()
+        serde_json::from_value(
+            json!({"resources": [{"group": "example.org", "resource": resource}]}),
+        )
+        .unwrap()
     }
 
     fn request(resource: &str, phase: Phase) -> Option<APIServiceExportRequest> {
@@ -216,29 +277,59 @@ mod tests {
 
     fn export(resource: &str) -> Option<APIServiceExport> {
         let resources = spec(resource).resources;
-        Some(APIServiceExport::new("widgets", kube_bind_crds::api::APIServiceExportSpec { resources, ..Default::default() }))
+        Some(APIServiceExport::new(
+            "widgets",
+            kube_bind_crds::api::APIServiceExportSpec {
+                resources,
+                ..Default::default()
+            },
+        ))
     }
 
     #[test]
     fn an_export_of_the_same_kinds_needs_no_request() {
-        let observed = Observed { request: None, export: export("widgets") };
+        let observed = Observed {
+            request: None,
+            export: export("widgets"),
+        };
         assert_eq!(decide(&observed, &spec("widgets")), Decision::Done);
         assert_eq!(decide(&observed, &spec("gadgets")), Decision::Taken);
     }
 
     #[test]
     fn a_request_that_is_under_way_is_followed() {
-        let observed = |resource| Observed { request: request(resource, Phase::Pending), export: None };
-        assert_eq!(decide(&observed("widgets"), &spec("widgets")), Decision::Wait);
-        assert_eq!(decide(&observed("gadgets"), &spec("widgets")), Decision::Taken);
+        let observed = |resource| Observed {
+            request: request(resource, Phase::Pending),
+            export: None,
+        };
+        assert_eq!(
+            decide(&observed("widgets"), &spec("widgets")),
+            Decision::Wait
+        );
+        assert_eq!(
+            decide(&observed("gadgets"), &spec("widgets")),
+            Decision::Taken
+        );
     }
 
     #[test]
     fn decided_requests_without_an_export_are_replaced() {
         for phase in [Phase::Failed, Phase::Succeeded] {
-            let observed = Observed { request: request("widgets", phase), export: None };
+            let observed = Observed {
+                request: request("widgets", phase),
+                export: None,
+            };
             assert_eq!(decide(&observed, &spec("widgets")), Decision::Replace);
         }
-        assert_eq!(decide(&Observed { request: None, export: None }, &spec("widgets")), Decision::Create);
+        assert_eq!(
+            decide(
+                &Observed {
+                    request: None,
+                    export: None
+                },
+                &spec("widgets")
+            ),
+            Decision::Create
+        );
     }
 }

@@ -27,7 +27,12 @@ pub struct ApiService {
     #[command(flatten)]
     args: BindArgs,
     /// File with an APIServiceExportRequest; - is standard input
-    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "template_name")]
+    #[arg(
+        long,
+        short = 'f',
+        value_name = "FILE",
+        conflicts_with = "template_name"
+    )]
     file: Option<PathBuf>,
     /// Kubeconfig for the provider cluster
     #[arg(long, value_name = "FILE", requires = "file")]
@@ -36,7 +41,12 @@ pub struct ApiService {
     #[arg(long, value_name = "NAMESPACE", requires = "remote_kubeconfig_name")]
     remote_kubeconfig_namespace: Option<String>,
     /// Name of the Secret with the kubeconfig for the provider cluster
-    #[arg(long, value_name = "NAME", requires = "remote_kubeconfig_namespace", conflicts_with = "remote_kubeconfig")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "remote_kubeconfig_namespace",
+        conflicts_with = "remote_kubeconfig"
+    )]
     remote_kubeconfig_name: Option<String>,
     /// Namespace in the provider cluster [default: that of the kubeconfig]
     #[arg(long, value_name = "NAMESPACE", requires = "file")]
@@ -48,7 +58,11 @@ impl ApiService {
         let allow_http = self.server.insecure_allow_http;
         let Some(file) = &self.file else {
             let provider = Target::resolve(&self.server, self.url.as_deref())?.logged_in()?;
-            let template = choose_template(templates(&provider).await?, self.args.template_name.as_deref()).await?;
+            let template = choose_template(
+                templates(&provider).await?,
+                self.args.template_name.as_deref(),
+            )
+            .await?;
             return from_template(&provider, &template, &self.args, allow_http).await;
         };
         let wanted = document::request(&document::read(file)?, self.args.name.as_deref())?;
@@ -65,18 +79,26 @@ impl ApiService {
         if let Some(path) = &self.remote_kubeconfig {
             return document::read(path);
         }
-        let (Some(namespace), Some(name)) = (&self.remote_kubeconfig_namespace, &self.remote_kubeconfig_name) else {
+        let (Some(namespace), Some(name)) = (
+            &self.remote_kubeconfig_namespace,
+            &self.remote_kubeconfig_name,
+        ) else {
             anyhow::bail!(
                 "no kubeconfig for the provider: use --remote-kubeconfig, or --remote-kubeconfig-namespace and \
                  --remote-kubeconfig-name"
             );
         };
         let consumer = &self.args.consumer;
-        let client = cluster::connect(consumer.kubeconfig.as_deref(), consumer.context.as_deref()).await?;
+        let client =
+            cluster::connect(consumer.kubeconfig.as_deref(), consumer.context.as_deref()).await?;
         let api: Api<Secret> = Api::namespaced(client, namespace);
-        let secret = timed(api.get(name)).await.with_context(|| format!("failed to read secret {namespace}/{name}"))?;
+        let secret = timed(api.get(name))
+            .await
+            .with_context(|| format!("failed to read secret {namespace}/{name}"))?;
         let document = secret.data.and_then(|mut data| data.remove(KUBECONFIG_KEY));
-        Ok(document.with_context(|| format!("secret {namespace}/{name} has no key {KUBECONFIG_KEY:?}"))?.0)
+        Ok(document
+            .with_context(|| format!("secret {namespace}/{name} has no key {KUBECONFIG_KEY:?}"))?
+            .0)
     }
 }
 
@@ -87,13 +109,18 @@ fn with_namespace(document: &[u8], namespace: &str) -> anyhow::Result<Vec<u8>> {
         .map_err(|_| anyhow::anyhow!("the provider's kubeconfig is not YAML"))?;
     let current = config["current-context"].clone();
     let contexts = config.get_mut("contexts").and_then(Value::as_array_mut);
-    let context = contexts.into_iter().flatten().find(|context| context["name"] == current);
+    let context = contexts
+        .into_iter()
+        .flatten()
+        .find(|context| context["name"] == current);
     let context = context
         .and_then(|context| context.get_mut("context"))
         .and_then(Value::as_object_mut)
         .context("the provider's kubeconfig has no current context")?;
     context.insert("namespace".to_owned(), namespace.into());
-    Ok(serde_saphyr::to_string(&config).context("failed to write the kubeconfig")?.into_bytes())
+    Ok(serde_saphyr::to_string(&config)
+        .context("failed to write the kubeconfig")?
+        .into_bytes())
 }
 
 #[cfg(test)]
@@ -107,7 +134,10 @@ mod tests {
         let document = render("https://a.example", None, None, "old", "token");
         let changed = with_namespace(document.as_bytes(), "new").unwrap();
         let parsed = SafeKubeconfig::parse(&changed, Policy::default()).unwrap();
-        assert_eq!((parsed.namespace(), parsed.server()), ("new", "https://a.example"));
+        assert_eq!(
+            (parsed.namespace(), parsed.server()),
+            ("new", "https://a.example")
+        );
         assert!(with_namespace(b"contexts: []", "new").is_err());
     }
 }

@@ -43,12 +43,20 @@ impl Bind {
             other => other?,
         };
         let template = choose_template(templates, self.args.template_name.as_deref()).await?;
-        from_template(&provider, &template, &self.args, self.server.insecure_allow_http).await
+        from_template(
+            &provider,
+            &template,
+            &self.args,
+            self.server.insecure_allow_http,
+        )
+        .await
     }
 }
 
 /// The catalogue.
-pub async fn templates(provider: &Provider) -> Result<Vec<Listed<APIServiceExportTemplate>>, crate::provider::Error> {
+pub async fn templates(
+    provider: &Provider,
+) -> Result<Vec<Listed<APIServiceExportTemplate>>, crate::provider::Error> {
     provider.list("/api/templates").await
 }
 
@@ -59,10 +67,17 @@ pub async fn choose_template(
 ) -> anyhow::Result<APIServiceExportTemplate> {
     let offerings = templates
         .iter()
-        .map(|t| Offering { name: t.object.name_any(), description: t.object.spec.description.clone() })
+        .map(|t| Offering {
+            name: t.object.name_any(),
+            description: t.object.spec.description.clone(),
+        })
         .collect();
     let index = choose::offering(offerings, named).await?;
-    Ok(templates.into_iter().nth(index).expect("the choice is among the offerings").object)
+    Ok(templates
+        .into_iter()
+        .nth(index)
+        .expect("the choice is among the offerings")
+        .object)
 }
 
 /// Binds a template.
@@ -83,6 +98,10 @@ pub async fn from_template(
         },
     };
     let from = provider.server().address();
-    let side = Side::Server { provider, template: template.name_any(), allow_http };
+    let side = Side::Server {
+        provider,
+        template: template.name_any(),
+        allow_http,
+    };
     finish::run(side, wanted, &from, args).await
 }

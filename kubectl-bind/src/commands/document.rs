@@ -21,18 +21,26 @@ const MAX_NAME: usize = 200;
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut content = Vec::new();
     let result = if path == Path::new("-") {
-        std::io::stdin().take(MAX_BYTES + 1).read_to_end(&mut content)
+        std::io::stdin()
+            .take(MAX_BYTES + 1)
+            .read_to_end(&mut content)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut content))
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut content))
     };
     result.with_context(|| format!("failed to read {}", path.display()))?;
-    anyhow::ensure!(content.len() as u64 <= MAX_BYTES, "{} is too large", path.display());
+    anyhow::ensure!(
+        content.len() as u64 <= MAX_BYTES,
+        "{} is too large",
+        path.display()
+    );
     Ok(content)
 }
 
 /// Reads an APIServiceExportRequest from YAML or JSON; `name` replaces its name.
 pub fn request(content: &[u8], name: Option<&str>) -> anyhow::Result<Wanted> {
-    let document: Value = serde_saphyr::from_slice(content).context("failed to parse the request")?;
+    let document: Value =
+        serde_saphyr::from_slice(content).context("failed to parse the request")?;
     anyhow::ensure!(
         document["apiVersion"] == API_VERSION && document["kind"] == "APIServiceExportRequest",
         "the file is not an APIServiceExportRequest of {API_VERSION}"
@@ -40,15 +48,21 @@ pub fn request(content: &[u8], name: Option<&str>) -> anyhow::Result<Wanted> {
     let request: APIServiceExportRequest =
         serde_json::from_value(document).context("failed to understand the request")?;
     let name = name.map(str::to_owned).or(request.metadata.name);
-    let name = name.ok_or_else(|| anyhow::anyhow!("the request has no name: give one with --name"))?;
-    Ok(Wanted { name, spec: request.spec })
+    let name =
+        name.ok_or_else(|| anyhow::anyhow!("the request has no name: give one with --name"))?;
+    Ok(Wanted {
+        name,
+        spec: request.spec,
+    })
 }
 
 /// A name must do for the binding, the export and the role.
 pub fn check_name(name: &str) -> anyhow::Result<()> {
     let part = |part: &str| {
         !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !part.starts_with('-')
             && !part.ends_with('-')
     };
@@ -60,7 +74,10 @@ pub fn check_name(name: &str) -> anyhow::Result<()> {
 }
 
 /// What the backend wants to be requested, which must not be more than what was agreed to.
-pub fn agreed_requests(response: &BindingResourceResponse, agreed: &Wanted) -> anyhow::Result<Vec<Wanted>> {
+pub fn agreed_requests(
+    response: &BindingResourceResponse,
+    agreed: &Wanted,
+) -> anyhow::Result<Vec<Wanted>> {
     let mut wanted = Vec::new();
     for request in &response.requests {
         anyhow::ensure!(
@@ -68,14 +85,26 @@ pub fn agreed_requests(response: &BindingResourceResponse, agreed: &Wanted) -> a
             "the provider's answer holds something else than an APIServiceExportRequest of {API_VERSION}"
         );
         if let Some(more) = consent::excess(&agreed.spec, &request.spec) {
-            anyhow::bail!("the provider asks for more than its template showed ({more}): nothing was bound");
+            anyhow::bail!(
+                "the provider asks for more than its template showed ({more}): nothing was bound"
+            );
         }
         let spec: APIServiceExportRequestSpec = request.spec.clone();
-        let name = request.metadata.name.clone().filter(|name| !name.is_empty());
-        wanted.push(Wanted { name: name.unwrap_or_else(|| agreed.name.clone()), spec });
+        let name = request
+            .metadata
+            .name
+            .clone()
+            .filter(|name| !name.is_empty());
+        wanted.push(Wanted {
+            name: name.unwrap_or_else(|| agreed.name.clone()),
+            spec,
+        });
     }
     let named_as_agreed = matches!(&wanted[..], [one] if one.name == agreed.name);
-    anyhow::ensure!(named_as_agreed, "the provider's answer does not hold exactly the request that was asked for");
+    anyhow::ensure!(
+        named_as_agreed,
+        "the provider's answer does not hold exactly the request that was asked for"
+    );
     Ok(wanted)
 }
 
@@ -100,7 +129,12 @@ mod tests {
 
     #[test]
     fn exactly_the_agreed_request_is_accepted() {
-        assert_eq!(agreed_requests(&response(json!([element("widgets", "widgets")])), &agreed()).unwrap().len(), 1);
+        assert_eq!(
+            agreed_requests(&response(json!([element("widgets", "widgets")])), &agreed())
+                .unwrap()
+                .len(),
+            1
+        );
         for requests in [
             json!([]),
             json!([element("other", "widgets")]),
@@ -108,7 +142,10 @@ mod tests {
             json!([element("widgets", "widgets"), element("widgets", "widgets")]),
             json!([{"apiVersion": "v1", "kind": "Secret", "spec": {"resources": []}}]),
         ] {
-            assert!(agreed_requests(&response(requests.clone()), &agreed()).is_err(), "{requests}");
+            assert!(
+                agreed_requests(&response(requests.clone()), &agreed()).is_err(),
+                "{requests}"
+            );
         }
     }
 

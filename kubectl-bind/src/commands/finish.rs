@@ -32,14 +32,22 @@ pub enum Side<'a> {
 
 /// Reads a kubeconfig of the provider.
 pub fn credential(document: Vec<u8>, allow_http: bool) -> anyhow::Result<Credential> {
-    let policy = Policy { allow_insecure_tls: false, allow_http };
+    let policy = Policy {
+        allow_insecure_tls: false,
+        allow_http,
+    };
     let parsed = SafeKubeconfig::parse(&document, policy)
         .map_err(|err| anyhow::anyhow!("the provider's kubeconfig is refused: {err}"))?;
     Ok(Credential { document, parsed })
 }
 
 /// Binds, or shows what would be applied.
-pub async fn run(side: Side<'_>, wanted: Wanted, from: &str, args: &BindArgs) -> anyhow::Result<()> {
+pub async fn run(
+    side: Side<'_>,
+    wanted: Wanted,
+    from: &str,
+    args: &BindArgs,
+) -> anyhow::Result<()> {
     document::check_name(&wanted.name)?;
     let konnector = args.konnector();
     let text = consent::text(&wanted.name, &wanted.spec, from);
@@ -47,21 +55,29 @@ pub async fn run(side: Side<'_>, wanted: Wanted, from: &str, args: &BindArgs) ->
         say(&text);
         return show(&binder::planned(&[wanted], &konnector), args);
     }
-    let consumer = cluster::connect(args.consumer.kubeconfig.as_deref(), args.consumer.context.as_deref()).await?;
+    let consumer = cluster::connect(
+        args.consumer.kubeconfig.as_deref(),
+        args.consumer.context.as_deref(),
+    )
+    .await?;
     binder::preflight(&consumer, &wanted).await?;
     ask_consent(&consumer, &wanted, &text, args.yes).await?;
 
     let (credential, requests) = match side {
         Side::Kubeconfig(credential) => (credential, vec![wanted]),
-        Side::Server { provider, template, allow_http } => {
+        Side::Server {
+            provider,
+            template,
+            allow_http,
+        } => {
             let identity = match &args.cluster_identity {
                 Some(identity) => identity.clone(),
                 None => cluster::identity(&consumer, &args.cluster_identity_namespace).await?,
             };
             let response = provider.bind(&wanted.name, &template, &identity).await?;
-            let document = response
-                .kubeconfig()
-                .map_err(|_| anyhow::anyhow!("the kubeconfig in the provider's answer is not base64"))?;
+            let document = response.kubeconfig().map_err(|_| {
+                anyhow::anyhow!("the kubeconfig in the provider's answer is not base64")
+            })?;
             let requests = document::agreed_requests(&response, &wanted)?;
             (self::credential(document, allow_http)?, requests)
         }
@@ -72,7 +88,9 @@ pub async fn run(side: Side<'_>, wanted: Wanted, from: &str, args: &BindArgs) ->
         konnector: &konnector,
         wait: args.wait,
         deadline: Instant::now() + args.timeout,
-        report: Report { format: args.output },
+        report: Report {
+            format: args.output,
+        },
     };
     let bound = binder.run(&requests).await?;
     if args.wait {
@@ -82,7 +100,12 @@ pub async fn run(side: Side<'_>, wanted: Wanted, from: &str, args: &BindArgs) ->
     result(&bound, args)
 }
 
-async fn ask_consent(consumer: &Client, wanted: &Wanted, text: &str, yes: bool) -> anyhow::Result<()> {
+async fn ask_consent(
+    consumer: &Client,
+    wanted: &Wanted,
+    text: &str,
+    yes: bool,
+) -> anyhow::Result<()> {
     if binder::already_granted(consumer, wanted).await? == Granted::Already {
         return Ok(());
     }
@@ -94,7 +117,10 @@ async fn ask_consent(consumer: &Client, wanted: &Wanted, text: &str, yes: bool) 
         choose::is_interactive(),
         "nobody can be asked for consent here: agree to the rights above with --yes"
     );
-    anyhow::ensure!(choose::agree("\nBind and grant these rights?").await?, "not bound, nothing was changed");
+    anyhow::ensure!(
+        choose::agree("\nBind and grant these rights?").await?,
+        "not bound, nothing was changed"
+    );
     Ok(())
 }
 
@@ -116,7 +142,11 @@ fn show(objects: &[Object], args: &BindArgs) -> anyhow::Result<()> {
 
 /// A Secret that is still to be named shows that.
 fn named(object: &Object) -> String {
-    let mark = if object.name() == manifests::SECRET_PREFIX { "<generated>" } else { "" };
+    let mark = if object.name() == manifests::SECRET_PREFIX {
+        "<generated>"
+    } else {
+        ""
+    };
     format!("{}{mark}", object.display())
 }
 
@@ -135,7 +165,12 @@ fn result(bound: &[DynamicObject], args: &BindArgs) -> anyhow::Result<()> {
         .collect();
     let names: Vec<String> = bound
         .iter()
-        .map(|binding| format!("apiservicebinding.kube-bind.io/{}", binding.metadata.name.as_deref().unwrap_or_default()))
+        .map(|binding| {
+            format!(
+                "apiservicebinding.kube-bind.io/{}",
+                binding.metadata.name.as_deref().unwrap_or_default()
+            )
+        })
         .collect();
     Ok(output::objects(format, &values?, &names)?)
 }

@@ -33,7 +33,13 @@ struct ListArgs {
     #[command(flatten)]
     server: ServerArgs,
     /// Output format
-    #[arg(long, short = 'o', value_enum, value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        long,
+        short = 'o',
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     output: ListFormat,
 }
 
@@ -54,19 +60,29 @@ pub struct Collections {
 impl Templates {
     pub async fn run(self) -> anyhow::Result<()> {
         let provider = Target::resolve(&self.list.server, None)?.logged_in()?;
-        let items = provider.list::<APIServiceExportTemplate>("/api/templates").await?;
+        let items = provider
+            .list::<APIServiceExportTemplate>("/api/templates")
+            .await?;
         let now = SystemClock.now();
         let header = ["NAME", "RESOURCES", "PERMISSIONCLAIMS", "AGE"];
-        print(self.list.output, "APIServiceExportTemplate", &items, &header, |template| {
-            let resources = template.spec.resources.iter();
-            let claims = template.spec.permission_claims.iter();
-            vec![
-                template.name_any(),
-                joined(resources.map(|r| format!("{}.{}", r.group_resource.resource, r.group_resource.group))),
-                joined(claims.map(|c| c.group_resource.resource.clone())),
-                text::age(created(template.creation_timestamp()), now),
-            ]
-        })
+        print(
+            self.list.output,
+            "APIServiceExportTemplate",
+            &items,
+            &header,
+            |template| {
+                let resources = template.spec.resources.iter();
+                let claims = template.spec.permission_claims.iter();
+                vec![
+                    template.name_any(),
+                    joined(resources.map(|r| {
+                        format!("{}.{}", r.group_resource.resource, r.group_resource.group)
+                    })),
+                    joined(claims.map(|c| c.group_resource.resource.clone())),
+                    text::age(created(template.creation_timestamp()), now),
+                ]
+            },
+        )
     }
 }
 
@@ -76,15 +92,31 @@ impl Collections {
         let items = provider.list::<Collection>("/api/collections").await?;
         let now = SystemClock.now();
         let header = ["NAME", "DESCRIPTION", "TEMPLATES", "AGE"];
-        print(self.list.output, "Collection", &items, &header, |collection| {
-            let description = &collection.spec.description;
-            vec![
-                collection.name_any(),
-                if description.is_empty() { "<none>".to_owned() } else { description.clone() },
-                joined(collection.spec.templates.iter().map(|template| template.name.clone())),
-                text::age(created(collection.creation_timestamp()), now),
-            ]
-        })
+        print(
+            self.list.output,
+            "Collection",
+            &items,
+            &header,
+            |collection| {
+                let description = &collection.spec.description;
+                vec![
+                    collection.name_any(),
+                    if description.is_empty() {
+                        "<none>".to_owned()
+                    } else {
+                        description.clone()
+                    },
+                    joined(
+                        collection
+                            .spec
+                            .templates
+                            .iter()
+                            .map(|template| template.name.clone()),
+                    ),
+                    text::age(created(collection.creation_timestamp()), now),
+                ]
+            },
+        )
     }
 }
 
@@ -108,8 +140,16 @@ fn print<T: kube::Resource>(
         ListFormat::Yaml => Format::Yaml,
         ListFormat::Name => Format::Name,
     };
-    let names: Vec<String> =
-        items.iter().map(|item| format!("{}.kube-bind.io/{}", kind.to_lowercase(), text::one_line(&item.object.name_any()))).collect();
+    let names: Vec<String> = items
+        .iter()
+        .map(|item| {
+            format!(
+                "{}.kube-bind.io/{}",
+                kind.to_lowercase(),
+                text::one_line(&item.object.name_any())
+            )
+        })
+        .collect();
     let list = json!({"apiVersion": API_VERSION, "kind": format!("{kind}List"), "metadata": {}, "items": complete(kind, items)});
     Ok(output::objects(format, &[list], &names)?)
 }
@@ -127,9 +167,15 @@ fn complete<T>(kind: &str, items: &[Listed<T>]) -> Vec<Value> {
 
 fn joined(parts: impl Iterator<Item = String>) -> String {
     let parts: Vec<String> = parts.collect();
-    if parts.is_empty() { "<none>".to_owned() } else { parts.join(",") }
+    if parts.is_empty() {
+        "<none>".to_owned()
+    } else {
+        parts.join(",")
+    }
 }
 
-fn created(time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>) -> Option<Timestamp> {
+fn created(
+    time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+) -> Option<Timestamp> {
     time.map(|time| time.0)
 }

@@ -33,10 +33,21 @@ impl Login {
         let mut target = Target::resolve(&self.server, self.url.as_deref())?;
         target.log_in(&self.browser, self.timeout).await?;
         output::data(&format!("server/{} logged in", target.server.key()))?;
-        if let Some(entry) = target.store.find(&target.server).filter(|_| self.show_token) {
+        if let Some(entry) = target
+            .store
+            .find(&target.server)
+            .filter(|_| self.show_token)
+        {
             let hash = Sha256::digest(&entry.access_token);
-            let fingerprint: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            output::data(&format!("token SHA256:{fingerprint} expires {}", entry.expires_at))?;
+            let fingerprint: String = hash
+                .iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            output::data(&format!(
+                "token SHA256:{fingerprint} expires {}",
+                entry.expires_at
+            ))?;
         }
         Ok(())
     }

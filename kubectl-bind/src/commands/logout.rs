@@ -25,6 +25,9 @@ impl Logout {
         } else {
             "unchanged"
         };
-        Ok(output::data(&format!("server/{} {word}", target.server.key()))?)
+        Ok(output::data(&format!(
+            "server/{} {word}",
+            target.server.key()
+        ))?)
     }
 }

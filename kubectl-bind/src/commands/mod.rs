@@ -37,7 +37,10 @@ struct Target {
 impl Target {
     /// The server of an address or of the flags, else the one of the last login.
     fn resolve(flags: &ServerArgs, address: Option<&str>) -> anyhow::Result<Self> {
-        let path = flags.config_file.clone().unwrap_or_else(store::default_path);
+        let path = flags
+            .config_file
+            .clone()
+            .unwrap_or_else(store::default_path);
         let store = Store::load(&path)?;
         let named = match (address, flags.server.as_deref()) {
             (Some(address), Some(flag)) if address != flag => {
@@ -48,7 +51,9 @@ impl Target {
         let server = match named {
             Some(text) => Server::parse(text, flags.cluster.as_deref())?,
             None => store.current().ok_or_else(|| {
-                anyhow::anyhow!("no provider: give its address, as in \"kubectl bind https://provider.example\"")
+                anyhow::anyhow!(
+                    "no provider: give its address, as in \"kubectl bind https://provider.example\""
+                )
             })?,
         };
         let server = server.encrypted_or_local(flags.insecure_allow_http)?;
@@ -56,13 +61,24 @@ impl Target {
             insecure_skip_tls_verify: flags.insecure_skip_tls_verify,
             certificate_authority: flags.certificate_authority.clone(),
         })?;
-        Ok(Self { server, store, path, http, allow_http: flags.insecure_allow_http })
+        Ok(Self {
+            server,
+            store,
+            path,
+            http,
+            allow_http: flags.insecure_allow_http,
+        })
     }
 
     /// The provider, with the stored login.
     fn logged_in(&self) -> Result<Provider, provider::Error> {
         let entry = self.store.find(&self.server);
-        Provider::with_entry(self.http.clone(), self.server.clone(), entry, SystemClock.now())
+        Provider::with_entry(
+            self.http.clone(),
+            self.server.clone(),
+            entry,
+            SystemClock.now(),
+        )
     }
 
     /// Logs in through the browser and keeps that.

@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -75,11 +75,25 @@ impl Listener {
     /// Takes a free port on the loopback address.
     pub async fn bind(session_id: &str, allow_legacy: bool) -> std::io::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let path = if allow_legacy { format!("/callback/{session_id}") } else { "/callback".to_owned() };
+        let path = if allow_legacy {
+            format!("/callback/{session_id}")
+        } else {
+            "/callback".to_owned()
+        };
         let redirect_uri = format!("http://{}{path}", socket.local_addr()?);
         let (deliver, answers) = mpsc::channel(1);
-        let waiting = Waiting { session_id: session_id.into(), by_path: allow_legacy, deliver };
-        Ok(Self { socket, path, redirect_uri, waiting, answers })
+        let waiting = Waiting {
+            session_id: session_id.into(),
+            by_path: allow_legacy,
+            deliver,
+        };
+        Ok(Self {
+            socket,
+            path,
+            redirect_uri,
+            waiting,
+            answers,
+        })
     }
 
     /// Where the browser has to come back to.
@@ -94,7 +108,13 @@ impl Listener {
         timeout: Duration,
         finish: impl AsyncFnOnce(Answer) -> Result<(), String>,
     ) -> bool {
-        let Self { socket, path, waiting, mut answers, .. } = self;
+        let Self {
+            socket,
+            path,
+            waiting,
+            mut answers,
+            ..
+        } = self;
         let router = Router::new()
             .route(&path, get(callback))
             .fallback(async || respond(StatusCode::NOT_FOUND, page::stray()))
@@ -129,7 +149,10 @@ impl Listener {
     }
 }
 
-async fn callback(State(waiting): State<Waiting>, Query(parameters): Query<Parameters>) -> Response {
+async fn callback(
+    State(waiting): State<Waiting>,
+    Query(parameters): Query<Parameters>,
+) -> Response {
     let Some(answer) = understand(parameters, &waiting) else {
         return respond(StatusCode::BAD_REQUEST, page::stray());
     };
@@ -146,14 +169,25 @@ async fn callback(State(waiting): State<Waiting>, Query(parameters): Query<Param
 
 /// What a callback says, if it belongs to this login at all.
 fn understand(parameters: Parameters, waiting: &Waiting) -> Option<Answer> {
-    let Parameters { session_id, code, error, error_description, access_token, token_type, expires_in } =
-        parameters;
+    let Parameters {
+        session_id,
+        code,
+        error,
+        error_description,
+        access_token,
+        token_type,
+        expires_in,
+    } = parameters;
     let known = *session_id == *waiting.session_id || (waiting.by_path && session_id.is_empty());
     if !known {
         return None;
     }
     if !error.is_empty() {
-        let why = if error_description.is_empty() { error } else { format!("{error_description} ({error})") };
+        let why = if error_description.is_empty() {
+            error
+        } else {
+            format!("{error_description} ({error})")
+        };
         return Some(Answer::Refused(one_line(&why)));
     }
     if !code.is_empty() {
@@ -167,7 +201,11 @@ fn understand(parameters: Parameters, waiting: &Waiting) -> Option<Answer> {
     }
     Some(Answer::Legacy {
         token: access_token,
-        kind: if token_type.is_empty() { "Bearer".to_owned() } else { token_type },
+        kind: if token_type.is_empty() {
+            "Bearer".to_owned()
+        } else {
+            token_type
+        },
         seconds: expires_in.parse().unwrap_or_default(),
     })
 }
@@ -179,7 +217,10 @@ fn respond(status: StatusCode, page: String) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
         (header::CONNECTION, "close"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -192,29 +233,51 @@ mod tests {
     use super::*;
 
     fn waiting(by_path: bool) -> Waiting {
-        Waiting { session_id: "mine".into(), by_path, deliver: mpsc::channel(1).0 }
+        Waiting {
+            session_id: "mine".into(),
+            by_path,
+            deliver: mpsc::channel(1).0,
+        }
     }
 
     fn parameters(session_id: &str, code: &str) -> Parameters {
-        Parameters { session_id: session_id.into(), code: code.into(), ..Parameters::default() }
+        Parameters {
+            session_id: session_id.into(),
+            code: code.into(),
+            ..Parameters::default()
+        }
     }
 
     #[test]
     fn only_callbacks_of_this_login_are_understood() {
         for session in ["", "foreign", "mine2"] {
-            assert!(understand(parameters(session, "code"), &waiting(false)).is_none(), "{session}");
+            assert!(
+                understand(parameters(session, "code"), &waiting(false)).is_none(),
+                "{session}"
+            );
         }
-        assert!(matches!(understand(parameters("mine", "code"), &waiting(false)), Some(Answer::Code(c)) if c == "code"));
+        assert!(
+            matches!(understand(parameters("mine", "code"), &waiting(false)), Some(Answer::Code(c)) if c == "code")
+        );
         assert!(understand(parameters("mine", ""), &waiting(false)).is_none());
         assert!(understand(parameters("foreign", "code"), &waiting(true)).is_none());
     }
 
     #[test]
     fn a_token_in_the_redirect_counts_only_where_it_was_allowed() {
-        let token = |session: &str| Parameters { access_token: "t".into(), ..parameters(session, "") };
-        assert!(matches!(understand(token("mine"), &waiting(false)), Some(Answer::LegacyRefused)));
+        let token = |session: &str| Parameters {
+            access_token: "t".into(),
+            ..parameters(session, "")
+        };
+        assert!(matches!(
+            understand(token("mine"), &waiting(false)),
+            Some(Answer::LegacyRefused)
+        ));
         assert!(understand(token(""), &waiting(false)).is_none());
-        assert!(matches!(understand(token(""), &waiting(true)), Some(Answer::Legacy { .. })));
+        assert!(matches!(
+            understand(token(""), &waiting(true)),
+            Some(Answer::Legacy { .. })
+        ));
     }
 
     #[test]
@@ -224,7 +287,9 @@ mod tests {
             error_description: "no\n\u{1b}way".into(),
             ..parameters("mine", "")
         };
-        let Some(Answer::Refused(why)) = understand(error, &waiting(false)) else { panic!("refused") };
+        let Some(Answer::Refused(why)) = understand(error, &waiting(false)) else {
+            panic!("refused")
+        };
         assert_eq!(why, "no way (access_denied)");
     }
 }

@@ -46,7 +46,9 @@ pub enum Error {
     #[error("the server's answer to the login holds no usable token")]
     NoToken,
     /// The original's backend puts the token into the redirect.
-    #[error("the server wants to send the token through the browser: use --allow-legacy-login if you accept that")]
+    #[error(
+        "the server wants to send the token through the browser: use --allow-legacy-login if you accept that"
+    )]
     Legacy,
 }
 
@@ -64,13 +66,23 @@ pub struct Options {
 }
 
 /// Logs in; the entry for the token store.
-pub async fn login(provider: &Provider, options: &Options, clock: &dyn Clock) -> Result<Entry, Error> {
+pub async fn login(
+    provider: &Provider,
+    options: &Options,
+    clock: &dyn Clock,
+) -> Result<Entry, Error> {
     let server = provider.server();
     let description = provider.describe().await?;
-    let named = description.authenticated_url().ok_or_else(|| Error::NoMethod(server.address()))?;
-    let address = server.login_address(named, options.allow_http).map_err(Error::Address)?;
+    let named = description
+        .authenticated_url()
+        .ok_or_else(|| Error::NoMethod(server.address()))?;
+    let address = server
+        .login_address(named, options.allow_http)
+        .map_err(Error::Address)?;
     let secrets = Secrets::new();
-    let listener = Listener::bind(&secrets.session_id, options.allow_legacy).await.map_err(Error::Listen)?;
+    let listener = Listener::bind(&secrets.session_id, options.allow_legacy)
+        .await
+        .map_err(Error::Listen)?;
     let redirect_uri = listener.redirect_uri().to_owned();
     let address = browser_address(address, &redirect_uri, &secrets, server.cluster());
     invite(&address, options.skip_browser);
@@ -79,7 +91,10 @@ pub async fn login(provider: &Provider, options: &Options, clock: &dyn Clock) ->
     let finished = listener
         .serve(options.timeout, async |answer| {
             let result = finish(provider, answer, &secrets, &redirect_uri, clock).await;
-            let shown = result.as_ref().map(|_| ()).map_err(|err| crate::text::causes(err));
+            let shown = result
+                .as_ref()
+                .map(|_| ())
+                .map_err(|err| crate::text::causes(err));
             entry = Some(result);
             shown
         })
@@ -101,7 +116,11 @@ async fn finish(
     let (token, kind, seconds) = match answer {
         Answer::Refused(why) => return Err(Error::Refused(why)),
         Answer::LegacyRefused => return Err(Error::Legacy),
-        Answer::Legacy { token, kind, seconds } => (token, kind, seconds),
+        Answer::Legacy {
+            token,
+            kind,
+            seconds,
+        } => (token, kind, seconds),
         Answer::Code(code) => {
             let request = TokenRequest {
                 code,
@@ -109,18 +128,36 @@ async fn finish(
                 redirect_uri: redirect_uri.to_owned(),
             };
             let response = provider.redeem(&request).await?;
-            (response.access_token, response.token_type, response.expires_in)
+            (
+                response.access_token,
+                response.token_type,
+                response.expires_in,
+            )
         }
     };
     // Both end up in one header.
-    if token.is_empty() || !format!("{kind}{token}").bytes().all(|b| b.is_ascii_graphic()) {
+    if token.is_empty()
+        || !format!("{kind}{token}")
+            .bytes()
+            .all(|b| b.is_ascii_graphic())
+    {
         return Err(Error::NoToken);
     }
     let life = i64::try_from(seconds.min(LONGEST_LIFE_SECONDS)).expect("a month of seconds fits");
-    Ok(Entry::new(provider.server(), token, kind, clock.now() + SignedDuration::from_secs(life)))
+    Ok(Entry::new(
+        provider.server(),
+        token,
+        kind,
+        clock.now() + SignedDuration::from_secs(life),
+    ))
 }
 
-fn browser_address(mut address: Url, redirect_uri: &str, secrets: &Secrets, cluster: Option<&str>) -> Url {
+fn browser_address(
+    mut address: Url,
+    redirect_uri: &str,
+    secrets: &Secrets,
+    cluster: Option<&str>,
+) -> Url {
     let kept: Vec<(String, String)> = address
         .query_pairs()
         .filter(|(key, _)| key != "cluster_id" || cluster.is_none())
@@ -141,14 +178,24 @@ fn browser_address(mut address: Url, redirect_uri: &str, secrets: &Secrets, clus
 
 fn invite(address: &Url, skip_browser: bool) {
     if skip_browser {
-        say(&format!("Open this address in a browser on this machine to log in:\n\n  {address}\n"));
+        say(&format!(
+            "Open this address in a browser on this machine to log in:\n\n  {address}\n"
+        ));
         return;
     }
     // What browsers print to stdout must not get between our data.
     let quietly = webbrowser::BrowserOptions::new();
-    match webbrowser::open_browser_with_options(webbrowser::Browser::Default, address.as_str(), &quietly) {
-        Ok(()) => say(&format!("Your browser was opened for the login. If it was not, open:\n\n  {address}\n")),
-        Err(_) => say(&format!("No browser could be opened. Open this address to log in:\n\n  {address}\n")),
+    match webbrowser::open_browser_with_options(
+        webbrowser::Browser::Default,
+        address.as_str(),
+        &quietly,
+    ) {
+        Ok(()) => say(&format!(
+            "Your browser was opened for the login. If it was not, open:\n\n  {address}\n"
+        )),
+        Err(_) => say(&format!(
+            "No browser could be opened. Open this address to log in:\n\n  {address}\n"
+        )),
     }
 }
 
@@ -159,10 +206,17 @@ mod tests {
     #[test]
     fn the_browser_address_carries_the_challenge_and_never_the_verifier() {
         let secrets = Secrets::new();
-        let base = Url::parse("https://provider.example/api/authorize?cluster_id=stale&x=1").unwrap();
+        let base =
+            Url::parse("https://provider.example/api/authorize?cluster_id=stale&x=1").unwrap();
         let address = browser_address(base, "http://127.0.0.1:1/callback", &secrets, Some("kcp1"));
         let pairs: Vec<(String, String)> = address.query_pairs().into_owned().collect();
-        let get = |key: &str| pairs.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+        let get = |key: &str| {
+            pairs
+                .iter()
+                .filter(|(k, _)| k == key)
+                .map(|(_, v)| v.as_str())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(get("client_type"), ["cli"]);
         assert_eq!(get("cluster_id"), ["kcp1"]);
         assert_eq!(get("x"), ["1"]);

@@ -2,17 +2,26 @@
 
 /// The page for a login that worked.
 pub fn success() -> String {
-    page("Logged in", "You are logged in. Close this window and go back to your terminal.")
+    page(
+        "Logged in",
+        "You are logged in. Close this window and go back to your terminal.",
+    )
 }
 
 /// The page for one that did not.
 pub fn failure(why: &str) -> String {
-    page("Login failed", &format!("{why}. Go back to your terminal to try again."))
+    page(
+        "Login failed",
+        &format!("{why}. Go back to your terminal to try again."),
+    )
 }
 
 /// The page for requests that are none of ours.
 pub fn stray() -> String {
-    page("Not this login", "This address does not belong to the login that is waiting in your terminal.")
+    page(
+        "Not this login",
+        "This address does not belong to the login that is waiting in your terminal.",
+    )
 }
 
 fn page(title: &str, text: &str) -> String {

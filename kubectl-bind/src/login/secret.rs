@@ -16,7 +16,10 @@ impl Secrets {
     /// Fresh ones.
     pub fn new() -> Self {
         let random = || URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-        Self { session_id: random(), verifier: random() }
+        Self {
+            session_id: random(),
+            verifier: random(),
+        }
     }
 
     /// The S256 challenge of the verifier.

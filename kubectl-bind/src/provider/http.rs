@@ -62,13 +62,18 @@ impl Http {
                 what: format!("--certificate-authority {}: {why}", path.display()),
             };
             let pem = std::fs::read(path).map_err(|err| failed(&err))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|err| failed(&err))?;
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|err| failed(&err))?;
             if certificates.is_empty() {
                 return Err(failed(&"no certificate in the file"));
             }
-            builder = certificates.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+            builder = certificates
+                .into_iter()
+                .fold(builder, reqwest::ClientBuilder::add_root_certificate);
         }
-        let client = builder.build().map_err(|err| Error::SetUp { what: crate::text::causes(&err) })?;
+        let client = builder.build().map_err(|err| Error::SetUp {
+            what: crate::text::causes(&err),
+        })?;
         Ok(Self { client })
     }
 
@@ -80,7 +85,10 @@ impl Http {
         authorization: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Vec<u8>, Failure> {
-        let mut request = self.client.request(method, url).header(ACCEPT, "application/json");
+        let mut request = self
+            .client
+            .request(method, url)
+            .header(ACCEPT, "application/json");
         if let Some(authorization) = authorization {
             let mut value = HeaderValue::from_str(authorization).map_err(|_| Failure::BadToken)?;
             value.set_sensitive(true);
@@ -89,20 +97,34 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|err| Failure::Transport(err.without_url()))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|err| Failure::Transport(err.without_url()))?;
         let status = response.status();
         if status.is_redirection() {
-            let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+            let location = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|l| l.to_str().ok());
             return Err(Failure::Redirect(location.unwrap_or("nowhere").to_owned()));
         }
         let body = read(response).await?;
-        if status.is_success() { Ok(body) } else { Err(Failure::Status(status, body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(Failure::Status(status, body))
+        }
     }
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|err| Failure::Transport(err.without_url()))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|err| Failure::Transport(err.without_url()))?
+    {
         if body.len() + chunk.len() > MAX_BYTES {
             return Err(Failure::TooLarge);
         }
@@ -116,18 +138,31 @@ impl Failure {
     pub fn explain(self, server: &Server) -> Error {
         let address = server.address();
         match self {
-            Self::Transport(source) => Error::Unreachable { server: address, source },
-            Self::BadToken => Error::LoginNeeded { why: "the stored token is unusable", server: server.key() },
-            Self::TooLarge => Error::Strange { server: address, what: "more data than expected".into() },
+            Self::Transport(source) => Error::Unreachable {
+                server: address,
+                source,
+            },
+            Self::BadToken => Error::LoginNeeded {
+                why: "the stored token is unusable",
+                server: server.key(),
+            },
+            Self::TooLarge => Error::Strange {
+                server: address,
+                what: "more data than expected".into(),
+            },
             Self::Redirect(location) => {
                 // The query of a redirect may hold anything, a login state included.
                 let location = location.split(['?', '#']).next().unwrap_or_default();
-                Error::Redirected { server: address, location: printable(location) }
+                Error::Redirected {
+                    server: address,
+                    location: printable(location),
+                }
             }
             // Without a token the server cannot have refused it.
-            Self::Status(StatusCode::UNAUTHORIZED, _) => {
-                Error::LoginNeeded { why: "the server does not accept the login any more", server: server.key() }
-            }
+            Self::Status(StatusCode::UNAUTHORIZED, _) => Error::LoginNeeded {
+                why: "the server does not accept the login any more",
+                server: server.key(),
+            },
             Self::Status(status, body) => refused(status, &body),
         }
     }
@@ -136,7 +171,11 @@ impl Failure {
 fn refused(status: StatusCode, body: &[u8]) -> Error {
     let document: Value = serde_json::from_slice(body).unwrap_or_default();
     let field = |name: &str| {
-        document.get(name).and_then(Value::as_str).map(printable).filter(|text| !text.trim().is_empty())
+        document
+            .get(name)
+            .and_then(Value::as_str)
+            .map(printable)
+            .filter(|text| !text.trim().is_empty())
     };
     // The login routes answer {success: false, error} to command lines.
     let message = field("message").or_else(|| field("error"));
@@ -155,8 +194,12 @@ fn refused(status: StatusCode, body: &[u8]) -> Error {
 
 fn remedy(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::FORBIDDEN => "\n  The provider has to permit this for your user or one of your groups.",
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "\n  Try again in a moment.",
+        StatusCode::FORBIDDEN => {
+            "\n  The provider has to permit this for your user or one of your groups."
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            "\n  Try again in a moment."
+        }
         _ => "",
     }
 }
@@ -171,31 +214,48 @@ mod tests {
 
     fn explain(status: u16, body: &str) -> String {
         let status = StatusCode::from_u16(status).unwrap();
-        Failure::Status(status, body.as_bytes().to_vec()).explain(&server()).to_string()
+        Failure::Status(status, body.as_bytes().to_vec())
+            .explain(&server())
+            .to_string()
     }
 
     #[test]
     fn error_documents_are_shown_with_their_code() {
         let body = r#"{"kind":"Error","message":"no such template","code":"RESOURCE_NOT_FOUND","details":"nope"}"#;
-        assert_eq!(explain(404, body), "no such template (RESOURCE_NOT_FOUND)\n  nope");
+        assert_eq!(
+            explain(404, body),
+            "no such template (RESOURCE_NOT_FOUND)\n  nope"
+        );
     }
 
     #[test]
     fn errors_without_a_document_show_the_status() {
         let text = explain(502, "<html>bad gateway</html>");
-        assert_eq!(text, "the server refused the request (HTTP 502 Bad Gateway)");
+        assert_eq!(
+            text,
+            "the server refused the request (HTTP 502 Bad Gateway)"
+        );
     }
 
     #[test]
     fn an_expired_login_names_the_command_to_run() {
-        let text = explain(401, r#"{"message":"token expired","code":"AUTHENTICATION_FAILED"}"#);
-        assert!(text.ends_with("log in with \"kubectl bind login https://provider.example\""), "{text}");
+        let text = explain(
+            401,
+            r#"{"message":"token expired","code":"AUTHENTICATION_FAILED"}"#,
+        );
+        assert!(
+            text.ends_with("log in with \"kubectl bind login https://provider.example\""),
+            "{text}"
+        );
     }
 
     #[test]
     fn redirects_are_named_without_their_query() {
         let failure = Failure::Redirect("https://other.example/x?code=secret".into());
         let text = failure.explain(&server()).to_string();
-        assert!(text.contains("https://other.example/x:") && !text.contains("secret"), "{text}");
+        assert!(
+            text.contains("https://other.example/x:") && !text.contains("secret"),
+            "{text}"
+        );
     }
 }

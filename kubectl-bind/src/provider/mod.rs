@@ -39,20 +39,42 @@ pub struct Provider {
 impl Provider {
     /// Talks to a server without being logged in.
     pub fn anonymous(http: Http, server: Server) -> Self {
-        Self { http, server, authorization: None }
+        Self {
+            http,
+            server,
+            authorization: None,
+        }
     }
 
     /// Talks to a server with a stored token, if that is still good.
-    pub fn with_entry(http: Http, server: Server, entry: Option<&Entry>, now: Timestamp) -> Result<Self, Error> {
-        let login = |why| Error::LoginNeeded { why, server: server.key() };
-        let entry = entry.filter(|e| !e.access_token.is_empty()).ok_or_else(|| login("not logged in"))?;
+    pub fn with_entry(
+        http: Http,
+        server: Server,
+        entry: Option<&Entry>,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let login = |why| Error::LoginNeeded {
+            why,
+            server: server.key(),
+        };
+        let entry = entry
+            .filter(|e| !e.access_token.is_empty())
+            .ok_or_else(|| login("not logged in"))?;
         let least = now.as_second() + LEAST_LIFE_SECONDS;
         if entry.expiry().is_some_and(|at| at.as_second() < least) {
             return Err(login("the login has expired"));
         }
-        let kind = if entry.token_type.is_empty() { "Bearer" } else { &entry.token_type };
+        let kind = if entry.token_type.is_empty() {
+            "Bearer"
+        } else {
+            &entry.token_type
+        };
         let authorization = Some(format!("{kind} {}", entry.access_token));
-        Ok(Self { http, server, authorization })
+        Ok(Self {
+            http,
+            server,
+            authorization,
+        })
     }
 
     /// Which server this is.
@@ -76,7 +98,10 @@ impl Provider {
     }
 
     /// The items of a list, such as `/api/templates`.
-    pub async fn list<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Vec<Listed<T>>, Error> {
+    pub async fn list<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Vec<Listed<T>>, Error> {
         let list: Value = self.request(Method::GET, path, None).await?;
         let Some(items) = list.get("items") else {
             return Err(self.strange("a list without items"));
@@ -85,15 +110,21 @@ impl Provider {
         items
             .into_iter()
             .map(|document| {
-                let object = serde_json::from_value(document.clone())
-                    .map_err(|err| self.strange(&format!("an item that is not understood: {err}")))?;
+                let object = serde_json::from_value(document.clone()).map_err(|err| {
+                    self.strange(&format!("an item that is not understood: {err}"))
+                })?;
                 Ok(Listed { document, object })
             })
             .collect()
     }
 
     /// Asks for credentials, and for the request that a template stands for.
-    pub async fn bind(&self, name: &str, template: &str, identity: &str) -> Result<BindingResourceResponse, Error> {
+    pub async fn bind(
+        &self,
+        name: &str,
+        template: &str,
+        identity: &str,
+    ) -> Result<BindingResourceResponse, Error> {
         let body = json!({
             "apiVersion": names::API_VERSION,
             "kind": "BindableResourcesRequest",
@@ -114,13 +145,20 @@ impl Provider {
         body: Option<Value>,
     ) -> Result<T, Error> {
         let url = self.server.endpoint(path);
-        let answer = self.http.send(method, url, self.authorization.as_deref(), body.as_ref()).await;
+        let answer = self
+            .http
+            .send(method, url, self.authorization.as_deref(), body.as_ref())
+            .await;
         let bytes = answer.map_err(|failure| failure.explain(&self.server))?;
         // serde_json's own message would quote what the server sent, perhaps a credential.
-        serde_json::from_slice(&bytes).map_err(|_| self.strange("something else than the expected JSON"))
+        serde_json::from_slice(&bytes)
+            .map_err(|_| self.strange("something else than the expected JSON"))
     }
 
     fn strange(&self, what: &str) -> Error {
-        Error::Strange { server: self.server.address(), what: what.to_owned() }
+        Error::Strange {
+            server: self.server.address(),
+            what: what.to_owned(),
+        }
     }
 }

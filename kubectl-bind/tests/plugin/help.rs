@@ -1,8 +1,6 @@
 //! Help, version and wrong command lines.
 
-mod harness;
-
-use harness::World;
+use crate::harness::World;
 
 #[tokio::test]
 async fn help_texts_are_these() {
@@ -23,7 +21,10 @@ async fn help_texts_are_these() {
 async fn the_version_is_data() {
     let world = World::new().await;
     let version = concat!("v", env!("CARGO_PKG_VERSION"));
-    assert_eq!(world.run(&["--version"]).await.stdout, format!("kubectl-bind {version}\n"));
+    assert_eq!(
+        world.run(&["--version"]).await.stdout,
+        format!("kubectl-bind {version}\n")
+    );
     assert_eq!(world.run(&["version"]).await.stdout, format!("{version}\n"));
     let outcome = world.run(&["version", "-o", "json"]).await;
     let document: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
@@ -33,7 +34,12 @@ async fn the_version_is_data() {
 #[tokio::test]
 async fn wrong_command_lines_are_errors_on_stderr() {
     let world = World::new().await;
-    for args in [&["--no-such-flag"][..], &["--timeout", "soon"], &["--konnector-host-alias", "nowhere"], &["templates", "-o", "xml"]] {
+    for args in [
+        &["--no-such-flag"][..],
+        &["--timeout", "soon"],
+        &["--konnector-host-alias", "nowhere"],
+        &["templates", "-o", "xml"],
+    ] {
         let outcome = world.run(args).await;
         assert_eq!(outcome.code, 1, "{args:?}");
         assert_eq!(outcome.stdout, "");
@@ -46,5 +52,11 @@ async fn an_unknown_word_is_not_taken_for_a_server() {
     let world = World::new().await;
     let outcome = world.run(&["tempaltes"]).await;
     assert_eq!(outcome.code, 1);
-    assert!(outcome.stderr.starts_with("error: \"tempaltes\" is not a server address"), "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .starts_with("error: \"tempaltes\" is not a server address"),
+        "{}",
+        outcome.stderr
+    );
 }

@@ -1,12 +1,10 @@
 //! The front door and `apiservice`, as far as one can go without a real cluster.
 
-mod harness;
-
 use std::path::PathBuf;
 
+use crate::harness::{FUTURE, Outcome, TOKEN, World, error, template};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use harness::{FUTURE, Outcome, TOKEN, World, error, template};
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -15,7 +13,9 @@ async fn world(templates: &[&str]) -> World {
     let world = World::new().await;
     world.logged_in(FUTURE);
     let items: Vec<Value> = templates.iter().map(|name| template(name)).collect();
-    world.answer("GET", "/api/templates", 200, json!({"items": items})).await;
+    world
+        .answer("GET", "/api/templates", 200, json!({"items": items}))
+        .await;
     world
 }
 
@@ -29,7 +29,11 @@ async fn consumer(world: &World) -> (MockServer, PathBuf) {
         .mount(&server)
         .await;
     let missing = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "message": "not found"});
-    Mock::given(method("GET")).respond_with(ResponseTemplate::new(404).set_body_json(missing)).with_priority(200).mount(&server).await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(404).set_body_json(missing))
+        .with_priority(200)
+        .mount(&server)
+        .await;
     let file = world.home.path().join("consumer.kubeconfig");
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -43,12 +47,17 @@ async fn consumer(world: &World) -> (MockServer, PathBuf) {
 
 async fn writes(server: &MockServer) -> Vec<String> {
     let all = server.received_requests().await.unwrap();
-    all.iter().filter(|r| r.method.as_str() != "GET").map(|r| format!("{} {}", r.method, r.url.path())).collect()
+    all.iter()
+        .filter(|r| r.method.as_str() != "GET")
+        .map(|r| format!("{} {}", r.method, r.url.path()))
+        .collect()
 }
 
 fn response(kubeconfig: &str) -> Value {
     let mut spec = template("widgets")["spec"].clone();
-    spec.as_object_mut().unwrap().retain(|key, _| key == "resources" || key == "permissionClaims");
+    spec.as_object_mut()
+        .unwrap()
+        .retain(|key, _| key == "resources" || key == "permissionClaims");
     json!({
         "kind": "BindingResourceResponse", "apiVersion": "kube-bind.io/v1alpha2",
         "authentication": {"oauth2CodeGrant": {"sid": "s", "id": "i"}},
@@ -79,7 +88,13 @@ async fn a_dry_run_shows_everything_and_changes_nothing() {
     clusterrole.rbac.authorization.k8s.io/kube-bind-konnector-widgets applied (dry run)
     clusterrolebinding.rbac.authorization.k8s.io/kube-bind-konnector-widgets applied (dry run)
     ");
-    assert!(outcome.stderr.contains("as powerful as being cluster-admin"), "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .contains("as powerful as being cluster-admin"),
+        "{}",
+        outcome.stderr
+    );
     let all = world.provider.received_requests().await.unwrap();
     assert!(all.iter().all(|request| request.method.as_str() == "GET"));
 }
@@ -87,7 +102,9 @@ async fn a_dry_run_shows_everything_and_changes_nothing() {
 #[tokio::test]
 async fn a_dry_run_prints_what_could_be_applied() {
     let world = world(&["widgets"]).await;
-    let outcome = world.run(&["-d", "--skip-konnector", "--name", "mine", "-o", "yaml"]).await;
+    let outcome = world
+        .run(&["-d", "--skip-konnector", "--name", "mine", "-o", "yaml"])
+        .await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     insta::assert_snapshot!(outcome.stdout);
     let outcome = world.run(&["-d", "--skip-konnector", "-o", "json"]).await;
@@ -100,7 +117,10 @@ async fn an_unknown_template_lists_the_known_ones() {
     let world = world(&["widgets", "gadgets"]).await;
     let outcome = world.run(&["--template-name", "gizmos", "--yes"]).await;
     assert_eq!(outcome.code, 1);
-    assert_eq!(outcome.stderr, "error: the provider offers no template \"gizmos\", but these:\n  widgets\n  gadgets\n");
+    assert_eq!(
+        outcome.stderr,
+        "error: the provider offers no template \"gizmos\", but these:\n  widgets\n  gadgets\n"
+    );
 }
 
 #[tokio::test]
@@ -118,19 +138,35 @@ async fn without_a_terminal_the_choice_has_to_be_named() {
 async fn without_a_terminal_consent_has_to_be_given_by_flag() {
     let world = world(&["widgets"]).await;
     let (consumer, kubeconfig) = consumer(&world).await;
-    let outcome = world.run(&["--kubeconfig", kubeconfig.to_str().unwrap()]).await;
+    let outcome = world
+        .run(&["--kubeconfig", kubeconfig.to_str().unwrap()])
+        .await;
     assert_eq!(outcome.code, 1);
-    assert!(outcome.stderr.ends_with("error: nobody can be asked for consent here: agree to the rights above with --yes\n"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("kube-bind-konnector-widgets"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.ends_with(
+            "error: nobody can be asked for consent here: agree to the rights above with --yes\n"
+        ),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains("kube-bind-konnector-widgets"),
+        "{}",
+        outcome.stderr
+    );
     assert!(writes(&consumer).await.is_empty());
     assert!(world.requests("/api/bind").await.is_empty());
 }
 
 async fn bind_with(kubeconfig_of_provider: &str) -> (Outcome, Vec<String>) {
     let world = world(&["widgets"]).await;
-    world.answer("POST", "/api/bind", 200, response(kubeconfig_of_provider)).await;
+    world
+        .answer("POST", "/api/bind", 200, response(kubeconfig_of_provider))
+        .await;
     let (consumer, kubeconfig) = consumer(&world).await;
-    let outcome = world.run(&["--yes", "--kubeconfig", kubeconfig.to_str().unwrap()]).await;
+    let outcome = world
+        .run(&["--yes", "--kubeconfig", kubeconfig.to_str().unwrap()])
+        .await;
     let asked: Value = world.requests("/api/bind").await[0].body_json().unwrap();
     assert_eq!(asked["spec"]["clusterIdentity"]["identity"], "consumer-uid");
     assert_eq!(asked["spec"]["templateRef"]["name"], "widgets");
@@ -151,15 +187,41 @@ async fn a_hostile_kubeconfig_is_refused_before_anything_is_written() {
     };
     let server = json!({"server": "https://api.provider.example"});
     for (hostile, named) in [
-        (config(json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/evil-command"}}), server.clone()), "exec"),
-        (config(json!({"tokenFile": "/etc/evil-command"}), server), "file"),
-        (config(json!({"token": "evil-command"}), json!({"server": "https://api.provider.example", "insecure-skip-tls-verify": true})), "insecure-skip-tls-verify"),
+        (
+            config(
+                json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/evil-command"}}),
+                server.clone(),
+            ),
+            "exec",
+        ),
+        (
+            config(json!({"tokenFile": "/etc/evil-command"}), server),
+            "file",
+        ),
+        (
+            config(
+                json!({"token": "evil-command"}),
+                json!({"server": "https://api.provider.example", "insecure-skip-tls-verify": true}),
+            ),
+            "insecure-skip-tls-verify",
+        ),
         ("{evil-command".to_owned(), "YAML"),
     ] {
         let (outcome, writes) = bind_with(&hostile).await;
         assert_eq!(outcome.code, 1);
-        assert!(outcome.stderr.contains("error: the provider's kubeconfig is refused") && outcome.stderr.contains(named), "{}", outcome.stderr);
-        assert!(!outcome.stderr.contains("evil-command"), "{}", outcome.stderr);
+        assert!(
+            outcome
+                .stderr
+                .contains("error: the provider's kubeconfig is refused")
+                && outcome.stderr.contains(named),
+            "{}",
+            outcome.stderr
+        );
+        assert!(
+            !outcome.stderr.contains("evil-command"),
+            "{}",
+            outcome.stderr
+        );
         assert_eq!(outcome.stdout, "");
         assert!(writes.is_empty(), "{writes:?}");
     }
@@ -172,7 +234,9 @@ async fn a_server_that_asks_for_more_than_it_showed_gets_nothing() {
     greedy["requests"][0]["spec"]["permissionClaims"][0]["selector"] = json!({"labelSelector": {}});
     world.answer("POST", "/api/bind", 200, greedy).await;
     let (consumer, kubeconfig) = consumer(&world).await;
-    let outcome = world.run(&["--yes", "--kubeconfig", kubeconfig.to_str().unwrap()]).await;
+    let outcome = world
+        .run(&["--yes", "--kubeconfig", kubeconfig.to_str().unwrap()])
+        .await;
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.ends_with("error: the provider asks for more than its template showed (secrets: all of them): nothing was bound\n"), "{}", outcome.stderr);
     assert!(writes(&consumer).await.is_empty());
@@ -186,13 +250,23 @@ async fn a_crd_of_somebody_else_stops_the_bind_before_the_provider_is_asked() {
     let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
         "spec": {"group": "example.org", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"}, "versions": []}});
     Mock::given(method("GET"))
-        .and(path(format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")))
+        .and(path(format!(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        )))
         .respond_with(ResponseTemplate::new(200).set_body_json(crd))
         .mount(&consumer)
         .await;
-    let outcome = world.run(&["--yes", "--kubeconfig", kubeconfig.to_str().unwrap()]).await;
+    let outcome = world
+        .run(&["--yes", "--kubeconfig", kubeconfig.to_str().unwrap()])
+        .await;
     assert_eq!(outcome.code, 1);
-    assert!(outcome.stderr.contains("does not belong to binding \"widgets\""), "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .contains("does not belong to binding \"widgets\""),
+        "{}",
+        outcome.stderr
+    );
     assert!(writes(&consumer).await.is_empty() && world.requests("/api/bind").await.is_empty());
 }
 
@@ -200,25 +274,68 @@ async fn a_crd_of_somebody_else_stops_the_bind_before_the_provider_is_asked() {
 async fn the_front_door_logs_in_by_itself_when_the_login_is_over() {
     let world = World::new().await;
     world.logged_in("2020-01-01T00:00:00Z");
-    world.answer("POST", "/api/token", 200, json!({"accessToken": "fresh", "tokenType": "Bearer", "expiresIn": 3600})).await;
-    world.answer("GET", "/api/templates", 200, json!({"items": [template("widgets")]})).await;
-    let login = world.start_login(&[&world.url(), "--skip-browser", "--dry-run", "-o", "name"]).await;
+    world
+        .answer(
+            "POST",
+            "/api/token",
+            200,
+            json!({"accessToken": "fresh", "tokenType": "Bearer", "expiresIn": 3600}),
+        )
+        .await;
+    world
+        .answer(
+            "GET",
+            "/api/templates",
+            200,
+            json!({"items": [template("widgets")]}),
+        )
+        .await;
+    let login = world
+        .start_login(&[&world.url(), "--skip-browser", "--dry-run", "-o", "name"])
+        .await;
     let session = login.parameter("session_id");
-    assert_eq!(login.come_back(&[("code", "c"), ("session_id", &session)]).await.0, 200);
+    assert_eq!(
+        login
+            .come_back(&[("code", "c"), ("session_id", &session)])
+            .await
+            .0,
+        200
+    );
     let outcome = login.end().await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("\napiservicebinding.kube-bind.io/widgets\n"), "{}", outcome.stdout);
-    assert_eq!(world.requests("/api/templates").await[0].headers["authorization"], "Bearer fresh");
+    assert!(
+        outcome
+            .stdout
+            .contains("\napiservicebinding.kube-bind.io/widgets\n"),
+        "{}",
+        outcome.stdout
+    );
+    assert_eq!(
+        world.requests("/api/templates").await[0].headers["authorization"],
+        "Bearer fresh"
+    );
 }
 
 #[tokio::test]
 async fn apiservice_fails_with_an_exit_code_and_never_opens_a_browser() {
     let world = World::new().await;
     world.logged_in(FUTURE);
-    world.answer("GET", "/api/templates", 401, error("AUTHENTICATION_FAILED", "over")).await;
-    let outcome = world.run(&["apiservice", "--template-name", "widgets", "--yes"]).await;
+    world
+        .answer(
+            "GET",
+            "/api/templates",
+            401,
+            error("AUTHENTICATION_FAILED", "over"),
+        )
+        .await;
+    let outcome = world
+        .run(&["apiservice", "--template-name", "widgets", "--yes"])
+        .await;
     assert_eq!(outcome.code, 1);
-    assert_eq!(outcome.stderr, "error: the server does not accept the login any more: log in with \"kubectl bind login <provider>\"\n");
+    assert_eq!(
+        outcome.stderr,
+        "error: the server does not accept the login any more: log in with \"kubectl bind login <provider>\"\n"
+    );
     assert!(world.requests("/api/exports").await.is_empty());
 }
 
@@ -237,12 +354,46 @@ async fn a_request_from_a_file_needs_a_kubeconfig_and_shows_itself() {
     std::fs::write(&remote, config.to_string()).unwrap();
     let (file, remote) = (file.to_str().unwrap(), remote.to_str().unwrap());
     let outcome = world.run(&["apiservice", "-f", file, "--dry-run"]).await;
-    assert!(outcome.code == 1 && outcome.stderr.contains("--remote-kubeconfig"), "{}", outcome.stderr);
-    let outcome = world.run(&["apiservice", "-f", file, "--remote-kubeconfig", remote, "--dry-run"]).await;
-    assert!(outcome.code == 1 && outcome.stderr.contains("context.namespace"), "{}", outcome.stderr);
-    let args = ["apiservice", "-f", file, "--remote-kubeconfig", remote, "--remote-namespace", "cluster-1", "--dry-run", "-o", "name"];
+    assert!(
+        outcome.code == 1 && outcome.stderr.contains("--remote-kubeconfig"),
+        "{}",
+        outcome.stderr
+    );
+    let outcome = world
+        .run(&[
+            "apiservice",
+            "-f",
+            file,
+            "--remote-kubeconfig",
+            remote,
+            "--dry-run",
+        ])
+        .await;
+    assert!(
+        outcome.code == 1 && outcome.stderr.contains("context.namespace"),
+        "{}",
+        outcome.stderr
+    );
+    let args = [
+        "apiservice",
+        "-f",
+        file,
+        "--remote-kubeconfig",
+        remote,
+        "--remote-namespace",
+        "cluster-1",
+        "--dry-run",
+        "-o",
+        "name",
+    ];
     let outcome = world.run(&args).await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("apiserviceexportrequest.kube-bind.io/widgets\n"), "{}", outcome.stdout);
+    assert!(
+        outcome
+            .stdout
+            .contains("apiserviceexportrequest.kube-bind.io/widgets\n"),
+        "{}",
+        outcome.stdout
+    );
     assert!(!outcome.stderr.contains(TOKEN));
 }

@@ -1,5 +1,4 @@
 //! Runs the real binary against a scripted provider and a scripted browser.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part of this")]
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -38,7 +37,10 @@ pub struct Waiting {
 impl World {
     pub async fn new() -> Self {
         let provider = MockServer::start().await;
-        let world = Self { provider, home: tempfile::tempdir().unwrap() };
+        let world = Self {
+            provider,
+            home: tempfile::tempdir().unwrap(),
+        };
         let description = json!({
             "kind": "BindingProvider", "apiVersion": "v1alpha2", "version": "v0.9.0", "providerPrettyName": "Example Corp",
             "authenticationMethods": [{"method": "OAuth2CodeGrant", "oauth2CodeGrant": {
@@ -54,12 +56,18 @@ impl World {
 
     pub async fn answer(&self, verb: &str, at: &str, status: u16, body: Value) {
         let response = ResponseTemplate::new(status).set_body_json(body);
-        Mock::given(method(verb)).and(path(at)).respond_with(response).mount(&self.provider).await;
+        Mock::given(method(verb))
+            .and(path(at))
+            .respond_with(response)
+            .mount(&self.provider)
+            .await;
     }
 
     pub async fn requests(&self, at: &str) -> Vec<Request> {
         let all = self.provider.received_requests().await.unwrap();
-        all.into_iter().filter(|request| request.url.path() == at).collect()
+        all.into_iter()
+            .filter(|request| request.url.path() == at)
+            .collect()
     }
 
     pub fn store(&self) -> PathBuf {
@@ -70,9 +78,9 @@ impl World {
     pub fn logged_in(&self, expires_at: &str) {
         std::fs::create_dir_all(self.store().parent().unwrap()).unwrap();
         let url = self.url();
-        let mut store = json!({"apiVersion": "v1", "kind": "Config", "current": url, "servers": {}});
-        store["servers"][&url] =
-            json!({"url": url, "accessToken": TOKEN, "tokenType": "Bearer", "expiresAt": expires_at});
+        let mut store =
+            json!({"apiVersion": "v1", "kind": "Config", "current": url, "servers": {}});
+        store["servers"][&url] = json!({"url": url, "accessToken": TOKEN, "tokenType": "Bearer", "expiresAt": expires_at});
         std::fs::write(self.store(), store.to_string()).unwrap();
     }
 
@@ -91,8 +99,16 @@ impl World {
 
     pub async fn run(&self, args: &[&str]) -> Outcome {
         let output = self.command(args).output().await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&self.url(), "<provider>");
-        Outcome { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let text = |bytes: Vec<u8>| {
+            String::from_utf8(bytes)
+                .unwrap()
+                .replace(&self.url(), "<provider>")
+        };
+        Outcome {
+            code: output.status.code().unwrap(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 
     /// Starts something that logs in, and waits for the address that it prints.
@@ -102,19 +118,32 @@ impl World {
         let mut seen = String::new();
         let address = loop {
             let mut line = String::new();
-            assert_ne!(stderr.read_line(&mut line).await.unwrap(), 0, "no address was printed: {seen}");
+            assert_ne!(
+                stderr.read_line(&mut line).await.unwrap(),
+                0,
+                "no address was printed: {seen}"
+            );
             seen.push_str(&line);
             if let Ok(address) = Url::parse(line.trim()) {
                 break address;
             }
         };
-        Waiting { child, stderr, seen, address }
+        Waiting {
+            child,
+            stderr,
+            seen,
+            address,
+        }
     }
 }
 
 impl Waiting {
     pub fn parameter(&self, key: &str) -> String {
-        self.address.query_pairs().find(|(k, _)| k == key).map(|(_, v)| v.into_owned()).unwrap_or_default()
+        self.address
+            .query_pairs()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.into_owned())
+            .unwrap_or_default()
     }
 
     /// What the browser gets when it comes back.
@@ -124,10 +153,20 @@ impl Waiting {
 
     pub async fn end(mut self) -> Outcome {
         let mut stdout = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).await.unwrap();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut stdout)
+            .await
+            .unwrap();
         self.stderr.read_to_string(&mut self.seen).await.unwrap();
         let code = self.child.wait().await.unwrap().code().unwrap();
-        Outcome { code, stdout, stderr: self.seen }
+        Outcome {
+            code,
+            stdout,
+            stderr: self.seen,
+        }
     }
 }
 
