@@ -154,7 +154,10 @@ fn name_of(template: &APIServiceExportTemplate) -> &str {
 
 /// The object without what only matters to those who edit it.
 fn published<K: ResourceExt>(mut object: K) -> K {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove(LAST_APPLIED);
+    let metadata = object.meta_mut();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
     object
 }
