@@ -67,6 +67,10 @@ pub async fn check_secret(
     let Some(found) = cluster::get(consumer, &manifests::binding(name, "")).await? else {
         return Ok(());
     };
+    anyhow::ensure!(
+        found.metadata.deletion_timestamp.is_none(),
+        "apiservicebinding.{GROUP}/{name} is being deleted: try again when it is gone"
+    );
     let binding: APIServiceBinding = found
         .try_parse()
         .context("failed to understand the existing binding")?;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Konnector;
 use crate::cluster::{self, Error, Report};
+use crate::guard;
 use crate::manifests::{self, IMAGE_REPOSITORY};
 use crate::output::say;
 
@@ -113,6 +114,11 @@ async fn keep_bindings_working(consumer: &Client, report: &Report) -> anyhow::Re
         let (Some(name), Some(status)) = (&binding.metadata.name, &binding.status) else {
             continue;
         };
+        if !status.permission_claims.is_empty() {
+            for object in guard::objects() {
+                report.put(consumer, &object).await?;
+            }
+        }
         let bound: &[GroupResource] = &status.bound_schemas;
         let rules = binding_rules(bound, &status.permission_claims);
         for object in manifests::binding_rights(name, rules, binding.metadata.uid.as_deref()) {
