@@ -2,6 +2,7 @@
 
 use http::Request;
 use kube::client::Body;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::cluster::Error;
@@ -63,20 +64,30 @@ impl KubeCluster {
         answer
     }
 
-    /// One request without the limiter: for lists, which are few and long.
-    pub(super) async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Value, Error> {
+    /// One request without the limiter.
+    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Value, Error> {
+        parse(&self.text(request).await?)
+    }
+
+    /// The text of a successful answer, without the limiter: for lists, which are few and long.
+    pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Error> {
         let client = self.client.current();
         let response =
             client.send(request.map(Body::from)).await.map_err(|error| errors::transport(&error))?;
         let (head, body) = response.into_parts();
         let bytes = body.collect_bytes().await.map_err(|error| errors::transport(&error))?;
         if head.status.is_success() {
-            serde_json::from_slice(&bytes).map_err(|error| Error::Unavailable {
-                message: format!("failed to read the answer: {error}"),
-                retry_after: None,
-            })
+            Ok(bytes.into())
         } else {
             Err(errors::answer(head.status.as_u16(), &head.headers, &bytes))
         }
     }
+}
+
+/// Reads an answer or a part of it.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(text).map_err(|error| Error::Unavailable {
+        message: format!("failed to read the answer: {error}"),
+        retry_after: None,
+    })
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use futures::stream::{BoxStream, StreamExt};
 use futures::{AsyncBufReadExt, SinkExt, channel::mpsc};
 use http::Request;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tracing::debug;
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
-use super::{KubeCluster, errors};
+use super::{KubeCluster, errors, requests};
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
 const PAGE: usize = 500;
@@ -33,6 +35,22 @@ enum End {
 }
 
 type Sender = mpsc::Sender<WatchEvent>;
+
+/// A page whose objects are still text: parsed ones take ten times the memory.
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMeta,
+    #[serde(default)]
+    items: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMeta {
+    #[serde(default)]
+    resource_version: String,
+    r#continue: Option<String>,
+}
 
 /// The endless stream. The channel holds one event: a slow reader slows the reading of the
 /// connection, and nothing piles up in memory.
@@ -102,21 +120,21 @@ async fn list(
         let query = continuation.as_deref().map(|token| format!("&continue={}", encode(token)));
         let uri = format!("{path}?limit={PAGE}{}", query.unwrap_or_default());
         let request = Request::get(uri).body(Vec::new()).expect("a path of accepted names");
-        let mut page = tokio::time::timeout(LIST_TIMEOUT, cluster.exchange(request))
+        let text = tokio::time::timeout(LIST_TIMEOUT, cluster.text(request))
             .await
             .map_err(|_| Error::TimedOut { after: LIST_TIMEOUT })??;
-        let metadata = &page["metadata"];
-        let version = metadata["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        let page: Page = requests::parse(&text)?;
+        drop(text);
+        let version = page.metadata.resource_version;
         let first = continuation.is_none();
-        continuation = metadata["continue"].as_str().filter(|t| !t.is_empty()).map(str::to_owned);
+        continuation = page.metadata.r#continue.filter(|token| !token.is_empty());
         if first && sender.send(WatchEvent::ListBegin).await.is_err() {
             return Ok(None);
         }
-        if let Some(items) = page.get_mut("items").and_then(Value::as_array_mut) {
-            for item in std::mem::take(items) {
-                if sender.send(WatchEvent::Listed(item)).await.is_err() {
-                    return Ok(None);
-                }
+        for item in page.items {
+            let item = requests::parse(item.get().as_bytes())?;
+            if sender.send(WatchEvent::Listed(item)).await.is_err() {
+                return Ok(None);
             }
         }
         if continuation.is_none() {
