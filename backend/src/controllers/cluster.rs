@@ -28,31 +28,57 @@ const NAME: &str = "cluster";
 /// Seeds the `Cluster` object and keeps the login permission until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
     let client = context.client.clone();
-    let ours = |name: &str| if name == LOGIN_ROLE { vec![ObjectRef::new(DEFAULT_CLUSTER)] } else { vec![] };
+    let ours = |name: &str| {
+        if name == LOGIN_ROLE {
+            vec![ObjectRef::new(DEFAULT_CLUSTER)]
+        } else {
+            vec![]
+        }
+    };
     let by_name = watcher::Config::default().fields(&format!("metadata.name={LOGIN_ROLE}"));
-    let driver = Driver::new(NAME, Api::<Cluster>::all(client.clone()), seen::without_status)
-        .watches::<ClusterRole>(Api::all(client.clone()), by_name.clone(), seen::everything, move |role| {
-            ours(&role.name_any())
-        })
-        .watches::<ClusterRoleBinding>(Api::all(client), by_name, seen::everything, move |binding| {
-            ours(&binding.name_any())
-        });
+    let driver = Driver::new(
+        NAME,
+        Api::<Cluster>::all(client.clone()),
+        seen::without_status,
+    )
+    .watches::<ClusterRole>(
+        Api::all(client.clone()),
+        by_name.clone(),
+        seen::everything,
+        move |role| ours(&role.name_any()),
+    )
+    .watches::<ClusterRoleBinding>(
+        Api::all(client),
+        by_name,
+        seen::everything,
+        move |binding| ours(&binding.name_any()),
+    );
     let seeding = stop.run_until_cancelled(seed(&context));
-    tokio::join!(seeding, driver.run(context.clone(), (), 1, stop.clone(), reconcile));
+    tokio::join!(
+        seeding,
+        driver.run(context.clone(), (), 1, stop.clone(), reconcile)
+    );
 }
 
 /// Creates the object once per start; who deletes it afterwards means it.
 async fn seed(context: &Context) {
     let api: Api<Cluster> = Api::all(context.client.clone());
     let cluster = Cluster {
-        metadata: ObjectMeta { name: Some(DEFAULT_CLUSTER.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(DEFAULT_CLUSTER.to_owned()),
+            ..ObjectMeta::default()
+        },
         spec: ClusterSpec {},
         status: None,
     };
     let backoff = Backoff::new();
     while let Err(error) = ensure::create(&api, &cluster, "kube-bind-backend/cluster").await {
         let delay = backoff.next(&());
-        tracing::warn!(error = &error as &dyn std::error::Error, retry_ms = delay.as_millis(), "failed to seed Cluster {DEFAULT_CLUSTER}");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            retry_ms = delay.as_millis(),
+            "failed to seed Cluster {DEFAULT_CLUSTER}"
+        );
         tokio::time::sleep(delay).await;
     }
 }
@@ -65,7 +91,10 @@ async fn reconcile(cluster: Arc<Cluster>, scoped: Arc<Scoped<()>>) -> Result<Act
     for desired in decide(&cluster, &scoped.context.settings) {
         ensure::ensure(&scoped.context.client, &desired, &scoped.manager())
             .await
-            .map_err(Error::request(format!("apply {} {}", desired.resource.kind, desired.name)))?;
+            .map_err(Error::request(format!(
+                "apply {} {}",
+                desired.resource.kind, desired.name
+            )))?;
     }
     Ok(Action::requeue(RESYNC))
 }
@@ -78,8 +107,14 @@ fn decide(cluster: &Cluster, settings: &Settings) -> Vec<Desired> {
     let subject = |kind: &str, prefix: &str, name: &str| -> Value {
         json!({ "apiGroup": RBAC, "kind": kind, "name": format!("{prefix}{name}") })
     };
-    let groups = settings.allowed_groups.iter().map(|g| subject("Group", &settings.groups_prefix, g));
-    let users = settings.allowed_users.iter().map(|u| subject("User", &settings.username_prefix, u));
+    let groups = settings
+        .allowed_groups
+        .iter()
+        .map(|g| subject("Group", &settings.groups_prefix, g));
+    let users = settings
+        .allowed_users
+        .iter()
+        .map(|u| subject("User", &settings.username_prefix, u));
     let subjects: Vec<Value> = groups.chain(users).collect();
     vec![
         Desired::of::<ClusterRole>(
@@ -125,11 +160,19 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .map(|s| (s["kind"].as_str().unwrap().to_owned(), s["name"].as_str().unwrap().to_owned()))
+            .map(|s| {
+                (
+                    s["kind"].as_str().unwrap().to_owned(),
+                    s["name"].as_str().unwrap().to_owned(),
+                )
+            })
             .collect();
         assert_eq!(
             names,
-            [("Group".into(), "oidc:system:masters".into()), ("User".into(), "oidc:anna".into())]
+            [
+                ("Group".into(), "oidc:system:masters".into()),
+                ("User".into(), "oidc:anna".into())
+            ]
         );
     }
 

@@ -26,13 +26,18 @@ const DRIFT: SignedDuration = SignedDuration::from_secs(10);
 /// Watches heartbeats until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
     let api = Api::<ClusterBinding>::all(context.client.clone());
-    Driver::new(NAME, api, seen::everything).run(context, (), CONCURRENCY, stop, reconcile).await;
+    Driver::new(NAME, api, seen::everything)
+        .run(context, (), CONCURRENCY, stop, reconcile)
+        .await;
 }
 
 async fn reconcile(binding: Arc<ClusterBinding>, scoped: Arc<Scoped<()>>) -> Result<Action, Error> {
     let now = scoped.context.clock.now();
     let current = binding.status.clone().unwrap_or_default();
-    let Health { condition, look_again } = decide(&current, now);
+    let Health {
+        condition,
+        look_again,
+    } = decide(&current, now);
     let was = conditions::get(&current.conditions, types::HEALTHY).map(|c| c.status.clone());
     let mut wanted = current.clone();
     conditions::set(&mut wanted.conditions, condition, now);
@@ -52,14 +57,20 @@ async fn announce(
     status: &ClusterBindingStatus,
     scoped: &Scoped<()>,
 ) {
-    let Some(healthy) = conditions::get(&status.conditions, types::HEALTHY) else { return };
+    let Some(healthy) = conditions::get(&status.conditions, types::HEALTHY) else {
+        return;
+    };
     let (events, object) = (&scoped.context.events, binding.object_ref(&()));
     let lost = healthy.reason.as_deref() == Some(reasons::HEARTBEAT_TIMEOUT);
     if was != Some(conditions::TRUE) && healthy.status == conditions::TRUE {
-        events.normal(&object, "Connected", "the konnector reports regularly").await;
+        events
+            .normal(&object, "Connected", "the konnector reports regularly")
+            .await;
     } else if was == Some(conditions::TRUE) && lost {
         let note = healthy.message.clone().unwrap_or_default();
-        events.warning(&object, reasons::HEARTBEAT_TIMEOUT, note).await;
+        events
+            .warning(&object, reasons::HEARTBEAT_TIMEOUT, note)
+            .await;
     }
 }
 
@@ -69,7 +80,8 @@ struct Health {
 }
 
 fn decide(status: &ClusterBindingStatus, now: Timestamp) -> Health {
-    let unhealthy = |severity, reason, message: String| New::false_(types::HEALTHY, severity, reason, message);
+    let unhealthy =
+        |severity, reason, message: String| New::false_(types::HEALTHY, severity, reason, message);
     let Some(last) = status.last_heartbeat_time.as_ref().map(|time| time.0) else {
         let message = "the konnector has not reported yet".to_owned();
         return Health {
@@ -90,23 +102,33 @@ fn decide(status: &ClusterBindingStatus, now: Timestamp) -> Health {
     let age = now.duration_since(last);
     let limit_signed = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
     if age > limit_signed {
-        let message = format!("the last report is from {last}, older than {}", go_duration::format(limit));
+        let message = format!(
+            "the last report is from {last}, older than {}",
+            go_duration::format(limit)
+        );
         return Health {
             condition: unhealthy(Severity::Error, reasons::HEARTBEAT_TIMEOUT, message),
             look_again: RESYNC,
         };
     }
     // One second more, because the comparison is with "older than".
-    let left = limit_signed.saturating_sub(age).saturating_add(SignedDuration::from_secs(1));
+    let left = limit_signed
+        .saturating_sub(age)
+        .saturating_add(SignedDuration::from_secs(1));
     let look_again = Duration::try_from(left).unwrap_or(RESYNC).min(RESYNC);
     if age < -DRIFT {
-        let message = "the last report is from the future: the clocks of consumer and provider differ".to_owned();
+        let message =
+            "the last report is from the future: the clocks of consumer and provider differ"
+                .to_owned();
         return Health {
             condition: unhealthy(Severity::Warning, reasons::HEARTBEAT_TIME_DRIFT, message),
             look_again,
         };
     }
-    Health { condition: New::true_(types::HEALTHY), look_again }
+    Health {
+        condition: New::true_(types::HEALTHY),
+        look_again,
+    }
 }
 
 #[cfg(test)]
@@ -137,15 +159,31 @@ mod tests {
     fn reasons_come_in_the_order_of_the_contract() {
         let reason = |last, interval| decided(last, interval).0;
         assert_eq!(reason(None, None).as_deref(), Some("FirstHeartbeatPending"));
-        assert_eq!(reason(Some("2026-01-01T11:59:00Z"), None).as_deref(), Some("HeartbeatIntervalMissing"));
-        assert_eq!(reason(Some("2026-01-01T11:59:00Z"), Some("soon")).as_deref(), Some("HeartbeatIntervalMissing"));
-        assert_eq!(reason(Some("2026-01-01T11:49:59Z"), Some("5m0s")).as_deref(), Some("HeartbeatTimeout"));
-        assert_eq!(reason(Some("2026-01-01T12:00:11Z"), Some("5m0s")).as_deref(), Some("HeartbeatTimeDrift"));
+        assert_eq!(
+            reason(Some("2026-01-01T11:59:00Z"), None).as_deref(),
+            Some("HeartbeatIntervalMissing")
+        );
+        assert_eq!(
+            reason(Some("2026-01-01T11:59:00Z"), Some("soon")).as_deref(),
+            Some("HeartbeatIntervalMissing")
+        );
+        assert_eq!(
+            reason(Some("2026-01-01T11:49:59Z"), Some("5m0s")).as_deref(),
+            Some("HeartbeatTimeout")
+        );
+        assert_eq!(
+            reason(Some("2026-01-01T12:00:11Z"), Some("5m0s")).as_deref(),
+            Some("HeartbeatTimeDrift")
+        );
     }
 
     #[test]
     fn a_fresh_heartbeat_is_healthy() {
-        for last in ["2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z", "2026-01-01T11:50:00Z"] {
+        for last in [
+            "2026-01-01T12:00:00Z",
+            "2026-01-01T12:00:09Z",
+            "2026-01-01T11:50:00Z",
+        ] {
             assert_eq!(decided(Some(last), Some("5m0s")).0, None, "{last}");
         }
     }

@@ -39,42 +39,77 @@ pub async fn run(context: Context, stop: CancellationToken) {
         provisioner: Provisioner::new(client.clone(), Arc::clone(&settings), clock.clone()),
         credentials: Credentials::new(client.clone(), settings, clock),
     };
-    let ours = watcher::Config::default().labels(&format!("{LABEL_COMPONENT}={COMPONENT_CREDENTIAL}"));
-    Driver::new(NAME, Api::<ClusterBinding>::all(client.clone()), seen::without_status)
-        .watches::<Secret>(Api::all(client), ours, seen::everything, |secret| {
-            let namespace = secret.namespace().unwrap_or_default();
-            vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
-        })
-        .run(context, state, CONCURRENCY, stop, reconcile)
-        .await;
+    let ours =
+        watcher::Config::default().labels(&format!("{LABEL_COMPONENT}={COMPONENT_CREDENTIAL}"));
+    Driver::new(
+        NAME,
+        Api::<ClusterBinding>::all(client.clone()),
+        seen::without_status,
+    )
+    .watches::<Secret>(Api::all(client), ours, seen::everything, |secret| {
+        let namespace = secret.namespace().unwrap_or_default();
+        vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
+    })
+    .run(context, state, CONCURRENCY, stop, reconcile)
+    .await;
 }
 
-async fn reconcile(binding: Arc<ClusterBinding>, scoped: Arc<Scoped<State>>) -> Result<Action, Error> {
+async fn reconcile(
+    binding: Arc<ClusterBinding>,
+    scoped: Arc<Scoped<State>>,
+) -> Result<Action, Error> {
     if binding.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let namespace = binding.namespace().unwrap_or_default();
-    let State { provisioner, credentials } = &scoped.state;
+    let State {
+        provisioner,
+        credentials,
+    } = &scoped.state;
     provisioner.rights(&namespace).await?;
-    let credential = credentials.ensure(&namespace, &plan::secret_of(Some(&binding))).await?;
+    let credential = credentials
+        .ensure(&namespace, &plan::secret_of(Some(&binding)))
+        .await?;
     if let Some(reason) = credential.issued {
         let object = binding.object_ref(&());
         let note = format!("issued a new credential, because {reason}");
         match reason {
             Reason::Missing | Reason::Due => {
-                scoped.context.events.normal(&object, "CredentialIssued", note).await;
+                scoped
+                    .context
+                    .events
+                    .normal(&object, "CredentialIssued", note)
+                    .await;
             }
             Reason::Damaged | Reason::Revoked | Reason::EndpointChanged => {
-                scoped.context.events.warning(&object, "CredentialReplaced", note).await;
+                scoped
+                    .context
+                    .events
+                    .warning(&object, "CredentialReplaced", note)
+                    .await;
             }
         }
     }
-    Ok(Action::requeue(until(credential.renew_at, scoped.context.clock.now())))
+    // Our first credential has served its time, so the konnector has had it for long.
+    if credential.issued == Some(Reason::Due) && credentials.retire_legacy(&namespace).await? {
+        let note = "deleted the token without an end that this consumer had before";
+        scoped
+            .context
+            .events
+            .normal(&binding.object_ref(&()), "LegacyTokenDeleted", note)
+            .await;
+    }
+    Ok(Action::requeue(until(
+        credential.renew_at,
+        scoped.context.clock.now(),
+    )))
 }
 
 /// Time until the renewal, but never longer than until the next regular look.
 fn until(renew_at: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(renew_at.duration_since(now)).unwrap_or(Duration::ZERO).min(RESYNC)
+    Duration::try_from(renew_at.duration_since(now))
+        .unwrap_or(Duration::ZERO)
+        .min(RESYNC)
 }
 
 #[cfg(test)]
@@ -85,7 +120,10 @@ mod tests {
     fn a_renewal_is_waited_for_and_a_missed_one_is_due_now() {
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        assert_eq!(until(at("2026-01-01T12:10:00Z"), now), Duration::from_secs(600));
+        assert_eq!(
+            until(at("2026-01-01T12:10:00Z"), now),
+            Duration::from_secs(600)
+        );
         assert_eq!(until(at("2026-01-01T11:00:00Z"), now), Duration::ZERO);
         assert_eq!(until(at("2026-01-09T12:00:00Z"), now), RESYNC);
     }

@@ -5,7 +5,6 @@
 //! ignore changes of the status of its own kind (a heartbeat per consumer every few minutes) nor tell
 //! a deletion from a change.
 
-use std::error::Error as _;
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
@@ -49,10 +48,16 @@ where
             .modify(|object| object.meta_mut().managed_fields = None)
             .default_backoff()
             .reflect(writer);
-        let own = requests(name, events, fingerprint, |object: &K| vec![ObjectRef::from_obj(object)]);
+        let own = requests(name, events, fingerprint, |object: &K| {
+            vec![ObjectRef::from_obj(object)]
+        });
         let mut triggers = SelectAll::new();
         triggers.push(own.boxed());
-        Self { name, reader, triggers }
+        Self {
+            name,
+            reader,
+            triggers,
+        }
     }
 
     /// The watched objects as the controller knows them.
@@ -75,7 +80,8 @@ where
         let events = watcher(api, config)
             .modify(|object| object.metadata.managed_fields = None)
             .default_backoff();
-        self.triggers.push(requests(self.name, events, fingerprint, targets).boxed());
+        self.triggers
+            .push(requests(self.name, events, fingerprint, targets).boxed());
         self
     }
 
@@ -100,14 +106,20 @@ where
         Fut: Future<Output = Result<Action, Error>> + Send + 'static,
         ObjectRef<K>: Hash + Eq + Send,
     {
-        let Self { name, reader, triggers } = self;
-        let scoped = Arc::new(Scoped { context, name, backoff: Backoff::new(), state });
+        let Self {
+            name,
+            reader,
+            triggers,
+        } = self;
+        let scoped = Arc::new(Scoped::new(context, name, state));
         let queue = triggers
             .map(Ok::<_, std::convert::Infallible>)
             .take_until(stop.clone().cancelled_owned());
         let forget = Arc::clone(&scoped);
         let work = applier(
-            move |object, scoped: Arc<Scoped<S>>| Box::pin(attempt(reconcile.clone(), object, scoped)),
+            move |object, scoped: Arc<Scoped<S>>| {
+                Box::pin(attempt(reconcile.clone(), object, scoped))
+            },
             // The attempt itself has counted and logged; what it asks for comes as an action.
             |_, _: &std::convert::Infallible, _| Action::await_change(),
             scoped,
@@ -142,9 +154,23 @@ pub struct Scoped<S> {
 }
 
 impl<S> Scoped<S> {
+    /// For the controller `name`.
+    pub fn new(context: Context, name: &'static str, state: S) -> Self {
+        Self {
+            context,
+            name,
+            state,
+            backoff: Backoff::new(),
+        }
+    }
+
     /// Field manager of the controller.
     pub fn manager(&self) -> String {
-        format!("{}/{}", kube_bind_crds::names::FIELD_MANAGER_BACKEND, self.name)
+        format!(
+            "{}/{}",
+            kube_bind_crds::names::FIELD_MANAGER_BACKEND,
+            self.name
+        )
     }
 }
 
@@ -164,8 +190,15 @@ where
     let started = scoped.context.clock.monotonic();
     let outcome = reconcile(object, Arc::clone(&scoped)).await;
     let metrics = &scoped.context.metrics;
-    let took = scoped.context.clock.monotonic().saturating_duration_since(started);
-    metrics.duration.get_or_create(&ControllerLabel { controller }).observe(took.as_secs_f64());
+    let took = scoped
+        .context
+        .clock
+        .monotonic()
+        .saturating_duration_since(started);
+    metrics
+        .duration
+        .get_or_create(&ControllerLabel { controller })
+        .observe(took.as_secs_f64());
     let (result, action) = match outcome {
         Ok(action) => {
             scoped.backoff.reset(&key);
@@ -174,13 +207,18 @@ where
         Err(error) => {
             let delay = scoped.backoff.next(&key);
             let (namespace, name) = (key.0.as_deref().unwrap_or_default(), key.1.as_str());
-            let quiet = matches!(error, Error::Waiting { .. }) || error.is_conflict();
+            let quiet = error.is_expected();
             if quiet {
-                tracing::debug!(controller, object.namespace = namespace, object.name = name, retry_ms = delay.as_millis(), "{error}");
+                tracing::debug!(
+                    controller,
+                    object.namespace = namespace,
+                    object.name = name,
+                    retry_ms = delay.as_millis(),
+                    "{error}"
+                );
             } else {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    cause = error.source(),
                     controller,
                     object.namespace = namespace,
                     object.name = name,
@@ -189,10 +227,16 @@ where
                     K::kind(&())
                 );
             }
-            (if quiet { "waiting" } else { "failed" }, Action::requeue(delay))
+            (
+                if quiet { "waiting" } else { "failed" },
+                Action::requeue(delay),
+            )
         }
     };
-    metrics.reconciles.get_or_create(&Labels { controller, result }).inc();
+    metrics
+        .reconciles
+        .get_or_create(&Labels { controller, result })
+        .inc();
     Ok(action)
 }
 
@@ -212,7 +256,11 @@ where
             Ok(event) => seen.observe(&event, fingerprint, &targets),
             Err(error) => {
                 let kind = O::kind(&());
-                tracing::warn!(error = &error as &dyn std::error::Error, controller = name, "failed to watch {kind}, trying again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    controller = name,
+                    "failed to watch {kind}, trying again"
+                );
                 Vec::new()
             }
         })

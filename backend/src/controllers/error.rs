@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::response::StatusDetails;
+
 use crate::{credentials, provision};
 
 /// Failure of a reconcile; every kind of it is retried, `Waiting` without noise.
@@ -42,11 +44,66 @@ impl Error {
         Self::Waiting { what: what.into() }
     }
 
-    /// Whether somebody else was faster: the object has to be looked at again, no more.
-    pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Request { source: kube::Error::Api(status), .. } if status.is_conflict())
+    /// Whether this is part of normal life: something has to happen first, somebody else was faster, or
+    /// the namespace is going away with all that is in it.
+    pub(crate) fn is_expected(&self) -> bool {
+        let source = match self {
+            Self::Waiting { .. } => return true,
+            Self::Finalizer(_) => return false,
+            Self::Request { source, .. }
+            | Self::Provision(provision::Error::Request { source, .. })
+            | Self::Credential(credentials::Error::Request { source, .. }) => source,
+            Self::Provision(_) | Self::Credential(_) => return false,
+        };
+        let kube::Error::Api(status) = source else {
+            return false;
+        };
+        let terminating = |details: &StatusDetails| {
+            details
+                .causes
+                .iter()
+                .any(|cause| cause.reason == "NamespaceTerminating")
+        };
+        status.is_conflict()
+            || status.is_forbidden() && status.details.as_ref().is_some_and(terminating)
     }
 }
 
 /// How often everything is looked at without a reason, because events can be missed.
 pub const RESYNC: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use kube::core::response::StatusCause;
+
+    use super::*;
+
+    fn answered(code: u16, reason: &str, cause: Option<&str>) -> Error {
+        let causes = cause.map(|reason| StatusCause {
+            reason: reason.into(),
+            message: String::new(),
+            field: String::new(),
+        });
+        let status = Status::failure("m", reason)
+            .with_code(code)
+            .with_details(StatusDetails {
+                causes: causes.into_iter().collect(),
+                name: String::new(),
+                group: String::new(),
+                kind: String::new(),
+                uid: String::new(),
+                retry_after_seconds: 0,
+            });
+        Error::request("do it")(kube::Error::Api(status.boxed()))
+    }
+
+    #[test]
+    fn a_missing_right_is_not_a_namespace_that_goes() {
+        assert!(answered(403, "Forbidden", Some("NamespaceTerminating")).is_expected());
+        assert!(!answered(403, "Forbidden", None).is_expected());
+        assert!(answered(409, "Conflict", None).is_expected());
+        assert!(!answered(500, "InternalError", None).is_expected());
+        assert!(Error::waiting("it").is_expected());
+    }
+}

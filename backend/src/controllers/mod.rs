@@ -53,7 +53,10 @@ pub struct Context {
 /// Runs all controllers until `stop`; the time to call it is when this process has become the leader.
 /// Nothing runs any more when it returns.
 pub async fn run_all(context: Context, stop: CancellationToken) {
-    context.health.set(HEALTH_CHECK, Err("the offer has not been listed yet".to_owned()));
+    context.health.set(
+        HEALTH_CHECK,
+        Err("the offer has not been listed yet".to_owned()),
+    );
     let (sources, feed) = Sources::new(context.client.clone());
     let controllers = async {
         // A request that is looked at before the offer is known would be told that there is none.
@@ -72,4 +75,20 @@ pub async fn run_all(context: Context, stop: CancellationToken) {
     };
     tokio::join!(feed.run(stop.clone()), controllers);
     context.health.remove(HEALTH_CHECK);
+}
+
+#[cfg(test)]
+impl Context {
+    /// A context for tests of one reconcile.
+    fn for_tests(client: Client) -> Self {
+        let now = "2026-01-01T12:00:00Z".parse().expect("a timestamp");
+        Self {
+            events: Events::new(client.clone(), "test"),
+            client,
+            settings: crate::provision::test_support::shared_settings(),
+            clock: kube_bind_runtime::clock::FixedClock::new(now).shared(),
+            metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
+            health: Health::new(),
+        }
+    }
 }

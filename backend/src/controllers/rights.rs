@@ -13,7 +13,9 @@ use crate::provision::desired::Desired;
 use crate::provision::names::{ROLE_CLAIMS, ROLE_EXPORTS};
 use crate::provision::plan;
 
-const VERBS: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
+const VERBS: [&str; 7] = [
+    "get", "list", "watch", "create", "update", "patch", "delete",
+];
 
 /// Resources of one consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +30,9 @@ impl Rights {
         let mut rights = Self::default();
         for export in exports {
             let spec = &export.spec;
-            rights.exported.extend(spec.resources.iter().map(|r| r.group_resource.clone()));
+            rights
+                .exported
+                .extend(spec.resources.iter().map(|r| r.group_resource.clone()));
             rights.claimed.extend(
                 spec.permission_claims
                     .iter()
@@ -87,7 +91,11 @@ mod tests {
     #[test]
     fn all_exports_of_a_consumer_add_up() {
         let a = export("a", &["widgets.example.org"], &["secrets."]);
-        let b = export("b", &["gadgets.example.org", "widgets.example.org"], &["configmaps."]);
+        let b = export(
+            "b",
+            &["gadgets.example.org", "widgets.example.org"],
+            &["configmaps."],
+        );
         let objects = Rights::of([&a, &b]).objects("service-ns", "cluster-a");
         assert_eq!(
             objects[0].body["rules"],
@@ -97,7 +105,11 @@ mod tests {
             objects[1].body["rules"],
             json!([{ "apiGroups": [""], "resources": ["configmaps", "secrets"], "verbs": VERBS }])
         );
-        assert!(objects.iter().all(|o| o.namespace.as_deref() == Some("service-ns")));
+        assert!(
+            objects
+                .iter()
+                .all(|o| o.namespace.as_deref() == Some("service-ns"))
+        );
     }
 
     #[test]
@@ -110,7 +122,14 @@ mod tests {
 
     #[test]
     fn a_claim_that_cannot_be_claimed_gives_no_right() {
-        let sly = export("sly", &["widgets.example.org"], &["clusterroles.rbac.authorization.k8s.io"]);
-        assert_eq!(Rights::of([&sly]).objects("s", "c")[1].body["rules"], json!([]));
+        let sly = export(
+            "sly",
+            &["widgets.example.org"],
+            &["clusterroles.rbac.authorization.k8s.io"],
+        );
+        assert_eq!(
+            Rights::of([&sly]).objects("s", "c")[1].body["rules"],
+            json!([])
+        );
     }
 }

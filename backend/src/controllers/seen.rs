@@ -18,7 +18,11 @@ pub struct Seen<T> {
 
 impl<T> Default for Seen<T> {
     fn default() -> Self {
-        Self { known: HashMap::new(), listed: HashSet::new(), pending: Vec::new() }
+        Self {
+            known: HashMap::new(),
+            listed: HashSet::new(),
+            pending: Vec::new(),
+        }
     }
 }
 
@@ -86,7 +90,10 @@ impl<T: Clone + PartialEq> Seen<T> {
 }
 
 fn key<K: Resource>(object: &K) -> Key {
-    (object.meta().namespace.clone(), object.meta().name.clone().unwrap_or_default())
+    (
+        object.meta().namespace.clone(),
+        object.meta().name.clone().unwrap_or_default(),
+    )
 }
 
 fn merge<T: PartialEq>(into: &mut Vec<T>, more: Vec<T>) {
@@ -141,22 +148,33 @@ mod tests {
     }
 
     fn observe(seen: &mut Seen<String>, event: &Event<ConfigMap>) -> Vec<String> {
-        seen.observe(event, without_status, |object| vec![format!("for-{}", object.name_any())])
+        seen.observe(event, without_status, |object| {
+            vec![format!("for-{}", object.name_any())]
+        })
     }
 
     #[test]
     fn an_event_that_changed_only_the_status_concerns_nobody() {
         let mut seen = Seen::default();
-        assert_eq!(observe(&mut seen, &Event::Apply(object("a", 1, "5"))), ["for-a"]);
+        assert_eq!(
+            observe(&mut seen, &Event::Apply(object("a", 1, "5"))),
+            ["for-a"]
+        );
         assert!(observe(&mut seen, &Event::Apply(object("a", 1, "6"))).is_empty());
-        assert_eq!(observe(&mut seen, &Event::Apply(object("a", 2, "7"))), ["for-a"]);
+        assert_eq!(
+            observe(&mut seen, &Event::Apply(object("a", 2, "7"))),
+            ["for-a"]
+        );
     }
 
     #[test]
     fn a_deletion_concerns_the_targets_even_if_nothing_else_changed() {
         let mut seen = Seen::default();
         observe(&mut seen, &Event::Apply(object("a", 1, "5")));
-        assert_eq!(observe(&mut seen, &Event::Delete(object("a", 1, "6"))), ["for-a"]);
+        assert_eq!(
+            observe(&mut seen, &Event::Delete(object("a", 1, "6"))),
+            ["for-a"]
+        );
     }
 
     #[test]

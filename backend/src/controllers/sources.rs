@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures::stream::{self, Stream, StreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Client, ResourceExt};
 use kube_bind_crds::api::{APIServiceExportTemplate, GroupResource};
 use kube_bind_crds::names::LABEL_EXPORTED;
@@ -62,8 +62,13 @@ impl Sources {
             templates,
             changes: changes.clone(),
         };
-        let feed =
-            Feed { client, resource, crds: crd_writer, templates: template_writer, changes };
+        let feed = Feed {
+            client,
+            resource,
+            crds: crd_writer,
+            templates: template_writer,
+            changes,
+        };
         (sources, feed)
     }
 
@@ -77,7 +82,9 @@ impl Sources {
     /// The exported CRD of a resource, as JSON.
     pub fn crd(&self, resource: &GroupResource) -> Option<Value> {
         let name = crd_name(resource);
-        let crd = self.crds.get(&ObjectRef::new_with(&name, self.resource.clone()))?;
+        let crd = self
+            .crds
+            .get(&ObjectRef::new_with(&name, self.resource.clone()))?;
         serde_json::to_value(&*crd).ok()
     }
 
@@ -89,7 +96,12 @@ impl Sources {
     /// The templates as they are at this moment: a refusal is final, so it must not rest on an old list.
     pub async fn templates_now(&self) -> Result<Vec<Arc<APIServiceExportTemplate>>, kube::Error> {
         let api: Api<APIServiceExportTemplate> = Api::all(self.client.clone());
-        Ok(timed(api.list(&ListParams::default())).await?.items.into_iter().map(Arc::new).collect())
+        Ok(timed(api.list(&ListParams::default()))
+            .await?
+            .items
+            .into_iter()
+            .map(Arc::new)
+            .collect())
     }
 
     /// Changes of the exported CRDs from now on; the new state is in place when one arrives.
@@ -108,7 +120,13 @@ impl Sources {
 impl Feed {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { client, resource, crds, templates, changes } = self;
+        let Self {
+            client,
+            resource,
+            crds,
+            templates,
+            changes,
+        } = self;
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         let exported = watcher::Config::default().labels(&format!("{LABEL_EXPORTED}=true"));
         let crds = watcher(api, exported)
@@ -142,12 +160,16 @@ impl Feed {
                 }
                 std::future::ready(())
             });
-        stop.run_until_cancelled(async { tokio::join!(crds, templates) }).await;
+        stop.run_until_cancelled(async { tokio::join!(crds, templates) })
+            .await;
     }
 }
 
 fn warn(error: &watcher::Error, kind: &str) {
-    tracing::warn!(error = error as &dyn std::error::Error, "failed to watch {kind}, trying again");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "failed to watch {kind}, trying again"
+    );
 }
 
 /// Name of the CRD of a resource.

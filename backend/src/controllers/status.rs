@@ -27,7 +27,10 @@ where
         "metadata": { "uid": object.uid(), "resourceVersion": object.resource_version() },
         "status": changes,
     });
-    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
     timed(api.patch_status(&object.name_any(), &params, &Patch::Merge(patch))).await?;
     Ok(true)
 }
@@ -37,10 +40,15 @@ fn difference(
     current: &impl Serialize,
     wanted: &impl Serialize,
 ) -> Result<Option<Value>, serde_json::Error> {
-    let (current, wanted) = (serde_json::to_value(current)?, serde_json::to_value(wanted)?);
+    let (current, wanted) = (
+        serde_json::to_value(current)?,
+        serde_json::to_value(wanted)?,
+    );
     let empty = serde_json::Map::new();
-    let (current, wanted) =
-        (current.as_object().unwrap_or(&empty), wanted.as_object().unwrap_or(&empty));
+    let (current, wanted) = (
+        current.as_object().unwrap_or(&empty),
+        wanted.as_object().unwrap_or(&empty),
+    );
     let mut changes = serde_json::Map::new();
     for (key, value) in wanted {
         if current.get(key) != Some(value) {

@@ -56,7 +56,9 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let none = BTreeMap::new();
-    let Some(secret) = secret else { return Decision::Issue(Reason::Missing) };
+    let Some(secret) = secret else {
+        return Decision::Issue(Reason::Missing);
+    };
     let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else {
         return Decision::Issue(Reason::Missing);
     };
@@ -83,7 +85,10 @@ pub fn decide(
     if now >= renew_at {
         return Decision::Issue(Reason::Due);
     }
-    Decision::Keep { kubeconfig, renew_at }
+    Decision::Keep {
+        kubeconfig,
+        renew_at,
+    }
 }
 
 /// The earlier of `renew_after` and half of the life that the API server granted.
@@ -116,11 +121,13 @@ pub fn endpoint(settings: &Settings) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -149,8 +156,17 @@ mod tests {
         .into();
         change(&mut annotations);
         Secret {
-            metadata: ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() },
-            data: Some([("kubeconfig".to_owned(), ByteString(b"the kubeconfig".to_vec()))].into()),
+            metadata: ObjectMeta {
+                annotations: Some(annotations),
+                ..ObjectMeta::default()
+            },
+            data: Some(
+                [(
+                    "kubeconfig".to_owned(),
+                    ByteString(b"the kubeconfig".to_vec()),
+                )]
+                .into(),
+            ),
             ..Secret::default()
         }
     }
@@ -194,18 +210,39 @@ mod tests {
         );
         let mut empty = secret(|_| {});
         empty.data = None;
-        assert_eq!(decided(&empty, Some(BOUND), now), Decision::Issue(Reason::Missing));
+        assert_eq!(
+            decided(&empty, Some(BOUND), now),
+            Decision::Issue(Reason::Missing)
+        );
         let mut changed = secret(|_| {});
         changed.data = Some([("kubeconfig".to_owned(), ByteString(b"another".to_vec()))].into());
-        assert_eq!(decided(&changed, Some(BOUND), now), Decision::Issue(Reason::Damaged));
+        assert_eq!(
+            decided(&changed, Some(BOUND), now),
+            Decision::Issue(Reason::Damaged)
+        );
         let original = secret(BTreeMap::clear);
-        assert_eq!(decided(&original, Some(BOUND), now), Decision::Issue(Reason::Damaged));
-        assert_eq!(decided(&secret(|_| {}), None, now), Decision::Issue(Reason::Revoked));
-        assert_eq!(decided(&secret(|_| {}), Some("another"), now), Decision::Issue(Reason::Revoked));
+        assert_eq!(
+            decided(&original, Some(BOUND), now),
+            Decision::Issue(Reason::Damaged)
+        );
+        assert_eq!(
+            decided(&secret(|_| {}), None, now),
+            Decision::Issue(Reason::Revoked)
+        );
+        assert_eq!(
+            decided(&secret(|_| {}), Some("another"), now),
+            Decision::Issue(Reason::Revoked)
+        );
         let mut moved = settings();
         moved.external_address = "https://elsewhere.example".into();
         assert_eq!(
-            decide(Some(&secret(|_| {})), "kubeconfig", Some(BOUND), &moved, at(now)),
+            decide(
+                Some(&secret(|_| {})),
+                "kubeconfig",
+                Some(BOUND),
+                &moved,
+                at(now)
+            ),
             Decision::Issue(Reason::EndpointChanged)
         );
     }

@@ -9,10 +9,10 @@ mod decide;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::{
     BoundObjectReference, TokenRequest, TokenRequestSpec, TokenRequestStatus,
 };
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt};
@@ -25,7 +25,7 @@ use serde_json::json;
 pub use decide::{Decision, Reason};
 
 use crate::provision::Settings;
-use crate::provision::ensure::create;
+use crate::provision::ensure::{create, delete};
 use crate::provision::names::{
     ANNOTATION_BOUND_TO, ANNOTATION_DIGEST, ANNOTATION_ENDPOINT, ANNOTATION_EXPIRES,
     ANNOTATION_ISSUED, COMPONENT_CREDENTIAL, LABEL_COMPONENT, TOKEN_SECRET,
@@ -34,6 +34,9 @@ use crate::provision::plan::SecretKey;
 
 /// Field manager of the credential's Secrets.
 pub const MANAGER: &str = "kube-bind-backend/credentials";
+
+/// Type of the Secrets that the original kept tokens in.
+const LEGACY_TYPE: &str = "kubernetes.io/service-account-token";
 
 /// Failure of a step of issuing.
 #[derive(Debug, thiserror::Error)]
@@ -83,22 +86,40 @@ pub struct Credentials {
 impl Credentials {
     /// Credentials for the cluster of `client`.
     pub fn new(client: Client, settings: Arc<Settings>, clock: SharedClock) -> Self {
-        Self { client, settings, clock }
+        Self {
+            client,
+            settings,
+            clock,
+        }
     }
 
     /// Returns the credential in `secret`; makes a new one if there is none or if it is not good any more.
     pub async fn ensure(&self, namespace: &str, secret: &SecretKey) -> Result<Credential, Error> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let current = timed(api.get_opt(&secret.name)).await.map_err(request("read the kubeconfig secret"))?;
+        let current = timed(api.get_opt(&secret.name))
+            .await
+            .map_err(request("read the kubeconfig secret"))?;
         let bound = self.bound_secret(&api).await?;
         let now = self.clock.now();
-        let bound_uid = bound.as_ref().and_then(|secret| secret.metadata.uid.as_deref());
-        let decided =
-            decide::decide(current.as_ref(), &secret.key, bound_uid, &self.settings, now);
+        let bound_uid = bound
+            .as_ref()
+            .and_then(|secret| secret.metadata.uid.as_deref());
+        let decided = decide::decide(
+            current.as_ref(),
+            &secret.key,
+            bound_uid,
+            &self.settings,
+            now,
+        );
         match decided {
-            Decision::Keep { kubeconfig, renew_at } => {
-                Ok(Credential { kubeconfig, renew_at, issued: None })
-            }
+            Decision::Keep {
+                kubeconfig,
+                renew_at,
+            } => Ok(Credential {
+                kubeconfig,
+                renew_at,
+                issued: None,
+            }),
             Decision::Issue(reason) => {
                 let bound = match bound {
                     Some(bound) => bound,
@@ -111,7 +132,9 @@ impl Credentials {
 
     /// The Secret that tokens are bound to, unless it is gone or going.
     async fn bound_secret(&self, api: &Api<Secret>) -> Result<Option<Secret>, Error> {
-        let found = timed(api.get_opt(TOKEN_SECRET)).await.map_err(request("read the token secret"))?;
+        let found = timed(api.get_opt(TOKEN_SECRET))
+            .await
+            .map_err(request("read the token secret"))?;
         Ok(found.filter(|secret| secret.metadata.deletion_timestamp.is_none()))
     }
 
@@ -119,16 +142,20 @@ impl Credentials {
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(TOKEN_SECRET.to_owned()),
-                labels: Some([(LABEL_COMPONENT.to_owned(), COMPONENT_CREDENTIAL.to_owned())].into()),
+                labels: Some(
+                    [(LABEL_COMPONENT.to_owned(), COMPONENT_CREDENTIAL.to_owned())].into(),
+                ),
                 ..ObjectMeta::default()
             },
             type_: Some("Opaque".to_owned()),
             ..Secret::default()
         };
-        create(api, &secret, MANAGER).await.map_err(request("create the token secret"))?;
-        self.bound_secret(api)
-            .await?
-            .ok_or_else(|| Error::Unbound { namespace: namespace.to_owned() })
+        create(api, &secret, MANAGER)
+            .await
+            .map_err(request("create the token secret"))?;
+        self.bound_secret(api).await?.ok_or_else(|| Error::Unbound {
+            namespace: namespace.to_owned(),
+        })
     }
 
     async fn issue(
@@ -139,7 +166,10 @@ impl Credentials {
         reason: Reason,
         now: Timestamp,
     ) -> Result<Credential, Error> {
-        let TokenRequestStatus { expiration_timestamp, token } = self.token(namespace, bound).await?;
+        let TokenRequestStatus {
+            expiration_timestamp,
+            token,
+        } = self.token(namespace, bound).await?;
         let expires = expiration_timestamp.0;
         let settings = &self.settings;
         let ca = settings.external_ca.as_deref().map(String::from_utf8_lossy);
@@ -154,6 +184,7 @@ impl Credentials {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
+                "name": secret.name,
                 "labels": { LABEL_COMPONENT: COMPONENT_CREDENTIAL },
                 "annotations": {
                     ANNOTATION_ISSUED: now.to_string(),
@@ -166,10 +197,33 @@ impl Credentials {
             "data": { &secret.key: ByteString(kubeconfig.clone().into_bytes()) },
         });
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        apply(&api, &secret.name, MANAGER, &body).await.map_err(request("write the kubeconfig secret"))?;
+        apply(&api, &secret.name, MANAGER, &body)
+            .await
+            .map_err(request("write the kubeconfig secret"))?;
         tracing::info!(namespace.name = namespace, credential.expires = %expires, %reason, "issued a credential for {namespace}");
         let renew_at = decide::renew_at(now, expires, settings.credential_renew_after);
-        Ok(Credential { kubeconfig, renew_at, issued: Some(reason) })
+        Ok(Credential {
+            kubeconfig,
+            renew_at,
+            issued: Some(reason),
+        })
+    }
+
+    /// Deletes the token without an end that the original made for a consumer; says whether there was
+    /// one. The time to call it is when the consumer has had our credential for long enough.
+    pub async fn retire_legacy(&self, namespace: &str) -> Result<bool, Error> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let found = timed(api.get_opt(BINDER))
+            .await
+            .map_err(request("read the original's token"))?;
+        let legacy = found.filter(|secret| secret.type_.as_deref() == Some(LEGACY_TYPE));
+        let Some(legacy) = legacy else {
+            return Ok(false);
+        };
+        delete(&api, &legacy)
+            .await
+            .map_err(request("delete the original's token"))?;
+        Ok(true)
     }
 
     async fn token(&self, namespace: &str, bound: &Secret) -> Result<TokenRequestStatus, Error> {
@@ -191,7 +245,10 @@ impl Credentials {
         let answer = timed(api.create_token_request(BINDER, &PostParams::default(), &wanted))
             .await
             .map_err(request("request a token"))?;
-        answer.status.filter(|status| !status.token.is_empty()).ok_or(Error::NoToken)
+        answer
+            .status
+            .filter(|status| !status.token.is_empty())
+            .ok_or(Error::NoToken)
     }
 }
 

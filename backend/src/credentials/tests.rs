@@ -32,16 +32,37 @@ async fn the_first_credential_is_bound_to_a_secret_of_its_own() {
     let credentials = Credentials::new(client, shared_settings(), clock);
     let server = async {
         api.not_found("GET", &format!("{SECRETS}/kubeconfig")).await;
-        api.not_found("GET", &format!("{SECRETS}/{TOKEN_SECRET}")).await;
+        api.not_found("GET", &format!("{SECRETS}/{TOKEN_SECRET}"))
+            .await;
         let made = api.answer("POST", SECRETS, 201, token_secret()).await;
-        assert!(made.get("data").is_none(), "the secret that tokens are bound to is empty");
-        api.answer("GET", &format!("{SECRETS}/{TOKEN_SECRET}"), 200, token_secret()).await;
+        assert!(
+            made.get("data").is_none(),
+            "the secret that tokens are bound to is empty"
+        );
+        api.answer(
+            "GET",
+            &format!("{SECRETS}/{TOKEN_SECRET}"),
+            200,
+            token_secret(),
+        )
+        .await;
         let path = "/api/v1/namespaces/cluster-a/serviceaccounts/kube-binder/token";
         let asked = api.answer("POST", path, 201, token()).await;
-        assert_eq!(asked["spec"]["boundObjectRef"]["uid"], "uid-of-token-secret");
+        assert_eq!(
+            asked["spec"]["boundObjectRef"]["uid"],
+            "uid-of-token-secret"
+        );
         assert_eq!(asked["spec"]["expirationSeconds"], 168 * 3600);
         let kubeconfig = format!("{SECRETS}/kubeconfig");
-        let written = api.answer("PATCH", &kubeconfig, 200, json!({ "metadata": { "name": "kubeconfig" } })).await;
+        let written = api
+            .answer(
+                "PATCH",
+                &kubeconfig,
+                200,
+                json!({ "metadata": { "name": "kubeconfig" } }),
+            )
+            .await;
+        assert_eq!(written["metadata"]["name"], "kubeconfig");
         let annotations = &written["metadata"]["annotations"];
         assert_eq!(annotations[ANNOTATION_EXPIRES], "2026-01-01T10:00:00Z");
         assert_eq!(annotations[ANNOTATION_BOUND_TO], "uid-of-token-secret");
@@ -53,4 +74,28 @@ async fn the_first_credential_is_bound_to_a_secret_of_its_own() {
     assert_eq!(credential.issued, Some(Reason::Missing));
     // The API server granted ten hours only, so the half of that comes before a day has gone.
     assert_eq!(credential.renew_at, "2026-01-01T05:00:00Z".parse().unwrap());
+}
+
+#[tokio::test]
+async fn only_a_token_secret_of_the_original_is_retired() {
+    let path = format!("{SECRETS}/{BINDER}");
+    for (type_, retired) in [
+        ("kubernetes.io/service-account-token", true),
+        ("Opaque", false),
+    ] {
+        let (client, mut api) = Script::new();
+        let clock = FixedClock::new(NOW.parse().unwrap()).shared();
+        let credentials = Credentials::new(client, shared_settings(), clock);
+        let secret =
+            json!({ "metadata": { "name": BINDER, "uid": "uid-of-legacy" }, "type": type_ });
+        let server = async {
+            api.answer("GET", &path, 200, secret.clone()).await;
+            if retired {
+                let sent = api.answer("DELETE", &path, 200, secret).await;
+                assert_eq!(sent["preconditions"]["uid"], "uid-of-legacy");
+            }
+        };
+        let (outcome, ()) = tokio::join!(credentials.retire_legacy("cluster-a"), server);
+        assert_eq!(outcome.unwrap(), retired);
+    }
 }

@@ -25,10 +25,17 @@ pub struct Access {
 
 /// The review that asks whether the consumer of `cluster_namespace` has this access. Pure.
 pub fn review(cluster_namespace: &str, access: &Access) -> SubjectAccessReview {
-    let Access { namespace, group, resource, verb } = access;
+    let Access {
+        namespace,
+        group,
+        resource,
+        verb,
+    } = access;
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
-            user: Some(format!("system:serviceaccount:{cluster_namespace}:{BINDER}")),
+            user: Some(format!(
+                "system:serviceaccount:{cluster_namespace}:{BINDER}"
+            )),
             groups: Some(vec![
                 "system:serviceaccounts".to_owned(),
                 format!("system:serviceaccounts:{cluster_namespace}"),

@@ -1,8 +1,8 @@
 //! Objects as they should be, and whether an existing one differs. Pure.
 
 use kube::api::ApiResource;
-use kube::{Resource, ResourceExt};
 use kube::api::DynamicObject;
+use kube::{Resource, ResourceExt};
 use serde_json::Value;
 
 /// One object as it should be, in the form that is applied.
@@ -53,13 +53,17 @@ pub enum Change {
 
 /// Compares an object with what it should be.
 pub fn change(current: Option<&DynamicObject>, desired: &Desired) -> Change {
-    let Some(current) = current else { return Change::Apply };
+    let Some(current) = current else {
+        return Change::Apply;
+    };
     if let Some(role) = desired.body.get("roleRef")
         && current.data.get("roleRef") != Some(role)
     {
         return Change::Recreate;
     }
-    let Some(fields) = desired.body.as_object() else { return Change::Apply };
+    let Some(fields) = desired.body.as_object() else {
+        return Change::Apply;
+    };
     let same = fields.iter().all(|(key, wanted)| match key.as_str() {
         "apiVersion" | "kind" => true,
         "metadata" => has_metadata(current, wanted),
@@ -70,14 +74,18 @@ pub fn change(current: Option<&DynamicObject>, desired: &Desired) -> Change {
 
 fn has_metadata(current: &DynamicObject, wanted: &Value) -> bool {
     let all = |key: &str, has: &dyn Fn(&str) -> Option<String>| {
-        wanted[key].as_object().is_none_or(|entries| {
-            entries.iter().all(|(k, v)| has(k).as_deref() == v.as_str())
-        })
+        wanted[key]
+            .as_object()
+            .is_none_or(|entries| entries.iter().all(|(k, v)| has(k).as_deref() == v.as_str()))
     };
     let owners = serde_json::to_value(current.owner_references()).unwrap_or_default();
     all("labels", &|key| current.labels().get(key).cloned())
-        && all("annotations", &|key| current.annotations().get(key).cloned())
-        && wanted.get("ownerReferences").is_none_or(|wanted| contains(Some(&owners), wanted))
+        && all("annotations", &|key| {
+            current.annotations().get(key).cloned()
+        })
+        && wanted
+            .get("ownerReferences")
+            .is_none_or(|wanted| contains(Some(&owners), wanted))
 }
 
 /// Whether `current` has everything that `wanted` has; lists must agree in length and order, and an
@@ -87,12 +95,15 @@ fn contains(current: Option<&Value>, wanted: &Value) -> bool {
         (None | Some(Value::Null), Value::Array(items)) => items.is_empty(),
         (None | Some(Value::Null), Value::Null) => true,
         (None, _) => false,
-        (Some(Value::Object(current)), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| contains(current.get(key), value))
-        }
+        (Some(Value::Object(current)), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, value)| contains(current.get(key), value)),
         (Some(Value::Array(current)), Value::Array(wanted)) => {
             current.len() == wanted.len()
-                && current.iter().zip(wanted).all(|(current, wanted)| contains(Some(current), wanted))
+                && current
+                    .iter()
+                    .zip(wanted)
+                    .all(|(current, wanted)| contains(Some(current), wanted))
         }
         (Some(current), wanted) => current == wanted,
     }

@@ -9,7 +9,11 @@ use serde::de::DeserializeOwned;
 use super::desired::{Change, Desired, change};
 
 /// Reads the object and writes it only if it differs. Says whether anything was written.
-pub async fn ensure(client: &Client, desired: &Desired, manager: &str) -> Result<bool, kube::Error> {
+pub async fn ensure(
+    client: &Client,
+    desired: &Desired,
+    manager: &str,
+) -> Result<bool, kube::Error> {
     let api: Api<DynamicObject> = match &desired.namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &desired.resource),
         None => Api::all_with(client.clone(), &desired.resource),
@@ -40,7 +44,10 @@ pub async fn create<K>(api: &Api<K>, object: &K, manager: &str) -> Result<bool, 
 where
     K: Clone + DeserializeOwned + Serialize + std::fmt::Debug,
 {
-    let params = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some(manager.to_owned()),
+        ..PostParams::default()
+    };
     match timed(api.create(&params, object)).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
@@ -54,7 +61,10 @@ where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let params = DeleteParams {
-        preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: object.uid(),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
     match timed(api.delete(&object.name_any(), &params)).await {

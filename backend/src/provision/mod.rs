@@ -69,7 +69,9 @@ pub struct Provisioned {
 
 impl std::fmt::Debug for Provisioned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Provisioned").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("Provisioned")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,36 +88,55 @@ impl Provisioner {
     /// A provisioner for the cluster of `client`.
     pub fn new(client: Client, settings: Arc<Settings>, clock: SharedClock) -> Self {
         let credentials = Credentials::new(client.clone(), Arc::clone(&settings), clock.clone());
-        Self { client, settings, clock, credentials }
+        Self {
+            client,
+            settings,
+            clock,
+            credentials,
+        }
     }
 
     /// Finds or makes everything that `consumer` needs, and returns its kubeconfig, whose rights are
     /// in effect.
     pub async fn provision(&self, consumer: &Consumer) -> Result<Provisioned, Error> {
-        let namespace = namespace::claim(&self.client, &self.settings.namespace_prefix, consumer).await?;
+        let namespace =
+            namespace::claim(&self.client, &self.settings.namespace_prefix, consumer).await?;
         self.rights(&namespace).await?;
         let secret = self.cluster_binding(&namespace, consumer).await?;
         let credential = self.credentials.ensure(&namespace, &secret).await?;
         self.confirm(&namespace).await?;
-        Ok(Provisioned { namespace, kubeconfig: credential.kubeconfig })
+        Ok(Provisioned {
+            namespace,
+            kubeconfig: credential.kubeconfig,
+        })
     }
 
     /// Brings the service account and its rights up to date.
     pub async fn rights(&self, namespace: &str) -> Result<(), Error> {
         for desired in plan::rights(namespace) {
             let step = Error::request(format!("apply {} {}", desired.resource.kind, desired.name));
-            ensure::ensure(&self.client, &desired, MANAGER).await.map_err(step)?;
+            ensure::ensure(&self.client, &desired, MANAGER)
+                .await
+                .map_err(step)?;
         }
         Ok(())
     }
 
-    async fn cluster_binding(&self, namespace: &str, consumer: &Consumer) -> Result<SecretKey, Error> {
+    async fn cluster_binding(
+        &self,
+        namespace: &str,
+        consumer: &Consumer,
+    ) -> Result<SecretKey, Error> {
         let api: Api<ClusterBinding> = Api::namespaced(self.client.clone(), namespace);
         let existing = timed(api.get_opt(CLUSTER_BINDING_NAME))
             .await
             .map_err(Error::request("read the ClusterBinding"))?;
-        let desired =
-            plan::cluster_binding(namespace, consumer, &self.settings.pretty_name, existing.as_ref());
+        let desired = plan::cluster_binding(
+            namespace,
+            consumer,
+            &self.settings.pretty_name,
+            existing.as_ref(),
+        );
         ensure::ensure(&self.client, &desired, MANAGER)
             .await
             .map_err(Error::request("apply the ClusterBinding"))?;
@@ -139,7 +160,9 @@ impl Provisioner {
                 return Ok(());
             }
             if self.clock.monotonic() >= deadline {
-                return Err(Error::RightsPending { namespace: namespace.to_owned() });
+                return Err(Error::RightsPending {
+                    namespace: namespace.to_owned(),
+                });
             }
             tokio::time::sleep(RIGHTS_POLL).await;
         }

@@ -21,15 +21,24 @@ pub async fn claim(client: &Client, prefix: &str, consumer: &Consumer) -> Result
     let names = candidates(prefix, consumer);
     for _ in 0..ATTEMPTS {
         match look(&api, &names, consumer).await? {
-            Found::Ours { name, migration: None } => return Ok(name),
-            Found::Ours { name, migration: Some(patch) } => {
+            Found::Ours {
+                name,
+                migration: None,
+            } => return Ok(name),
+            Found::Ours {
+                name,
+                migration: Some(patch),
+            } => {
                 if migrate(&api, &name, &patch).await? {
                     return Ok(name);
                 }
             }
             Found::Free(name) => {
                 let step = Error::request(format!("create namespace {name}"));
-                if ensure::create(&api, &new(&name, consumer), MANAGER).await.map_err(step)? {
+                if ensure::create(&api, &new(&name, consumer), MANAGER)
+                    .await
+                    .map_err(step)?
+                {
                     return Ok(name);
                 }
             }
@@ -40,7 +49,10 @@ pub async fn claim(client: &Client, prefix: &str, consumer: &Consumer) -> Result
 }
 
 enum Found {
-    Ours { name: String, migration: Option<Value> },
+    Ours {
+        name: String,
+        migration: Option<Value>,
+    },
     Free(String),
 }
 
@@ -58,9 +70,16 @@ async fn look(
         };
         match judge(&namespace.metadata, consumer) {
             Verdict::Ours { migration } => {
-                return Ok(Found::Ours { name: name.clone(), migration });
+                return Ok(Found::Ours {
+                    name: name.clone(),
+                    migration,
+                });
             }
-            Verdict::Terminating => return Err(Error::Terminating { namespace: name.clone() }),
+            Verdict::Terminating => {
+                return Err(Error::Terminating {
+                    namespace: name.clone(),
+                });
+            }
             Verdict::Foreign => {}
         }
     }
@@ -70,14 +89,18 @@ async fn look(
     }
     let [_, last] = names;
     free.map(|name| Found::Free(name.clone()))
-        .ok_or_else(|| Error::OtherAuthor { namespace: last.clone() })
+        .ok_or_else(|| Error::OtherAuthor {
+            namespace: last.clone(),
+        })
 }
 
 async fn search(api: &Api<Namespace>, consumer: &Consumer) -> Result<Option<Found>, Error> {
     let mut ours = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
-        let page = timed(api.list_metadata(&params)).await.map_err(Error::request("list namespaces"))?;
+        let page = timed(api.list_metadata(&params))
+            .await
+            .map_err(Error::request("list namespaces"))?;
         for namespace in page.items {
             if !has_identity(&namespace.metadata, &consumer.identity) {
                 continue;
@@ -92,14 +115,21 @@ async fn search(api: &Api<Namespace>, consumer: &Consumer) -> Result<Option<Foun
         }
     }
     if ours.len() > 1 {
-        return Err(Error::Ambiguous { namespaces: ours.into_iter().map(|(name, _)| name).collect() });
+        return Err(Error::Ambiguous {
+            namespaces: ours.into_iter().map(|(name, _)| name).collect(),
+        });
     }
-    Ok(ours.pop().map(|(name, migration)| Found::Ours { name, migration }))
+    Ok(ours
+        .pop()
+        .map(|(name, migration)| Found::Ours { name, migration }))
 }
 
 /// Says whether the patch went through; a conflict means that somebody was faster.
 async fn migrate(api: &Api<Namespace>, name: &str, patch: &Value) -> Result<bool, Error> {
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     match timed(api.patch_metadata(name, &params, &Patch::Merge(patch))).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(false),
@@ -117,9 +147,18 @@ fn new(name: &str, consumer: &Consumer) -> Namespace {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             annotations: Some(
-                annotations.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+                annotations
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value.clone()))
+                    .collect(),
             ),
-            labels: Some([(LABEL_COMPONENT.to_owned(), COMPONENT_CLUSTER_NAMESPACE.to_owned())].into()),
+            labels: Some(
+                [(
+                    LABEL_COMPONENT.to_owned(),
+                    COMPONENT_CLUSTER_NAMESPACE.to_owned(),
+                )]
+                .into(),
+            ),
             ..ObjectMeta::default()
         },
         ..Namespace::default()

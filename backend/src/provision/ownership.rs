@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use kube::api::ObjectMeta;
+use kube_bind_crds::isolation;
 use kube_bind_crds::names::{
     ANNOTATION_AUTHOR, ANNOTATION_AUTHOR_ISSUER, ANNOTATION_IDENTITY, ANNOTATION_IDENTITY_LEGACY,
 };
-use kube_bind_crds::isolation;
 use serde_json::{Value, json};
 
 use super::names::{COMPONENT_CLUSTER_NAMESPACE, LABEL_COMPONENT};
@@ -48,7 +48,10 @@ pub fn judge(namespace: &ObjectMeta, consumer: &Consumer) -> Verdict {
         changes.insert(ANNOTATION_IDENTITY_LEGACY.into(), Value::Null);
     }
     if get(ANNOTATION_AUTHOR_ISSUER).is_none() {
-        changes.insert(ANNOTATION_AUTHOR_ISSUER.into(), json!(consumer.author.issuer));
+        changes.insert(
+            ANNOTATION_AUTHOR_ISSUER.into(),
+            json!(consumer.author.issuer),
+        );
     }
     let labelled = namespace
         .labels
@@ -64,7 +67,9 @@ pub fn judge(namespace: &ObjectMeta, consumer: &Consumer) -> Verdict {
         "annotations": changes,
         "labels": { LABEL_COMPONENT: COMPONENT_CLUSTER_NAMESPACE },
     }});
-    Verdict::Ours { migration: Some(migration) }
+    Verdict::Ours {
+        migration: Some(migration),
+    }
 }
 
 fn is_author<'a>(get: &impl Fn(&str) -> Option<&'a str>, author: &Author) -> bool {
@@ -74,7 +79,9 @@ fn is_author<'a>(get: &impl Fn(&str) -> Option<&'a str>, author: &Author) -> boo
 
 /// Whether the annotations carry this identity at all, whoever the author is.
 pub fn has_identity(namespace: &ObjectMeta, identity: &str) -> bool {
-    let Some(annotations) = &namespace.annotations else { return false };
+    let Some(annotations) = &namespace.annotations else {
+        return false;
+    };
     annotations
         .get(ANNOTATION_IDENTITY)
         .or_else(|| annotations.get(ANNOTATION_IDENTITY_LEGACY))
@@ -84,7 +91,11 @@ pub fn has_identity(namespace: &ObjectMeta, identity: &str) -> bool {
 /// Names for a consumer's cluster namespace, in order of preference: the original's, and one that also
 /// depends on the author for an identity that somebody else claimed first.
 pub fn candidates(prefix: &str, consumer: &Consumer) -> [String; 2] {
-    let Consumer { identity, author: Author { subject, issuer }, .. } = consumer;
+    let Consumer {
+        identity,
+        author: Author { subject, issuer },
+        ..
+    } = consumer;
     [
         isolation::cluster_namespace(prefix, identity),
         isolation::cluster_namespace(prefix, &format!("{identity}\n{issuer}\n{subject}")),
@@ -98,7 +109,10 @@ mod tests {
     fn consumer() -> Consumer {
         Consumer {
             identity: "identity-of-anna".into(),
-            author: Author { subject: "anna".into(), issuer: "https://idp.example".into() },
+            author: Author {
+                subject: "anna".into(),
+                issuer: "https://idp.example".into(),
+            },
             pretty_name: "Anna's cluster".into(),
         }
     }
@@ -109,7 +123,10 @@ mod tests {
             resource_version: Some("7".into()),
             labels: Some([(LABEL_COMPONENT.into(), COMPONENT_CLUSTER_NAMESPACE.into())].into()),
             annotations: Some(
-                annotations.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+                annotations
+                    .iter()
+                    .map(|(k, v)| ((*k).into(), (*v).into()))
+                    .collect(),
             ),
             ..ObjectMeta::default()
         }
@@ -127,13 +144,20 @@ mod tests {
 
     #[test]
     fn knowing_the_identity_is_not_enough() {
-        for (author, issuer) in [("bert", "https://idp.example"), ("anna", "https://other.example")] {
+        for (author, issuer) in [
+            ("bert", "https://idp.example"),
+            ("anna", "https://other.example"),
+        ] {
             let theirs = namespace(&[
                 (ANNOTATION_IDENTITY, "identity-of-anna"),
                 (ANNOTATION_AUTHOR, author),
                 (ANNOTATION_AUTHOR_ISSUER, issuer),
             ]);
-            assert_eq!(judge(&theirs, &consumer()), Verdict::Foreign, "{author} {issuer}");
+            assert_eq!(
+                judge(&theirs, &consumer()),
+                Verdict::Foreign,
+                "{author} {issuer}"
+            );
         }
         let nobodys = namespace(&[(ANNOTATION_IDENTITY, "identity-of-anna")]);
         assert_eq!(judge(&nobodys, &consumer()), Verdict::Foreign);

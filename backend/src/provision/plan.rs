@@ -40,7 +40,9 @@ pub fn role_binding(namespace: &str, name: &str, cluster_namespace: &str) -> Des
 /// The rules of contract section 3.6. `namespaces: get` in a Role of a namespace is the right to read
 /// that one Namespace object, whose uid the konnector needs.
 fn binder_rules() -> Value {
-    const ALL: &[&str] = &["create", "delete", "patch", "update", "get", "list", "watch"];
+    const ALL: &[&str] = &[
+        "create", "delete", "patch", "update", "get", "list", "watch",
+    ];
     const READ: &[&str] = &["get", "watch", "list"];
     const STATUS: &[&str] = &["get", "patch", "update"];
     let rule = |group: &str, resource: &str, verbs: &[&str]| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
@@ -54,7 +56,11 @@ fn binder_rules() -> Value {
         rule(GROUP, "apiserviceexports/status", STATUS),
         rule(GROUP, "apiservicenamespaces", ALL),
         rule(GROUP, "boundschemas", &["get", "list", "watch"]),
-        rule(GROUP, "boundschemas/status", &["get", "list", "patch", "update"]),
+        rule(
+            GROUP,
+            "boundschemas/status",
+            &["get", "list", "patch", "update"]
+        ),
     ])
 }
 
@@ -101,7 +107,10 @@ pub struct SecretKey {
 /// Where the kubeconfig is, or will be.
 pub fn secret_of(existing: Option<&ClusterBinding>) -> SecretKey {
     existing.map_or_else(
-        || SecretKey { name: KUBECONFIG_SECRET.to_owned(), key: KUBECONFIG_KEY.to_owned() },
+        || SecretKey {
+            name: KUBECONFIG_SECRET.to_owned(),
+            key: KUBECONFIG_KEY.to_owned(),
+        },
         |binding| SecretKey {
             name: binding.spec.kubeconfig_secret_ref.name.clone(),
             key: binding.spec.kubeconfig_secret_ref.key.clone(),
@@ -119,7 +128,10 @@ mod tests {
     fn consumer() -> Consumer {
         Consumer {
             identity: "id-a".into(),
-            author: Author { subject: "sub-a".into(), issuer: "https://idp".into() },
+            author: Author {
+                subject: "sub-a".into(),
+                issuer: "https://idp".into(),
+            },
             pretty_name: String::new(),
         }
     }
@@ -129,7 +141,12 @@ mod tests {
         let mut all = rights("cluster-a");
         all.push(cluster_binding("cluster-a", &consumer(), "Provider", None));
         for desired in all {
-            assert_eq!(desired.namespace.as_deref(), Some("cluster-a"), "{}", desired.name);
+            assert_eq!(
+                desired.namespace.as_deref(),
+                Some("cluster-a"),
+                "{}",
+                desired.name
+            );
         }
     }
 
@@ -153,12 +170,22 @@ mod tests {
         let existing = ClusterBinding::new(
             "cluster",
             ClusterBindingSpec {
-                kubeconfig_secret_ref: LocalSecretKeyRef { name: "older".into(), key: "kc".into() },
+                kubeconfig_secret_ref: LocalSecretKeyRef {
+                    name: "older".into(),
+                    key: "kc".into(),
+                },
                 ..ClusterBindingSpec::default()
             },
         );
         let desired = cluster_binding("cluster-a", &consumer(), "Provider", Some(&existing));
-        assert_eq!(desired.body["spec"]["kubeconfigSecretRef"], json!({ "name": "older", "key": "kc" }));
-        assert!(desired.body["metadata"]["annotations"].get(ANNOTATION_CLUSTER_PRETTY_NAME).is_none());
+        assert_eq!(
+            desired.body["spec"]["kubeconfigSecretRef"],
+            json!({ "name": "older", "key": "kc" })
+        );
+        assert!(
+            desired.body["metadata"]["annotations"]
+                .get(ANNOTATION_CLUSTER_PRETTY_NAME)
+                .is_none()
+        );
     }
 }

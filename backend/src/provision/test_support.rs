@@ -7,8 +7,8 @@ use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 use kube_bind_crds::api::{
-    APIServiceExport, APIServiceExportSpec, ExportResource, GroupResource, InformerScope, Isolation,
-    PermissionClaim, Selector, SelectorReference,
+    APIServiceExport, APIServiceExportSpec, ExportResource, GroupResource, InformerScope,
+    Isolation, PermissionClaim, Selector, SelectorReference,
 };
 use serde_json::{Value, json};
 use tower_test::mock::{self, Handle};
@@ -23,7 +23,9 @@ pub fn settings() -> Settings {
         informer_scope: InformerScope::Namespaced,
         isolation: Isolation::Prefixed,
         external_address: "https://provider.example:6443".into(),
-        external_ca: Some(b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec()),
+        external_ca: Some(
+            b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec(),
+        ),
         external_server_name: None,
         credential_ttl: Duration::from_secs(168 * 3600),
         credential_renew_after: Duration::from_secs(24 * 3600),
@@ -38,7 +40,10 @@ pub fn settings() -> Settings {
 /// `widgets.example.org` as group and resource; `secrets.` is in the core group.
 pub fn group_resource(text: &str) -> GroupResource {
     let (resource, group) = text.split_once('.').unwrap();
-    GroupResource { group: group.into(), resource: resource.into() }
+    GroupResource {
+        group: group.into(),
+        resource: resource.into(),
+    }
 }
 
 /// A resource with the versions that are wanted.
@@ -126,12 +131,17 @@ impl Script {
             .unwrap();
         send.send_response(response);
         let bytes = sent.collect_bytes().await.unwrap();
-        if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() }
+        if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        }
     }
 
     /// Answers that there is no such object.
     pub async fn not_found(&mut self, method: &str, path: &str) {
-        self.answer(method, path, 404, failure(404, "NotFound")).await;
+        self.answer(method, path, 404, failure(404, "NotFound"))
+            .await;
     }
 }
 

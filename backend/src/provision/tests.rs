@@ -9,7 +9,10 @@ use kube_bind_crds::names::{ANNOTATION_AUTHOR, ANNOTATION_AUTHOR_ISSUER, ANNOTAT
 fn consumer() -> Consumer {
     Consumer {
         identity: "identity-of-anna".into(),
-        author: Author { subject: "anna".into(), issuer: "https://idp.example".into() },
+        author: Author {
+            subject: "anna".into(),
+            issuer: "https://idp.example".into(),
+        },
         pretty_name: "Anna's cluster".into(),
     }
 }
@@ -48,11 +51,25 @@ async fn a_new_consumer_gets_a_namespace_with_identity_and_author() {
     let server = async {
         api.not_found("GET", &first).await;
         api.not_found("GET", &second).await;
-        api.answer("GET", "/api/v1/namespaces", 200, list(&[])).await;
-        let created = api.answer("POST", "/api/v1/namespaces", 201, json!({ "metadata": { "name": name(&first) } })).await;
+        api.answer("GET", "/api/v1/namespaces", 200, list(&[]))
+            .await;
+        let created = api
+            .answer(
+                "POST",
+                "/api/v1/namespaces",
+                201,
+                json!({ "metadata": { "name": name(&first) } }),
+            )
+            .await;
         assert_eq!(created["metadata"]["name"], name(&first));
-        assert_eq!(created["metadata"]["annotations"][ANNOTATION_IDENTITY], "identity-of-anna");
-        assert_eq!(created["metadata"]["annotations"][ANNOTATION_AUTHOR], "anna");
+        assert_eq!(
+            created["metadata"]["annotations"][ANNOTATION_IDENTITY],
+            "identity-of-anna"
+        );
+        assert_eq!(
+            created["metadata"]["annotations"][ANNOTATION_AUTHOR],
+            "anna"
+        );
     };
     let consumer = consumer();
     let (claimed, ()) = tokio::join!(namespace::claim(&client, "cluster-", &consumer), server);
@@ -66,9 +83,17 @@ async fn of_two_binds_at_once_the_slower_one_finds_the_namespace_of_the_faster()
     let server = async {
         api.not_found("GET", &first).await;
         api.not_found("GET", &second).await;
-        api.answer("GET", "/api/v1/namespaces", 200, list(&[])).await;
-        api.answer("POST", "/api/v1/namespaces", 409, failure(409, "AlreadyExists")).await;
-        api.answer("GET", &first, 200, namespace(name(&first), "anna")).await;
+        api.answer("GET", "/api/v1/namespaces", 200, list(&[]))
+            .await;
+        api.answer(
+            "POST",
+            "/api/v1/namespaces",
+            409,
+            failure(409, "AlreadyExists"),
+        )
+        .await;
+        api.answer("GET", &first, 200, namespace(name(&first), "anna"))
+            .await;
     };
     let consumer = consumer();
     let (claimed, ()) = tokio::join!(namespace::claim(&client, "cluster-", &consumer), server);
@@ -80,10 +105,24 @@ async fn a_name_that_another_user_has_is_left_to_them() {
     let (client, mut api) = Script::new();
     let [first, second] = paths();
     let server = async {
-        api.answer("GET", &first, 200, namespace(name(&first), "bert")).await;
+        api.answer("GET", &first, 200, namespace(name(&first), "bert"))
+            .await;
         api.not_found("GET", &second).await;
-        api.answer("GET", "/api/v1/namespaces", 200, list(&[namespace(name(&first), "bert")])).await;
-        let created = api.answer("POST", "/api/v1/namespaces", 201, json!({ "metadata": { "name": name(&second) } })).await;
+        api.answer(
+            "GET",
+            "/api/v1/namespaces",
+            200,
+            list(&[namespace(name(&first), "bert")]),
+        )
+        .await;
+        let created = api
+            .answer(
+                "POST",
+                "/api/v1/namespaces",
+                201,
+                json!({ "metadata": { "name": name(&second) } }),
+            )
+            .await;
         assert_eq!(created["metadata"]["name"], name(&second));
     };
     let consumer = consumer();
@@ -96,9 +135,12 @@ async fn when_all_names_belong_to_others_nothing_is_made() {
     let (client, mut api) = Script::new();
     let [first, second] = paths();
     let server = async {
-        api.answer("GET", &first, 200, namespace(name(&first), "bert")).await;
-        api.answer("GET", &second, 200, namespace(name(&second), "carl")).await;
-        api.answer("GET", "/api/v1/namespaces", 200, list(&[])).await;
+        api.answer("GET", &first, 200, namespace(name(&first), "bert"))
+            .await;
+        api.answer("GET", &second, 200, namespace(name(&second), "carl"))
+            .await;
+        api.answer("GET", "/api/v1/namespaces", 200, list(&[]))
+            .await;
     };
     let consumer = consumer();
     let (claimed, ()) = tokio::join!(namespace::claim(&client, "cluster-", &consumer), server);
@@ -114,7 +156,8 @@ async fn a_namespace_made_under_another_prefix_is_found_and_two_are_an_error() {
         let server = async {
             api.not_found("GET", &first).await;
             api.not_found("GET", &second).await;
-            api.answer("GET", "/api/v1/namespaces", 200, list(&items)).await;
+            api.answer("GET", "/api/v1/namespaces", 200, list(&items))
+                .await;
         };
         let consumer = consumer();
         let (claimed, ()) = tokio::join!(namespace::claim(&client, "cluster-", &consumer), server);

@@ -88,7 +88,10 @@ struct Bound {
 enum State {
     Missing,
     Create(Box<BoundSchema>),
-    Keep { spec: Box<BoundSchemaSpec>, patch: Option<Value> },
+    Keep {
+        spec: Box<BoundSchemaSpec>,
+        patch: Option<Value>,
+    },
 }
 
 impl Bound {
@@ -100,12 +103,17 @@ impl Bound {
     ) -> Self {
         let name = schema::name(resource);
         let existing = observed.schemas.get(&name);
-        let sharing: Vec<&APIServiceExport> =
-            observed.exports.iter().filter(|other| has(other, resource)).collect();
+        let sharing: Vec<&APIServiceExport> = observed
+            .exports
+            .iter()
+            .filter(|other| has(other, resource))
+            .collect();
         let follows = sharing.iter().any(|other| follows_source(other));
         let made = (follows || existing.is_none()).then(|| {
             let Some(source) = observed.sources.get(&name) else {
-                let message = format!("the provider does not export CustomResourceDefinition {name} any more");
+                let message = format!(
+                    "the provider does not export CustomResourceDefinition {name} any more"
+                );
                 return Err((Severity::Warning, reasons::SCHEMA_NOT_FOUND, message));
             };
             let namespace = export.metadata.namespace.as_deref().unwrap_or_default();
@@ -128,19 +136,34 @@ impl Bound {
         match (existing, wanted) {
             (None, Some(mut new)) => {
                 new.metadata.owner_references = Some(owners(&[], export, &observed.exports));
-                Self { name, state: State::Create(Box::new(new)), problem }
+                Self {
+                    name,
+                    state: State::Create(Box::new(new)),
+                    problem,
+                }
             }
             (None, None) => {
                 let why = problem.map_or_else(String::new, |(_, _, why)| format!(": {why}"));
                 let message = format!("BoundSchema {name} is missing{why}");
                 let problem = Some((Severity::Error, BOUND_SCHEMA_MISSING, message));
-                Self { name, state: State::Missing, problem }
+                Self {
+                    name,
+                    state: State::Missing,
+                    problem,
+                }
             }
             (Some(existing), wanted) => {
                 let spec = wanted.map_or_else(|| existing.spec.clone(), |wanted| wanted.spec);
                 let owners = owners(existing.owner_references(), export, &observed.exports);
                 let patch = patch(existing, &spec, &owners);
-                Self { name, state: State::Keep { spec: Box::new(spec), patch }, problem }
+                Self {
+                    name,
+                    state: State::Keep {
+                        spec: Box::new(spec),
+                        patch,
+                    },
+                    problem,
+                }
             }
         }
     }
@@ -148,12 +171,19 @@ impl Bound {
 
 fn has(export: &APIServiceExport, resource: &GroupResource) -> bool {
     export.metadata.deletion_timestamp.is_none()
-        && export.spec.resources.iter().any(|other| other.group_resource == *resource)
+        && export
+            .spec
+            .resources
+            .iter()
+            .any(|other| other.group_resource == *resource)
 }
 
 /// Whether the schemas of an export follow their source.
 pub fn follows_source(export: &APIServiceExport) -> bool {
-    export.annotations().get(ANNOTATION_UPDATE_POLICY).is_some_and(|policy| policy == "Always")
+    export
+        .annotations()
+        .get(ANNOTATION_UPDATE_POLICY)
+        .is_some_and(|policy| policy == "Always")
 }
 
 /// What all exports that share the schema want together; one that wants all wants all for everybody.
@@ -182,12 +212,19 @@ fn owners(
         owner.kind == APIServiceExport::kind(&()) && owner.api_version.starts_with(GROUP)
     };
     let lives = |owner: &OwnerReference| {
-        exports.iter().any(|export| export.metadata.uid.as_deref() == Some(owner.uid.as_str()))
+        exports
+            .iter()
+            .any(|export| export.metadata.uid.as_deref() == Some(owner.uid.as_str()))
     };
     // References to exports that are gone would only wait for the garbage collector.
-    let mut owners: Vec<OwnerReference> =
-        current.iter().filter(|owner| !is_export(owner) || lives(owner)).cloned().collect();
-    let Some(ours) = export.owner_ref(&()) else { return owners };
+    let mut owners: Vec<OwnerReference> = current
+        .iter()
+        .filter(|owner| !is_export(owner) || lives(owner))
+        .cloned()
+        .collect();
+    let Some(ours) = export.owner_ref(&()) else {
+        return owners;
+    };
     let controlled = owners.iter().any(|owner| owner.controller == Some(true));
     match owners.iter_mut().find(|owner| owner.uid == ours.uid) {
         Some(owner) if !controlled => owner.controller = Some(true),
@@ -202,7 +239,11 @@ fn owners(
 
 /// JSON patch from the schema as it is to the schema as it should be. It replaces whole fields, because
 /// merging would keep versions and names that are gone, and it tests what it was made for.
-fn patch(existing: &BoundSchema, spec: &BoundSchemaSpec, owners: &[OwnerReference]) -> Option<Value> {
+fn patch(
+    existing: &BoundSchema,
+    spec: &BoundSchemaSpec,
+    owners: &[OwnerReference],
+) -> Option<Value> {
     let mut changes = Vec::new();
     let hash = schema::hash(spec);
     if schema::hash(&existing.spec) != hash {
@@ -219,8 +260,15 @@ fn patch(existing: &BoundSchema, spec: &BoundSchemaSpec, owners: &[OwnerReferenc
     if changes.is_empty() {
         return None;
     }
-    let version = existing.metadata.resource_version.as_deref().unwrap_or_default();
-    changes.insert(0, json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version }));
+    let version = existing
+        .metadata
+        .resource_version
+        .as_deref()
+        .unwrap_or_default();
+    changes.insert(
+        0,
+        json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version }),
+    );
     Some(Value::Array(changes))
 }
 

@@ -34,7 +34,11 @@ const CONCURRENCY: u16 = 4;
 /// Serves all exports until `stop`.
 pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
     let client = context.client.clone();
-    let driver = Driver::new(NAME, Api::<APIServiceExport>::all(client.clone()), seen::without_status);
+    let driver = Driver::new(
+        NAME,
+        Api::<APIServiceExport>::all(client.clone()),
+        seen::without_status,
+    );
     let (by_schema, by_source) = (driver.store(), driver.store());
     let changes = sources.changes();
     driver
@@ -48,16 +52,22 @@ pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
                 let (namespace, name) = (schema.namespace(), schema.name_any());
                 using(&by_schema, |export| {
                     export.metadata.namespace == namespace
-                        && export.spec.resources.iter().any(|r| schema::name(&r.group_resource) == name)
+                        && export
+                            .spec
+                            .resources
+                            .iter()
+                            .any(|r| schema::name(&r.group_resource) == name)
                 })
             },
         )
         .on(changes.flat_map(move |change| {
             let concerned = using(&by_source, |export| match &change {
                 Change::Unknown => true,
-                Change::Of(crd) => {
-                    export.spec.resources.iter().any(|r| crd_name(&r.group_resource) == *crd)
-                }
+                Change::Of(crd) => export
+                    .spec
+                    .resources
+                    .iter()
+                    .any(|r| crd_name(&r.group_resource) == *crd),
             });
             futures::stream::iter(concerned)
         }))
@@ -69,7 +79,11 @@ fn using(
     store: &Store<APIServiceExport>,
     concerned: impl Fn(&APIServiceExport) -> bool,
 ) -> Vec<ObjectRef<APIServiceExport>> {
-    store.state_filter(concerned).iter().map(|export| ObjectRef::from_obj(&**export)).collect()
+    store
+        .state_filter(concerned)
+        .iter()
+        .map(|export| ObjectRef::from_obj(&**export))
+        .collect()
 }
 
 async fn reconcile(
@@ -86,14 +100,20 @@ async fn reconcile(
     report(&export, &decision, &scoped).await?;
     // Every change of a source is seen by a watch; this is for what was missed.
     let follows = observed.exports.iter().any(decide::follows_source);
-    Ok(Action::requeue(if follows { settings.schema_sync_interval } else { RESYNC }))
+    Ok(Action::requeue(if follows {
+        settings.schema_sync_interval
+    } else {
+        RESYNC
+    }))
 }
 
 async fn observe(export: &APIServiceExport, scoped: &Scoped<Sources>) -> Result<Observed, Error> {
     let namespace = export.namespace().unwrap_or_default();
     let client = &scoped.context.client;
     let api: Api<APIServiceExport> = Api::namespaced(client.clone(), &namespace);
-    let exports = timed(api.list(&ListParams::default())).await.map_err(Error::request("list exports"))?;
+    let exports = timed(api.list(&ListParams::default()))
+        .await
+        .map_err(Error::request("list exports"))?;
     let api: Api<BoundSchema> = Api::namespaced(client.clone(), &namespace);
     let (mut schemas, mut sources) = (BTreeMap::new(), BTreeMap::new());
     for resource in &export.spec.resources {
@@ -106,7 +126,11 @@ async fn observe(export: &APIServiceExport, scoped: &Scoped<Sources>) -> Result<
             schemas.insert(name, existing);
         }
     }
-    Ok(Observed { exports: exports.items, schemas, sources })
+    Ok(Observed {
+        exports: exports.items,
+        schemas,
+        sources,
+    })
 }
 
 async fn apply(
@@ -116,15 +140,25 @@ async fn apply(
 ) -> Result<(), Error> {
     let namespace = export.namespace().unwrap_or_default();
     let (client, manager) = (&scoped.context.client, scoped.manager());
-    let Decision { create, patch, hash, condition: _ } = decision;
+    let Decision {
+        create,
+        patch,
+        hash,
+        condition: _,
+    } = decision;
     let api: Api<BoundSchema> = Api::namespaced(client.clone(), &namespace);
     for new in create {
         let step = Error::request(format!("create BoundSchema {}", new.name_any()));
         if !ensure::create(&api, new, &manager).await.map_err(step)? {
-            return Err(Error::waiting("a BoundSchema has just been made by somebody"));
+            return Err(Error::waiting(
+                "a BoundSchema has just been made by somebody",
+            ));
         }
     }
-    let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(manager),
+        ..PatchParams::default()
+    };
     for (name, operations) in patch {
         change(&api, name, operations, &params).await?;
     }
@@ -150,12 +184,16 @@ async fn change(
     operations: &Value,
     params: &PatchParams,
 ) -> Result<(), Error> {
-    let patch = serde_json::from_value(operations.clone()).expect("operations are built as a JSON patch");
+    let patch =
+        serde_json::from_value(operations.clone()).expect("operations are built as a JSON patch");
     match timed(api.patch(name, params, &Patch::<()>::Json(patch))).await {
         Ok(_) => Ok(()),
         // The test on the resourceVersion failed.
         Err(kube::Error::Api(status)) if status.is_invalid() || status.is_conflict() => {
-            Err(Error::waiting(format!("BoundSchema {name} was changed by somebody: {}", status.message)))
+            Err(Error::waiting(format!(
+                "BoundSchema {name} was changed by somebody: {}",
+                status.message
+            )))
         }
         Err(source) => Err(Error::request(format!("change BoundSchema {name}"))(source)),
     }
@@ -171,13 +209,19 @@ async fn report(
     let api: Api<APIServiceExport> = Api::namespaced(client, &namespace);
     // The status is read again: the announcement has changed the object, and the known one may be old,
     // because changes of the status alone start no reconcile.
-    let Some(fresh) = timed(api.get_opt(&export.name_any())).await.map_err(Error::request("read the export"))?
+    let Some(fresh) = timed(api.get_opt(&export.name_any()))
+        .await
+        .map_err(Error::request("read the export"))?
     else {
         return Ok(());
     };
     let current = fresh.status.clone().unwrap_or_default();
     let mut wanted = current.clone();
-    conditions::set(&mut wanted.conditions, decision.condition.clone(), scoped.context.clock.now());
+    conditions::set(
+        &mut wanted.conditions,
+        decision.condition.clone(),
+        scoped.context.clock.now(),
+    );
     let changed = status::report(&api, &fresh, &current, &wanted, &scoped.manager())
         .await
         .map_err(Error::request("write the status"))?;
@@ -185,9 +229,19 @@ async fn report(
     if changed && let Some(condition) = in_sync {
         let (events, object) = (&scoped.context.events, export.object_ref(&()));
         match &condition.reason {
-            None => events.normal(&object, "ProviderInSync", "all schemas are in place").await,
+            None => {
+                events
+                    .normal(&object, "ProviderInSync", "all schemas are in place")
+                    .await
+            }
             Some(reason) => {
-                events.warning(&object, reason, condition.message.clone().unwrap_or_default()).await;
+                events
+                    .warning(
+                        &object,
+                        reason,
+                        condition.message.clone().unwrap_or_default(),
+                    )
+                    .await;
             }
         }
     }

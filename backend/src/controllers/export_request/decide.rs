@@ -77,26 +77,56 @@ pub fn decide(
 }
 
 fn refused(condition: &'static str, reason: &'static str, message: String) -> Problem {
-    Problem { condition, reason, message, is_final: true }
+    Problem {
+        condition,
+        reason,
+        message,
+        is_final: true,
+    }
 }
 
 fn pending(reason: &'static str, message: String) -> Problem {
-    Problem { condition: types::EXPORTS_READY, reason, message, is_final: false }
+    Problem {
+        condition: types::EXPORTS_READY,
+        reason,
+        message,
+        is_final: false,
+    }
 }
 
 fn claim_not_claimable((request, ..): Input<'_>) -> Option<Problem> {
-    let resources = request.spec.permission_claims.iter().map(|claim| &claim.group_resource);
-    let bad = resources.into_iter().find(|resource| !claims::is_claimable(resource))?;
+    let resources = request
+        .spec
+        .permission_claims
+        .iter()
+        .map(|claim| &claim.group_resource);
+    let bad = resources
+        .into_iter()
+        .find(|resource| !claims::is_claimable(resource))?;
     let message = format!("{} cannot be claimed", schema::name(bad));
-    Some(refused(types::PERMISSION_CLAIM, reasons::INVALID_PERMISSION_CLAIM, message))
+    Some(refused(
+        types::PERMISSION_CLAIM,
+        reasons::INVALID_PERMISSION_CLAIM,
+        message,
+    ))
 }
 
 fn claim_twice((request, ..): Input<'_>) -> Option<Problem> {
     let mut seen = BTreeSet::new();
-    let resources = request.spec.permission_claims.iter().map(|claim| &claim.group_resource);
-    let twice = resources.into_iter().find(|resource| !seen.insert(*resource))?;
+    let resources = request
+        .spec
+        .permission_claims
+        .iter()
+        .map(|claim| &claim.group_resource);
+    let twice = resources
+        .into_iter()
+        .find(|resource| !seen.insert(*resource))?;
     let message = format!("{} is claimed more than once", schema::name(twice));
-    Some(refused(types::PERMISSION_CLAIM, reasons::DUPLICATE_PERMISSION_CLAIM, message))
+    Some(refused(
+        types::PERMISSION_CLAIM,
+        reasons::DUPLICATE_PERMISSION_CLAIM,
+        message,
+    ))
 }
 
 fn not_offered((request, observed, _): Input<'_>) -> Option<Problem> {
@@ -108,7 +138,11 @@ fn not_offered((request, observed, _): Input<'_>) -> Option<Problem> {
 pub const NOT_OFFERED: &str = "NotOffered";
 
 fn source_missing((request, observed, _): Input<'_>) -> Option<Problem> {
-    let mut names = request.spec.resources.iter().map(|r| schema::name(&r.group_resource));
+    let mut names = request
+        .spec
+        .resources
+        .iter()
+        .map(|r| schema::name(&r.group_resource));
     let missing = names.find(|name| !observed.sources.contains_key(name))?;
     let message = format!("the provider has no exported CustomResourceDefinition {missing}");
     Some(pending(reasons::SCHEMA_NOT_FOUND, message))
@@ -121,14 +155,22 @@ fn cluster_scoped((request, observed, _): Input<'_>) -> Option<Problem> {
         .iter()
         .map(|resource| {
             let name = schema::name(&resource.group_resource);
-            let cluster = observed.sources.get(&name).is_some_and(|crd| crd["spec"]["scope"] == "Cluster");
+            let cluster = observed
+                .sources
+                .get(&name)
+                .is_some_and(|crd| crd["spec"]["scope"] == "Cluster");
             (name, cluster)
         })
         .collect();
     let (name, _) = scoped.iter().find(|(_, cluster)| *cluster)?;
-    let message = format!("{name} is cluster-scoped, and this provider offers namespaced kinds only");
+    let message =
+        format!("{name} is cluster-scoped, and this provider offers namespaced kinds only");
     let mixed = scoped.iter().any(|(_, cluster)| !cluster);
-    let reason = if mixed { reasons::DIFFERENT_SCOPES } else { "ClusterScopedKind" };
+    let reason = if mixed {
+        reasons::DIFFERENT_SCOPES
+    } else {
+        "ClusterScopedKind"
+    };
     Some(refused(types::EXPORTS_READY, reason, message))
 }
 
@@ -137,7 +179,11 @@ fn cluster_wide_informers((_, _, settings): Input<'_>) -> Option<Problem> {
         return None;
     }
     let message = "informers for all namespaces would let every consumer read the objects of all, so this provider does not offer them";
-    Some(refused(types::EXPORTS_READY, "ClusterWideInformers", message.to_owned()))
+    Some(refused(
+        types::EXPORTS_READY,
+        "ClusterWideInformers",
+        message.to_owned(),
+    ))
 }
 
 fn other_export((request, observed, settings): Input<'_>) -> Option<Problem> {
@@ -147,7 +193,9 @@ fn other_export((request, observed, settings): Input<'_>) -> Option<Problem> {
         return Some(pending("ExportTerminating", message));
     }
     let wanted = export_spec(request, settings);
-    if export.spec.resources == wanted.resources && export.spec.permission_claims == wanted.permission_claims {
+    if export.spec.resources == wanted.resources
+        && export.spec.permission_claims == wanted.permission_claims
+    {
         return None;
     }
     let message = "an export of this name exists with other resources or claims, which cannot be changed; use another name".to_owned();
@@ -181,10 +229,23 @@ fn grant(
                 new.push(wanted);
             }
             Some(existing) => {
-                let has = |version: &str| existing.spec.versions.iter().any(|v| v.served && v.name == version);
+                let has = |version: &str| {
+                    existing
+                        .spec
+                        .versions
+                        .iter()
+                        .any(|v| v.served && v.name == version)
+                };
                 if let Some(missing) = wanted.spec.versions.iter().find(|v| !has(&v.name)) {
-                    let message = format!("{name} is bound in this namespace already, without version {}", missing.name);
-                    return Err(refused(types::EXPORTS_READY, "BoundInOtherVersions", message));
+                    let message = format!(
+                        "{name} is bound in this namespace already, without version {}",
+                        missing.name
+                    );
+                    return Err(refused(
+                        types::EXPORTS_READY,
+                        "BoundInOtherVersions",
+                        message,
+                    ));
                 }
                 specs.push(existing.spec.clone());
             }
@@ -209,7 +270,10 @@ fn grant(
             status: None,
         }
     });
-    Ok(Grant { schemas: new, export })
+    Ok(Grant {
+        schemas: new,
+        export,
+    })
 }
 
 fn build(

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{Api, ObjectMeta};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
-use futures::StreamExt;
 use kube_bind_crds::api::{
     APIServiceExport, APIServiceExportRequest, APIServiceExportRequestStatus, APIServiceNamespace,
     APIServiceNamespaceSpec, BoundSchema, Phase,
@@ -73,16 +73,25 @@ fn waiting_for(
         phase(request) == Phase::Pending
             && match change {
                 Change::Unknown => true,
-                Change::Of(crd) => {
-                    request.spec.resources.iter().any(|r| crd_name(&r.group_resource) == *crd)
-                }
+                Change::Of(crd) => request
+                    .spec
+                    .resources
+                    .iter()
+                    .any(|r| crd_name(&r.group_resource) == *crd),
             }
     });
-    concerned.iter().map(|request| ObjectRef::from_obj(&**request)).collect()
+    concerned
+        .iter()
+        .map(|request| ObjectRef::from_obj(&**request))
+        .collect()
 }
 
 fn phase(request: &APIServiceExportRequest) -> Phase {
-    request.status.as_ref().map(|status| status.phase).unwrap_or_default()
+    request
+        .status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default()
 }
 
 async fn reconcile(
@@ -98,7 +107,10 @@ async fn reconcile(
     let settings = &scoped.context.settings;
     let mut observed = observe(&request, &scoped).await?;
     let mut decision = decide::decide(&request, &observed, settings);
-    if decision.as_ref().is_err_and(|problem| problem.reason == NOT_OFFERED) {
+    if decision
+        .as_ref()
+        .is_err_and(|problem| problem.reason == NOT_OFFERED)
+    {
         let now = scoped.state.templates_now().await;
         observed.templates = now.map_err(Error::request("list templates"))?;
         decision = decide::decide(&request, &observed, settings);
@@ -128,8 +140,15 @@ async fn observe(
         }
     }
     let exports: Api<APIServiceExport> = Api::namespaced(client.clone(), &namespace);
-    let export = timed(exports.get_opt(&request.name_any())).await.map_err(Error::request("read the export"))?;
-    Ok(Observed { templates: scoped.state.templates(), sources, schemas, export })
+    let export = timed(exports.get_opt(&request.name_any()))
+        .await
+        .map_err(Error::request("read the export"))?;
+    Ok(Observed {
+        templates: scoped.state.templates(),
+        sources,
+        schemas,
+        export,
+    })
 }
 
 /// Makes what was granted, schemas first: a konnector that sees an export reads its schemas at once.
@@ -146,7 +165,9 @@ async fn apply(
         let name = new.name_any();
         let step = Error::request(format!("create BoundSchema {name}"));
         if !ensure::create(&api, new, &manager).await.map_err(step)? {
-            return Err(Error::waiting(format!("BoundSchema {name} has just been made by somebody")));
+            return Err(Error::waiting(format!(
+                "BoundSchema {name} has just been made by somebody"
+            )));
         }
     }
     if let Some(export) = export {
@@ -170,7 +191,9 @@ async fn apply(
             status: None,
         };
         let step = Error::request(format!("create APIServiceNamespace {}", wanted.name));
-        ensure::create(&api, &object, &manager).await.map_err(step)?;
+        ensure::create(&api, &object, &manager)
+            .await
+            .map_err(step)?;
     }
     Ok(())
 }
@@ -184,7 +207,8 @@ async fn report(
     let current = request.status.clone().unwrap_or_default();
     let wanted = wanted_status(&current, decision, now);
     let namespace = request.namespace().unwrap_or_default();
-    let api: Api<APIServiceExportRequest> = Api::namespaced(scoped.context.client.clone(), &namespace);
+    let api: Api<APIServiceExportRequest> =
+        Api::namespaced(scoped.context.client.clone(), &namespace);
     let changed = status::report(&api, request, &current, &wanted, &scoped.manager())
         .await
         .map_err(Error::request("write the status"))?;
@@ -192,11 +216,18 @@ async fn report(
     match decision {
         Ok(_) => {
             if changed {
-                events.normal(&object, "Exported", "the export has been made").await;
+                events
+                    .normal(&object, "Exported", "the export has been made")
+                    .await;
             }
             Ok(Action::requeue(left(request, now).unwrap_or_default()))
         }
-        Err(Problem { reason, message, is_final, .. }) => {
+        Err(Problem {
+            reason,
+            message,
+            is_final,
+            ..
+        }) => {
             if changed {
                 events.warning(&object, reason, message.clone()).await;
             }
@@ -218,7 +249,12 @@ fn wanted_status(
             conditions::set(all, New::true_(types::EXPORTS_READY), now);
             wanted.phase = Phase::Succeeded;
         }
-        Err(Problem { condition, reason, message, is_final }) => {
+        Err(Problem {
+            condition,
+            reason,
+            message,
+            is_final,
+        }) => {
             // The claims are checked first, so any other problem means that they are fine.
             if *condition != types::PERMISSION_CLAIM {
                 conditions::set(all, New::true_(types::PERMISSION_CLAIM), now);
@@ -243,8 +279,11 @@ async fn finish(
         return Ok(Action::requeue(left));
     }
     let namespace = request.namespace().unwrap_or_default();
-    let api: Api<APIServiceExportRequest> = Api::namespaced(scoped.context.client.clone(), &namespace);
-    ensure::delete(&api, request).await.map_err(Error::request("delete the finished request"))?;
+    let api: Api<APIServiceExportRequest> =
+        Api::namespaced(scoped.context.client.clone(), &namespace);
+    ensure::delete(&api, request)
+        .await
+        .map_err(Error::request("delete the finished request"))?;
     Ok(Action::await_change())
 }
 

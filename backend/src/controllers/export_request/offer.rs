@@ -17,19 +17,29 @@ pub fn beyond<'a>(
     }
     // The template that comes nearest makes the most helpful message: one with all the resources, else
     // the first.
-    let nearest = templates
-        .clone()
-        .find(|template| request.resources.iter().all(|wanted| offers(template, wanted)));
+    let nearest = templates.clone().find(|template| {
+        request
+            .resources
+            .iter()
+            .all(|wanted| offers(template, wanted))
+    });
     Some(match nearest.map(excess) {
         Some(Some(what)) => format!("{what} is not part of the offer"),
-        _ => match request.resources.iter().find(|r| !templates.clone().any(|t| offers(t, r))) {
+        _ => match request
+            .resources
+            .iter()
+            .find(|r| !templates.clone().any(|t| offers(t, r)))
+        {
             Some(wanted) => format!("{} is not offered", describe(wanted)),
             None => "no single offer has all of the requested resources".to_owned(),
         },
     })
 }
 
-fn excess(request: &APIServiceExportRequestSpec, template: &APIServiceExportTemplateSpec) -> Option<String> {
+fn excess(
+    request: &APIServiceExportRequestSpec,
+    template: &APIServiceExportTemplateSpec,
+) -> Option<String> {
     let APIServiceExportRequestSpec {
         parameters: _,
         resources,
@@ -37,13 +47,20 @@ fn excess(request: &APIServiceExportRequestSpec, template: &APIServiceExportTemp
         namespaces,
         schema_update_policy: _,
     } = request;
-    let resource = resources.iter().find(|wanted| !offers(template, wanted)).map(describe);
+    let resource = resources
+        .iter()
+        .find(|wanted| !offers(template, wanted))
+        .map(describe);
     let claim = || {
-        let excess = permission_claims.iter().find(|claim| !template.permission_claims.contains(claim));
+        let excess = permission_claims
+            .iter()
+            .find(|claim| !template.permission_claims.contains(claim));
         excess.map(describe_claim)
     };
     let namespace = || {
-        let excess = namespaces.iter().find(|namespace| !template.namespaces.contains(namespace));
+        let excess = namespaces
+            .iter()
+            .find(|namespace| !template.namespaces.contains(namespace));
         excess.map(|namespace| format!("namespace {}", namespace.name))
     };
     resource.or_else(claim).or_else(namespace)
@@ -81,15 +98,23 @@ mod tests {
 
     fn template() -> APIServiceExportTemplateSpec {
         APIServiceExportTemplateSpec {
-            resources: vec![resource("widgets.example.org", &["v1", "v2"]), resource("gadgets.example.org", &[])],
+            resources: vec![
+                resource("widgets.example.org", &["v1", "v2"]),
+                resource("gadgets.example.org", &[]),
+            ],
             permission_claims: vec![claim("secrets.")],
-            namespaces: vec![NamespaceName { name: "shared".into() }],
+            namespaces: vec![NamespaceName {
+                name: "shared".into(),
+            }],
             ..APIServiceExportTemplateSpec::default()
         }
     }
 
     fn request(resources: Vec<ExportResource>) -> APIServiceExportRequestSpec {
-        APIServiceExportRequestSpec { resources, ..APIServiceExportRequestSpec::default() }
+        APIServiceExportRequestSpec {
+            resources,
+            ..APIServiceExportRequestSpec::default()
+        }
     }
 
     fn refused(request: &APIServiceExportRequestSpec) -> Option<String> {
@@ -100,10 +125,18 @@ mod tests {
     fn a_subset_of_a_template_is_allowed() {
         let mut wanted = request(vec![resource("widgets.example.org", &["v1"])]);
         wanted.permission_claims = vec![claim("secrets.")];
-        wanted.namespaces = vec![NamespaceName { name: "shared".into() }];
+        wanted.namespaces = vec![NamespaceName {
+            name: "shared".into(),
+        }];
         assert_eq!(refused(&wanted), None);
-        assert_eq!(refused(&request(vec![resource("gadgets.example.org", &["v7"])])), None);
-        assert_eq!(refused(&request(vec![resource("gadgets.example.org", &[])])), None);
+        assert_eq!(
+            refused(&request(vec![resource("gadgets.example.org", &["v7"])])),
+            None
+        );
+        assert_eq!(
+            refused(&request(vec![resource("gadgets.example.org", &[])])),
+            None
+        );
     }
 
     #[test]
@@ -123,11 +156,16 @@ mod tests {
     fn a_wider_claim_and_an_additional_namespace_are_refused() {
         let mut wider = request(vec![resource("gadgets.example.org", &[])]);
         let mut everything = claim("secrets.");
-        everything.selector = Selector { label_selector: Some(Default::default()), ..Selector::default() };
+        everything.selector = Selector {
+            label_selector: Some(Default::default()),
+            ..Selector::default()
+        };
         wider.permission_claims = vec![everything];
         assert!(refused(&wider).unwrap().contains("secrets"));
         let mut more = request(vec![resource("gadgets.example.org", &[])]);
-        more.namespaces = vec![NamespaceName { name: "private".into() }];
+        more.namespaces = vec![NamespaceName {
+            name: "private".into(),
+        }];
         assert!(refused(&more).unwrap().contains("private"));
     }
 
@@ -141,8 +179,15 @@ mod tests {
             resources: vec![resource("b.example.org", &[])],
             ..APIServiceExportTemplateSpec::default()
         };
-        let both = request(vec![resource("a.example.org", &[]), resource("b.example.org", &[])]);
-        assert!(beyond(&both, [one, two].iter()).unwrap().contains("no single offer"));
+        let both = request(vec![
+            resource("a.example.org", &[]),
+            resource("b.example.org", &[]),
+        ]);
+        assert!(
+            beyond(&both, [one, two].iter())
+                .unwrap()
+                .contains("no single offer")
+        );
         assert!(beyond(&both, [].iter()).is_some());
     }
 }

@@ -52,13 +52,19 @@ fn a_final_problem_fails_the_request_with_a_message() {
     };
     let status = wanted_status(&Default::default(), &Err(problem), at(NOW));
     assert_eq!(status.phase, Phase::Failed);
-    assert_eq!(status.terminal_message.as_deref(), Some("nodes cannot be claimed"));
+    assert_eq!(
+        status.terminal_message.as_deref(),
+        Some("nodes cannot be claimed")
+    );
     assert!(conditions::get(&status.conditions, types::EXPORTS_READY).is_none());
 }
 
 #[test]
 fn success_does_not_depend_on_age() {
-    let grant = Grant { schemas: vec![], export: None };
+    let grant = Grant {
+        schemas: vec![],
+        export: None,
+    };
     let status = wanted_status(&Default::default(), &Ok(grant), at(NOW));
     assert_eq!(status.phase, Phase::Succeeded);
     assert!(conditions::is_true(&status.conditions, types::READY));

@@ -1,7 +1,9 @@
 //! What has to happen to the provider namespace of one `APIServiceNamespace`. Pure.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
 use kube::api::ObjectMeta;
-use kube_bind_crds::api::{APIServiceNamespace, Isolation};
+use kube_bind_crds::api::{APIServiceExport, APIServiceNamespace, Isolation};
 use kube_bind_crds::isolation;
 use kube_bind_crds::names::ANNOTATION_API_SERVICE_NAMESPACE;
 
@@ -66,7 +68,10 @@ pub fn provider_name(
     name: &str,
     isolation: Isolation,
 ) -> Result<String, Refusal> {
-    let published = object.status.as_ref().and_then(|status| status.namespace.clone());
+    let published = object
+        .status
+        .as_ref()
+        .and_then(|status| status.namespace.clone());
     if let Some(published) = published.filter(|name| !name.is_empty()) {
         return Ok(published);
     }
@@ -80,9 +85,13 @@ pub fn provider_name(
 
 /// Decides about the namespace `name` as it is found.
 pub fn decide(found: Option<&ObjectMeta>, name: &str, marker: &str) -> Decision {
-    let Some(found) = found else { return Decision::Create };
+    let Some(found) = found else {
+        return Decision::Create;
+    };
     if !is_ours(found, marker) {
-        return Decision::Refuse(Refusal::Foreign { name: name.to_owned() });
+        return Decision::Refuse(Refusal::Foreign {
+            name: name.to_owned(),
+        });
     }
     if found.deletion_timestamp.is_some() {
         return Decision::Wait;
@@ -93,6 +102,17 @@ pub fn decide(found: Option<&ObjectMeta>, name: &str, marker: &str) -> Decision 
         .and_then(|labels| labels.get(LABEL_COMPONENT))
         .is_some_and(|value| value == COMPONENT_SERVICE_NAMESPACE);
     Decision::Equip { label: !labelled }
+}
+
+/// The owners that the object keeps, if it has some that it must not keep. The original's konnector
+/// makes the export that came first its owner, and the end of that one would take the namespace, and
+/// the data of all other exports, with it.
+pub fn without_exports(owners: &[OwnerReference]) -> Option<Vec<&OwnerReference>> {
+    let kept: Vec<_> = owners
+        .iter()
+        .filter(|owner| owner.kind != APIServiceExport::kind(&()))
+        .collect();
+    (kept.len() < owners.len()).then_some(kept)
 }
 
 /// What is left to do before the `APIServiceNamespace` may go.
@@ -109,7 +129,9 @@ pub enum Cleanup {
 /// Decides about the namespace that was found when the `APIServiceNamespace` goes.
 pub fn clean_up(found: Option<&ObjectMeta>, marker: &str) -> Cleanup {
     match found {
-        Some(found) if is_ours(found, marker) && found.deletion_timestamp.is_none() => Cleanup::Delete,
+        Some(found) if is_ours(found, marker) && found.deletion_timestamp.is_none() => {
+            Cleanup::Delete
+        }
         Some(found) if is_ours(found, marker) => Cleanup::Wait,
         _ => Cleanup::Done,
     }
@@ -134,13 +156,16 @@ mod tests {
 
     fn object(published: Option<&str>) -> APIServiceNamespace {
         let mut object = APIServiceNamespace::new("shop", APIServiceNamespaceSpec {});
-        object.status = Some(APIServiceNamespaceStatus { namespace: published.map(str::to_owned) });
+        object.status = Some(APIServiceNamespaceStatus {
+            namespace: published.map(str::to_owned),
+        });
         object
     }
 
     fn found(marker: Option<&str>, deleting: bool) -> ObjectMeta {
         ObjectMeta {
-            annotations: marker.map(|m| [(ANNOTATION_API_SERVICE_NAMESPACE.into(), m.into())].into()),
+            annotations: marker
+                .map(|m| [(ANNOTATION_API_SERVICE_NAMESPACE.into(), m.into())].into()),
             deletion_timestamp: deleting.then(|| Time("2026-01-01T00:00:00Z".parse().unwrap())),
             labels: Some([(LABEL_COMPONENT.into(), COMPONENT_SERVICE_NAMESPACE.into())].into()),
             ..ObjectMeta::default()
@@ -149,7 +174,9 @@ mod tests {
 
     #[test]
     fn names_follow_the_isolation_until_one_is_published() {
-        let name = |published, isolation| provider_name(&object(published), "cluster-a", "shop", isolation);
+        let name = |published, isolation| {
+            provider_name(&object(published), "cluster-a", "shop", isolation)
+        };
         assert_eq!(name(None, Isolation::Prefixed).unwrap(), "cluster-a-shop");
         assert_eq!(name(None, Isolation::None).unwrap(), "shop");
         assert_eq!(name(Some("older"), Isolation::Prefixed).unwrap(), "older");
@@ -159,7 +186,15 @@ mod tests {
     fn names_of_kubernetes_and_names_too_long_are_refused() {
         let reserved = provider_name(&object(None), "cluster-a", "kube-system", Isolation::None);
         assert_eq!(reserved.unwrap_err().reason(), "ReservedNamespace");
-        assert!(provider_name(&object(None), "cluster-a", "kube-system", Isolation::Prefixed).is_ok());
+        assert!(
+            provider_name(
+                &object(None),
+                "cluster-a",
+                "kube-system",
+                Isolation::Prefixed
+            )
+            .is_ok()
+        );
         let long = "x".repeat(60);
         let refused = provider_name(&object(None), "cluster-a", &long, Isolation::Prefixed);
         assert_eq!(refused.unwrap_err().reason(), "InvalidNamespaceName");
@@ -167,8 +202,14 @@ mod tests {
 
     #[test]
     fn a_foreign_namespace_is_neither_adopted_nor_deleted() {
-        for foreign in [found(None, false), found(Some("cluster-b/shop"), false), found(None, true)] {
-            let refused = Decision::Refuse(Refusal::Foreign { name: "cluster-a-shop".into() });
+        for foreign in [
+            found(None, false),
+            found(Some("cluster-b/shop"), false),
+            found(None, true),
+        ] {
+            let refused = Decision::Refuse(Refusal::Foreign {
+                name: "cluster-a-shop".into(),
+            });
             assert_eq!(decide(Some(&foreign), "cluster-a-shop", MARKER), refused);
             assert_eq!(clean_up(Some(&foreign), MARKER), Cleanup::Done);
         }
@@ -178,17 +219,47 @@ mod tests {
     fn our_namespace_is_made_equipped_and_awaited() {
         assert_eq!(decide(None, "n", MARKER), Decision::Create);
         let ours = found(Some(MARKER), false);
-        assert_eq!(decide(Some(&ours), "n", MARKER), Decision::Equip { label: false });
+        assert_eq!(
+            decide(Some(&ours), "n", MARKER),
+            Decision::Equip { label: false }
+        );
         let mut original = ours.clone();
         original.labels = None;
-        assert_eq!(decide(Some(&original), "n", MARKER), Decision::Equip { label: true });
-        assert_eq!(decide(Some(&found(Some(MARKER), true)), "n", MARKER), Decision::Wait);
+        assert_eq!(
+            decide(Some(&original), "n", MARKER),
+            Decision::Equip { label: true }
+        );
+        assert_eq!(
+            decide(Some(&found(Some(MARKER), true)), "n", MARKER),
+            Decision::Wait
+        );
+    }
+
+    #[test]
+    fn no_export_owns_a_namespace_that_all_share() {
+        let owner = |kind: &str| OwnerReference {
+            kind: kind.into(),
+            ..OwnerReference::default()
+        };
+        let (export, other) = (owner("APIServiceExport"), owner("ConfigMap"));
+        assert_eq!(
+            without_exports(&[export, other.clone()]),
+            Some(vec![&other])
+        );
+        assert_eq!(without_exports(&[other]), None);
+        assert_eq!(without_exports(&[]), None);
     }
 
     #[test]
     fn clean_up_ends_when_the_namespace_is_gone() {
-        assert_eq!(clean_up(Some(&found(Some(MARKER), false)), MARKER), Cleanup::Delete);
-        assert_eq!(clean_up(Some(&found(Some(MARKER), true)), MARKER), Cleanup::Wait);
+        assert_eq!(
+            clean_up(Some(&found(Some(MARKER), false)), MARKER),
+            Cleanup::Delete
+        );
+        assert_eq!(
+            clean_up(Some(&found(Some(MARKER), true)), MARKER),
+            Cleanup::Wait
+        );
         assert_eq!(clean_up(None, MARKER), Cleanup::Done);
     }
 }

@@ -24,11 +24,16 @@ fn bound(versions: &[&str], owners: Vec<OwnerReference>) -> BoundSchema {
 }
 
 fn controlled_by(export: &APIServiceExport) -> OwnerReference {
-    OwnerReference { controller: Some(true), ..export.owner_ref(&()).unwrap() }
+    OwnerReference {
+        controller: Some(true),
+        ..export.owner_ref(&()).unwrap()
+    }
 }
 
 fn following(mut export: APIServiceExport) -> APIServiceExport {
-    export.annotations_mut().insert(ANNOTATION_UPDATE_POLICY.into(), "Always".into());
+    export
+        .annotations_mut()
+        .insert(ANNOTATION_UPDATE_POLICY.into(), "Always".into());
     export
 }
 
@@ -39,10 +44,18 @@ fn observed(
 ) -> Observed {
     Observed {
         exports: exports.iter().map(|export| (*export).clone()).collect(),
-        schemas: schema.into_iter().map(|schema| (WIDGETS.to_owned(), schema)).collect(),
+        schemas: schema
+            .into_iter()
+            .map(|schema| (WIDGETS.to_owned(), schema))
+            .collect(),
         sources: source
             .into_iter()
-            .map(|versions| (WIDGETS.to_owned(), Arc::new(crd(WIDGETS, "Namespaced", versions))))
+            .map(|versions| {
+                (
+                    WIDGETS.to_owned(),
+                    Arc::new(crd(WIDGETS, "Namespaced", versions)),
+                )
+            })
             .collect(),
     }
 }
@@ -56,9 +69,17 @@ fn nothing_is_written_when_all_is_as_it_should_be() {
     let one = export("one", &[WIDGETS], &[]);
     let schema = bound(&["v1"], vec![controlled_by(&one)]);
     let hash = schema::combined_hash([&schema.spec]);
-    let decision = decide(&one, &observed(&[&one], Some(schema), Some(&["v1"])), &settings());
-    let nothing =
-        Decision { create: vec![], patch: vec![], hash: Some(hash), condition: in_sync() };
+    let decision = decide(
+        &one,
+        &observed(&[&one], Some(schema), Some(&["v1"])),
+        &settings(),
+    );
+    let nothing = Decision {
+        create: vec![],
+        patch: vec![],
+        hash: Some(hash),
+        condition: in_sync(),
+    };
     assert_eq!(decision, nothing);
 }
 
@@ -67,16 +88,28 @@ fn a_changed_source_is_followed_only_when_asked_for() {
     let fixed = export("one", &[WIDGETS], &[]);
     let schema = bound(&["v1"], vec![controlled_by(&fixed)]);
     let changed: &[&str] = &["v1", "v2"];
-    let kept = decide(&fixed, &observed(&[&fixed], Some(schema.clone()), Some(changed)), &settings());
+    let kept = decide(
+        &fixed,
+        &observed(&[&fixed], Some(schema.clone()), Some(changed)),
+        &settings(),
+    );
     assert!(kept.patch.is_empty());
     assert_eq!(kept.hash, Some(schema::combined_hash([&schema.spec])));
 
     let follower = following(fixed);
-    let followed =
-        decide(&follower, &observed(&[&follower], Some(schema.clone()), Some(changed)), &settings());
-    let [(name, patch)] = &followed.patch[..] else { panic!("one patch") };
+    let followed = decide(
+        &follower,
+        &observed(&[&follower], Some(schema.clone()), Some(changed)),
+        &settings(),
+    );
+    let [(name, patch)] = &followed.patch[..] else {
+        panic!("one patch")
+    };
     assert_eq!(name, WIDGETS);
-    assert_eq!(patch[0], json!({ "op": "test", "path": "/metadata/resourceVersion", "value": "42" }));
+    assert_eq!(
+        patch[0],
+        json!({ "op": "test", "path": "/metadata/resourceVersion", "value": "42" })
+    );
     assert_eq!(patch[1]["path"], "/spec");
     assert_eq!(patch[1]["value"]["versions"].as_array().unwrap().len(), 2);
     assert_ne!(followed.hash, kept.hash);
@@ -86,7 +119,11 @@ fn a_changed_source_is_followed_only_when_asked_for() {
 fn a_source_that_vanished_keeps_the_schema_and_is_shown() {
     let follower = following(export("one", &[WIDGETS], &[]));
     let schema = bound(&["v1"], vec![controlled_by(&follower)]);
-    let decision = decide(&follower, &observed(&[&follower], Some(schema), None), &settings());
+    let decision = decide(
+        &follower,
+        &observed(&[&follower], Some(schema), None),
+        &settings(),
+    );
     assert!(decision.patch.is_empty() && decision.hash.is_some());
     assert_ne!(decision.condition, in_sync());
 }
@@ -95,7 +132,9 @@ fn a_source_that_vanished_keeps_the_schema_and_is_shown() {
 fn a_deleted_schema_is_made_again_from_its_source() {
     let one = export("one", &[WIDGETS], &[]);
     let decision = decide(&one, &observed(&[&one], None, Some(&["v1"])), &settings());
-    let [new] = &decision.create[..] else { panic!("one schema") };
+    let [new] = &decision.create[..] else {
+        panic!("one schema")
+    };
     assert_eq!(new.owner_references(), [controlled_by(&one)]);
     assert_eq!(decision.condition, in_sync());
 }
@@ -114,12 +153,24 @@ fn a_shared_schema_belongs_to_both_exports_with_one_controller() {
     let one = export("one", &[WIDGETS], &[]);
     let two = export("two", &[WIDGETS], &[]);
     let schema = bound(&["v1"], vec![controlled_by(&one)]);
-    let decision = decide(&two, &observed(&[&one, &two], Some(schema), Some(&["v1"])), &settings());
+    let decision = decide(
+        &two,
+        &observed(&[&one, &two], Some(schema), Some(&["v1"])),
+        &settings(),
+    );
     let owners = decision.patch[0].1[1]["value"].as_array().unwrap();
-    let of = |owner: &Value| (owner["uid"].as_str().unwrap().to_owned(), owner.get("controller").cloned());
+    let of = |owner: &Value| {
+        (
+            owner["uid"].as_str().unwrap().to_owned(),
+            owner.get("controller").cloned(),
+        )
+    };
     assert_eq!(
         owners.iter().map(of).collect::<Vec<_>>(),
-        [("uid-of-one".into(), Some(json!(true))), ("uid-of-two".into(), None)]
+        [
+            ("uid-of-one".into(), Some(json!(true))),
+            ("uid-of-two".into(), None)
+        ]
     );
 }
 
@@ -127,8 +178,15 @@ fn a_shared_schema_belongs_to_both_exports_with_one_controller() {
 fn the_export_that_stays_takes_the_schema_over() {
     let one = export("one", &[WIDGETS], &[]);
     let two = export("two", &[WIDGETS], &[]);
-    let schema = bound(&["v1"], vec![controlled_by(&one), two.owner_ref(&()).unwrap()]);
-    let decision = decide(&two, &observed(&[&two], Some(schema), Some(&["v1"])), &settings());
+    let schema = bound(
+        &["v1"],
+        vec![controlled_by(&one), two.owner_ref(&()).unwrap()],
+    );
+    let decision = decide(
+        &two,
+        &observed(&[&two], Some(schema), Some(&["v1"])),
+        &settings(),
+    );
     assert_eq!(
         decision.patch[0].1[1]["value"],
         serde_json::to_value([controlled_by(&two)]).unwrap()
@@ -151,8 +209,23 @@ fn versions_of_all_exports_that_share_a_schema_add_up() {
 fn a_stale_hash_annotation_is_repaired_without_touching_the_schema() {
     let one = export("one", &[WIDGETS], &[]);
     let mut schema = bound(&["v1"], vec![controlled_by(&one)]);
-    schema.annotations_mut().insert(ANNOTATION_SOURCE_SPEC_HASH.into(), "of-the-original".into());
-    let decision = decide(&one, &observed(&[&one], Some(schema), Some(&["v1"])), &settings());
-    let paths: Vec<_> = decision.patch[0].1.as_array().unwrap().iter().map(|op| op["path"].clone()).collect();
-    assert_eq!(paths, ["/metadata/resourceVersion", "/metadata/annotations"]);
+    schema
+        .annotations_mut()
+        .insert(ANNOTATION_SOURCE_SPEC_HASH.into(), "of-the-original".into());
+    let decision = decide(
+        &one,
+        &observed(&[&one], Some(schema), Some(&["v1"])),
+        &settings(),
+    );
+    let paths: Vec<_> = decision.patch[0]
+        .1
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|op| op["path"].clone())
+        .collect();
+    assert_eq!(
+        paths,
+        ["/metadata/resourceVersion", "/metadata/annotations"]
+    );
 }

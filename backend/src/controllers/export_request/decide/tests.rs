@@ -34,15 +34,25 @@ fn observed() -> Observed {
     );
     Observed {
         templates: vec![Arc::new(template)],
-        sources: BTreeMap::from([(WIDGETS.to_owned(), crd(WIDGETS, "Namespaced", &["v1", "v2"]))]),
+        sources: BTreeMap::from([(
+            WIDGETS.to_owned(),
+            crd(WIDGETS, "Namespaced", &["v1", "v2"]),
+        )]),
         schemas: BTreeMap::new(),
         export: None,
     }
 }
 
-fn problem(request: &APIServiceExportRequest, observed: &Observed) -> (&'static str, &'static str, bool) {
-    let Problem { condition, reason, is_final, message } =
-        decide(request, observed, &settings()).unwrap_err();
+fn problem(
+    request: &APIServiceExportRequest,
+    observed: &Observed,
+) -> (&'static str, &'static str, bool) {
+    let Problem {
+        condition,
+        reason,
+        is_final,
+        message,
+    } = decide(request, observed, &settings()).unwrap_err();
     assert!(!message.is_empty());
     (condition, reason, is_final)
 }
@@ -50,23 +60,37 @@ fn problem(request: &APIServiceExportRequest, observed: &Observed) -> (&'static 
 #[test]
 fn a_good_request_becomes_schemas_and_an_export() {
     let grant = decide(&widgets(), &observed(), &settings()).unwrap();
-    let [schema] = &grant.schemas[..] else { panic!("one schema") };
+    let [schema] = &grant.schemas[..] else {
+        panic!("one schema")
+    };
     assert_eq!(schema.metadata.name.as_deref(), Some(WIDGETS));
     assert_eq!(schema.metadata.namespace.as_deref(), Some("cluster-a"));
     let export = grant.export.unwrap();
     assert_eq!(export.metadata.name.as_deref(), Some("wanted"));
     assert_eq!(export.spec.permission_claims, vec![claim("secrets.")]);
     let annotations = export.metadata.annotations.unwrap();
-    assert_eq!(annotations[ANNOTATION_SOURCE_SPEC_HASH], schema::combined_hash([&schema.spec]));
+    assert_eq!(
+        annotations[ANNOTATION_SOURCE_SPEC_HASH],
+        schema::combined_hash([&schema.spec])
+    );
     assert!(!annotations.contains_key(ANNOTATION_UPDATE_POLICY));
 }
 
 #[test]
 fn wanted_versions_filter_and_none_means_all() {
     let names = |versions: &[&str]| {
-        let grant =
-            decide(&request(vec![resource(WIDGETS, versions)], &[]), &observed(), &settings()).unwrap();
-        grant.schemas[0].spec.versions.iter().map(|v| v.name.clone()).collect::<Vec<_>>()
+        let grant = decide(
+            &request(vec![resource(WIDGETS, versions)], &[]),
+            &observed(),
+            &settings(),
+        )
+        .unwrap();
+        grant.schemas[0]
+            .spec
+            .versions
+            .iter()
+            .map(|v| v.name.clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(&[]), ["v1", "v2"]);
     assert_eq!(names(&["v2"]), ["v2"]);
@@ -77,12 +101,16 @@ fn the_update_policy_outlives_the_request() {
     let mut request = widgets();
     request.spec.schema_update_policy = SchemaUpdatePolicy::Always;
     let grant = decide(&request, &observed(), &settings()).unwrap();
-    assert_eq!(grant.export.unwrap().metadata.annotations.unwrap()[ANNOTATION_UPDATE_POLICY], "Always");
+    assert_eq!(
+        grant.export.unwrap().metadata.annotations.unwrap()[ANNOTATION_UPDATE_POLICY],
+        "Always"
+    );
 }
 
 #[test]
 fn claims_are_checked_first_and_finally() {
-    let claims = |claims: &[&str]| problem(&request(vec![resource(WIDGETS, &[])], claims), &observed());
+    let claims =
+        |claims: &[&str]| problem(&request(vec![resource(WIDGETS, &[])], claims), &observed());
     let invalid = ("PermissionClaim", "InvalidPermissionClaim", true);
     assert_eq!(claims(&["clusterroles.rbac.authorization.k8s.io"]), invalid);
     let twice = ("PermissionClaim", "DuplicatePermissionClaim", true);
@@ -93,34 +121,57 @@ fn claims_are_checked_first_and_finally() {
 fn only_what_a_template_offers_can_be_had() {
     let mut wanted = observed();
     wanted.templates.clear();
-    assert_eq!(problem(&widgets(), &wanted), ("ExportsReady", "NotOffered", true));
+    assert_eq!(
+        problem(&widgets(), &wanted),
+        ("ExportsReady", "NotOffered", true)
+    );
     let configmaps = request(vec![resource(WIDGETS, &[])], &["configmaps."]);
-    assert_eq!(problem(&configmaps, &observed()), ("ExportsReady", "NotOffered", true));
+    assert_eq!(
+        problem(&configmaps, &observed()),
+        ("ExportsReady", "NotOffered", true)
+    );
 }
 
 #[test]
 fn a_missing_or_unusable_source_is_waited_for() {
     let mut missing = observed();
     missing.sources.clear();
-    assert_eq!(problem(&widgets(), &missing), ("ExportsReady", "SchemaNotFound", false));
+    assert_eq!(
+        problem(&widgets(), &missing),
+        ("ExportsReady", "SchemaNotFound", false)
+    );
     let mut unserved = observed();
     let crd = unserved.sources.get_mut(WIDGETS).unwrap();
     for version in crd["spec"]["versions"].as_array_mut().unwrap() {
         version["served"] = false.into();
     }
-    assert_eq!(problem(&widgets(), &unserved), ("ExportsReady", "NoServedVersion", false));
+    assert_eq!(
+        problem(&widgets(), &unserved),
+        ("ExportsReady", "NoServedVersion", false)
+    );
     let v9 = request(vec![resource(WIDGETS, &["v9"])], &[]);
-    assert_eq!(problem(&v9, &observed()), ("ExportsReady", "VersionNotServed", false));
+    assert_eq!(
+        problem(&v9, &observed()),
+        ("ExportsReady", "VersionNotServed", false)
+    );
 }
 
 #[test]
 fn cluster_scoped_kinds_are_refused_with_a_reason() {
     let mut wanted = observed();
-    wanted.sources.insert(GADGETS.into(), crd(GADGETS, "Cluster", &["v1"]));
+    wanted
+        .sources
+        .insert(GADGETS.into(), crd(GADGETS, "Cluster", &["v1"]));
     let gadgets = request(vec![resource(GADGETS, &[])], &[]);
-    assert_eq!(problem(&gadgets, &wanted), ("ExportsReady", "ClusterScopedKind", true));
+    assert_eq!(
+        problem(&gadgets, &wanted),
+        ("ExportsReady", "ClusterScopedKind", true)
+    );
     let both = request(vec![resource(WIDGETS, &[]), resource(GADGETS, &[])], &[]);
-    assert_eq!(problem(&both, &wanted), ("ExportsReady", "DifferentScopes", true));
+    assert_eq!(
+        problem(&both, &wanted),
+        ("ExportsReady", "DifferentScopes", true)
+    );
 }
 
 #[test]
@@ -135,9 +186,15 @@ fn informers_for_all_namespaces_are_refused() {
 fn an_export_that_exists_already_is_success_if_it_is_the_same() {
     let mut wanted = observed();
     wanted.export = Some(export("wanted", &[WIDGETS], &["secrets."]));
-    assert_eq!(decide(&widgets(), &wanted, &settings()).unwrap().export, None);
+    assert_eq!(
+        decide(&widgets(), &wanted, &settings()).unwrap().export,
+        None
+    );
     wanted.export = Some(export("wanted", &[GADGETS], &["secrets."]));
-    assert_eq!(problem(&widgets(), &wanted), ("ExportsReady", "ExportExists", true));
+    assert_eq!(
+        problem(&widgets(), &wanted),
+        ("ExportsReady", "ExportExists", true)
+    );
 }
 
 #[test]
@@ -146,14 +203,28 @@ fn a_schema_that_another_export_made_is_shared_if_it_suffices() {
         let spec = BoundSchemaSpec {
             versions: versions
                 .iter()
-                .map(|name| SchemaVersion { name: (*name).into(), served: true, ..Default::default() })
+                .map(|name| SchemaVersion {
+                    name: (*name).into(),
+                    served: true,
+                    ..Default::default()
+                })
                 .collect(),
             ..BoundSchemaSpec::default()
         };
         let mut wanted = observed();
-        wanted.schemas.insert(WIDGETS.into(), BoundSchema::new(WIDGETS, spec));
+        wanted
+            .schemas
+            .insert(WIDGETS.into(), BoundSchema::new(WIDGETS, spec));
         wanted
     };
-    assert!(decide(&widgets(), &existing(&["v1", "v2"]), &settings()).unwrap().schemas.is_empty());
-    assert_eq!(problem(&widgets(), &existing(&["v1"])), ("ExportsReady", "BoundInOtherVersions", true));
+    assert!(
+        decide(&widgets(), &existing(&["v1", "v2"]), &settings())
+            .unwrap()
+            .schemas
+            .is_empty()
+    );
+    assert_eq!(
+        problem(&widgets(), &existing(&["v1"])),
+        ("ExportsReady", "BoundInOtherVersions", true)
+    );
 }
