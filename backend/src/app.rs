@@ -145,7 +145,7 @@ async fn keys(
         health.set(CHECK, Err(err.to_string()));
         warn!(
             error = &err as &dyn StdError,
-            retry_in_seconds = pause.as_secs_f32(),
+            retry_in_seconds = pause.as_secs_f64(),
             "the API is not served until this works"
         );
         if shutdown

@@ -16,7 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{AuthorizationRequest, CLIENT_ID, Embedded, Refusal, WARNING};
-use crate::html::page;
+use crate::html::{escape, page};
 use crate::keys::store::Keys;
 
 /// What the routes need.
@@ -66,9 +66,10 @@ async fn ask(
         .ask(request, &state.keys.get(), state.clock.now())
     {
         Ok(sealed) => {
+            let action = escape(&format!("{}/authorize", state.embedded.issuer));
             // Sealed texts have no characters that HTML knows.
             let form = format!(
-                "<p><strong>{WARNING}.</strong></p>\n<form method=\"post\" action=\"/oidc/authorize\">\
+                "<p><strong>{WARNING}.</strong></p>\n<form method=\"post\" action=\"{action}\">\
                  <input type=\"hidden\" name=\"consent\" value=\"{sealed}\">\
                  <button type=\"submit\">Continue as demo user</button></form>"
             );

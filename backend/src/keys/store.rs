@@ -163,3 +163,104 @@ fn ring(secret: &Secret) -> Result<KeyRing, Error> {
         data.map(|(kid, master)| (kid.clone(), master.0.as_slice())),
     )?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::extract::State;
+    use axum::response::{IntoResponse, Response};
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use http::StatusCode;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A namespace with at most one Secret; a creation meets `appears`, made by somebody else meanwhile.
+    #[derive(Clone, Default)]
+    struct Api {
+        secret: Arc<Mutex<Option<Value>>>,
+        appears: Option<Value>,
+    }
+
+    fn status(code: StatusCode, reason: &str) -> Response {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Status", "status": "Failure",
+            "reason": reason, "code": code.as_u16(), "message": reason,
+        });
+        (code, Json(body)).into_response()
+    }
+
+    impl Api {
+        fn client(&self) -> kube::Client {
+            let read = |State(api): State<Self>| async move {
+                match api.secret.lock().unwrap().clone() {
+                    Some(secret) => Json(secret).into_response(),
+                    None => status(StatusCode::NOT_FOUND, "NotFound"),
+                }
+            };
+            let create = |State(api): State<Self>, Json(secret): Json<Value>| async move {
+                let mut stored = api.secret.lock().unwrap();
+                if let Some(appears) = api.appears {
+                    *stored = Some(appears);
+                    return status(StatusCode::CONFLICT, "AlreadyExists");
+                }
+                *stored = Some(secret.clone());
+                (StatusCode::CREATED, Json(secret)).into_response()
+            };
+            let router = Router::new()
+                .route("/api/v1/namespaces/ns/secrets", axum::routing::post(create))
+                .route(
+                    "/api/v1/namespaces/ns/secrets/kube-bind-backend-keys",
+                    get(read),
+                )
+                .with_state(self.clone());
+            kube::Client::new(router, "ns")
+        }
+    }
+
+    fn ids(keys: &Keys) -> Vec<String> {
+        keys.get().ids().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn the_first_start_makes_a_key_and_later_ones_find_it() {
+        let api = Api::default();
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let first = Keys::load(api.client(), "ns", now).await.unwrap();
+        assert_eq!(ids(&first), ["k1700000000"]);
+        let later = Timestamp::from_second(1_800_000_000).unwrap();
+        let second = Keys::load(api.client(), "ns", later).await.unwrap();
+        assert_eq!(ids(&second), ["k1700000000"]);
+    }
+
+    #[tokio::test]
+    async fn of_two_replicas_that_start_at_once_one_takes_the_others_key() {
+        let master = STANDARD.encode([9; MASTER_BYTES]);
+        let other = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": SECRET },
+            "data": { "of-the-other-one": master },
+        });
+        let api = Api {
+            appears: Some(other),
+            ..Api::default()
+        };
+        let keys = Keys::load(api.client(), "ns", Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap();
+        assert_eq!(ids(&keys), ["of-the-other-one"]);
+    }
+
+    #[tokio::test]
+    async fn a_secret_without_usable_keys_is_an_error_not_a_new_key() {
+        let api = Api::default();
+        *api.secret.lock().unwrap() = Some(
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": { "k": "AAAA" } }),
+        );
+        let err = Keys::load(api.client(), "ns", Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap_err();
+        assert!(matches!(err, Error::Unusable(_)), "{err}");
+    }
+}

@@ -153,7 +153,7 @@ impl RelyingParty {
             CHECK,
             Err("discovery of the identity provider has not finished".to_owned()),
         );
-        let backoff = Backoff::new();
+        let backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let pause = match self.discover().await {
                 Ok(()) => {
@@ -163,12 +163,10 @@ impl RelyingParty {
                     REDISCOVER
                 }
                 Err(err) => {
-                    let pause = backoff
-                        .next(&())
-                        .clamp(Duration::from_millis(200), Duration::from_secs(30));
+                    let pause = backoff.next(&());
                     warn!(
                         error = &err as &dyn StdError,
-                        retry_in_seconds = pause.as_secs_f32(),
+                        retry_in_seconds = pause.as_secs_f64(),
                         "logins are not possible until this works"
                     );
                     // What was discovered before stays in use.

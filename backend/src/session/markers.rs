@@ -182,7 +182,47 @@ fn name(kind: Kind, id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::extract::Path;
+    use axum::routing::{delete, get};
+    use axum::{Json, Router};
+    use kube_bind_runtime::clock::FixedClock;
+    use serde_json::json;
+
     use super::*;
+
+    #[tokio::test]
+    async fn sweeping_deletes_expired_markers_only() {
+        let deleted = Arc::new(Mutex::new(Vec::new()));
+        let marker = |name: &str, expires: &str| {
+            json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": { "name": name, "annotations": { ANNOTATION_EXPIRES: expires } },
+            })
+        };
+        let list = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {},
+            "items": [marker("old", "1970-01-01T00:16:39Z"), marker("young", "1970-01-01T00:16:41Z")],
+        });
+        let seen = Arc::clone(&deleted);
+        let router = Router::new()
+            .route(
+                "/api/v1/namespaces/ns/configmaps",
+                get(move || async move { Json(list) }),
+            )
+            .route(
+                "/api/v1/namespaces/ns/configmaps/{name}",
+                delete(move |Path(name): Path<String>| async move {
+                    seen.lock().unwrap().push(name);
+                    Json(json!({ "apiVersion": "v1", "kind": "Status", "status": "Success" }))
+                }),
+            );
+        let clock = FixedClock::new(Timestamp::from_second(1000).unwrap());
+        let markers = Markers::new(kube::Client::new(router, "ns"), "ns", clock.shared());
+        markers.sweep().await.unwrap();
+        assert_eq!(*deleted.lock().unwrap(), ["old"]);
+    }
 
     #[test]
     fn a_marker_expires_by_its_annotation_only() {
