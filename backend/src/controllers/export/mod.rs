@@ -232,7 +232,7 @@ async fn report(
             None => {
                 events
                     .normal(&object, "ProviderInSync", "all schemas are in place")
-                    .await
+                    .await;
             }
             Some(reason) => {
                 events

@@ -4,25 +4,24 @@
 //! A request is an order, not a state: once it is finished nothing depends on it, and it is deleted
 //! when it is ten minutes old.
 
+mod checks;
 mod decide;
 mod offer;
+mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use kube::api::{Api, ObjectMeta};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use kube_bind_crds::api::{
-    APIServiceExport, APIServiceExportRequest, APIServiceExportRequestStatus, APIServiceNamespace,
-    APIServiceNamespaceSpec, BoundSchema, Phase,
+    APIServiceExport, APIServiceExportRequest, APIServiceNamespace, APIServiceNamespaceSpec,
+    BoundSchema, Phase,
 };
-use kube_bind_crds::conditions::{self, New, Severity, types};
 use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
 use kube_bind_crds::schema;
 use kube_bind_runtime::apply::timed;
@@ -31,17 +30,15 @@ use tokio_util::sync::CancellationToken;
 use super::driver::{Driver, Scoped};
 use super::error::Error;
 use super::sources::{Change, Sources, crd_name};
-use super::{Context, seen, status};
+use super::{Context, seen};
 use crate::provision::ensure;
+use checks::NOT_OFFERED;
 pub(crate) use decide::schema_reason;
-use decide::{Grant, NOT_OFFERED, Observed, Problem};
+use decide::{Grant, Observed};
+use report::{finish, report};
 
 const NAME: &str = "export-request";
 const CONCURRENCY: u16 = 4;
-/// Age at which a finished request is deleted.
-const KEEP: Duration = Duration::from_secs(10 * 60);
-/// What a request waits for is watched; this is for what was missed.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Serves all requests until `stop`.
 pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
@@ -197,102 +194,3 @@ async fn apply(
     }
     Ok(())
 }
-
-async fn report(
-    request: &APIServiceExportRequest,
-    decision: &Result<Grant, Problem>,
-    scoped: &Scoped<Sources>,
-) -> Result<Action, Error> {
-    let now = scoped.context.clock.now();
-    let current = request.status.clone().unwrap_or_default();
-    let wanted = wanted_status(&current, decision, now);
-    let namespace = request.namespace().unwrap_or_default();
-    let api: Api<APIServiceExportRequest> =
-        Api::namespaced(scoped.context.client.clone(), &namespace);
-    let changed = status::report(&api, request, &current, &wanted, &scoped.manager())
-        .await
-        .map_err(Error::request("write the status"))?;
-    let (events, object) = (&scoped.context.events, request.object_ref(&()));
-    match decision {
-        Ok(_) => {
-            if changed {
-                events
-                    .normal(&object, "Exported", "the export has been made")
-                    .await;
-            }
-            Ok(Action::requeue(left(request, now).unwrap_or_default()))
-        }
-        Err(Problem {
-            reason,
-            message,
-            is_final,
-            ..
-        }) => {
-            if changed {
-                events.warning(&object, reason, message.clone()).await;
-            }
-            Ok(Action::requeue(if *is_final { KEEP } else { LOOK_AGAIN }))
-        }
-    }
-}
-
-fn wanted_status(
-    current: &APIServiceExportRequestStatus,
-    decision: &Result<Grant, Problem>,
-    now: Timestamp,
-) -> APIServiceExportRequestStatus {
-    let mut wanted = current.clone();
-    let all = &mut wanted.conditions;
-    match decision {
-        Ok(_) => {
-            conditions::set(all, New::true_(types::PERMISSION_CLAIM), now);
-            conditions::set(all, New::true_(types::EXPORTS_READY), now);
-            wanted.phase = Phase::Succeeded;
-        }
-        Err(Problem {
-            condition,
-            reason,
-            message,
-            is_final,
-        }) => {
-            // The claims are checked first, so any other problem means that they are fine.
-            if *condition != types::PERMISSION_CLAIM {
-                conditions::set(all, New::true_(types::PERMISSION_CLAIM), now);
-            }
-            let failed = New::false_(*condition, Severity::Error, *reason, message.clone());
-            conditions::set(all, failed, now);
-            if *is_final {
-                wanted.phase = Phase::Failed;
-                wanted.terminal_message = Some(message.clone());
-            }
-        }
-    }
-    conditions::summarize(&mut wanted.conditions, now);
-    wanted
-}
-
-async fn finish(
-    request: &APIServiceExportRequest,
-    scoped: &Scoped<Sources>,
-) -> Result<Action, Error> {
-    if let Some(left) = left(request, scoped.context.clock.now()) {
-        return Ok(Action::requeue(left));
-    }
-    let namespace = request.namespace().unwrap_or_default();
-    let api: Api<APIServiceExportRequest> =
-        Api::namespaced(scoped.context.client.clone(), &namespace);
-    ensure::delete(&api, request)
-        .await
-        .map_err(Error::request("delete the finished request"))?;
-    Ok(Action::await_change())
-}
-
-/// How long a finished request stays, if it still does.
-fn left(request: &APIServiceExportRequest, now: Timestamp) -> Option<Duration> {
-    let created = request.metadata.creation_timestamp.as_ref()?.0;
-    let age = Duration::try_from(now.duration_since(created)).unwrap_or(Duration::ZERO);
-    KEEP.checked_sub(age).filter(|left| !left.is_zero())
-}
-
-#[cfg(test)]
-mod tests;

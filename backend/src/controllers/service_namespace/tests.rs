@@ -1,9 +1,10 @@
 //! The order of the steps, against a scripted API server.
 
-use kube_bind_crds::api::APIServiceNamespaceSpec;
+use kube_bind_crds::api::{APIServiceNamespaceSpec, APIServiceNamespaceStatus};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::controllers::error::RESYNC;
 use crate::provision::test_support::{Script, export};
 
 const NAME: &str = "cluster-a-shop";

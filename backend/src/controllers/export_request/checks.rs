@@ -1,0 +1,129 @@
+//! The ordered chain of checks that a request has to pass, one reason each. Pure.
+
+use std::collections::BTreeSet;
+
+use kube_bind_crds::api::InformerScope;
+use kube_bind_crds::conditions::{reasons, types};
+use kube_bind_crds::{claims, schema};
+
+use super::decide::{Input, Problem, export_spec, pending, refused};
+use super::offer;
+
+/// Reason: no template has what was asked for.
+pub const NOT_OFFERED: &str = "NotOffered";
+
+/// All checks; the first problem counts. Claims come first, as the conditions rely on.
+pub const ALL: [fn(Input<'_>) -> Option<Problem>; 7] = [
+    claim_not_claimable,
+    claim_twice,
+    not_offered,
+    source_missing,
+    cluster_scoped,
+    cluster_wide_informers,
+    other_export,
+];
+
+fn claim_not_claimable((request, ..): Input<'_>) -> Option<Problem> {
+    let resources = request
+        .spec
+        .permission_claims
+        .iter()
+        .map(|claim| &claim.group_resource);
+    let bad = resources
+        .into_iter()
+        .find(|resource| !claims::is_claimable(resource))?;
+    let message = format!("{} cannot be claimed", schema::name(bad));
+    Some(refused(
+        types::PERMISSION_CLAIM,
+        reasons::INVALID_PERMISSION_CLAIM,
+        message,
+    ))
+}
+
+fn claim_twice((request, ..): Input<'_>) -> Option<Problem> {
+    let mut seen = BTreeSet::new();
+    let resources = request
+        .spec
+        .permission_claims
+        .iter()
+        .map(|claim| &claim.group_resource);
+    let twice = resources
+        .into_iter()
+        .find(|resource| !seen.insert(*resource))?;
+    let message = format!("{} is claimed more than once", schema::name(twice));
+    Some(refused(
+        types::PERMISSION_CLAIM,
+        reasons::DUPLICATE_PERMISSION_CLAIM,
+        message,
+    ))
+}
+
+fn not_offered((request, observed, _): Input<'_>) -> Option<Problem> {
+    let message = offer::beyond(&request.spec, observed.templates.iter().map(|t| &t.spec))?;
+    Some(refused(types::EXPORTS_READY, NOT_OFFERED, message))
+}
+
+fn source_missing((request, observed, _): Input<'_>) -> Option<Problem> {
+    let mut names = request
+        .spec
+        .resources
+        .iter()
+        .map(|r| schema::name(&r.group_resource));
+    let missing = names.find(|name| !observed.sources.contains_key(name))?;
+    let message = format!("the provider has no exported CustomResourceDefinition {missing}");
+    Some(pending(reasons::SCHEMA_NOT_FOUND, message))
+}
+
+fn cluster_scoped((request, observed, _): Input<'_>) -> Option<Problem> {
+    let scoped: Vec<(String, bool)> = request
+        .spec
+        .resources
+        .iter()
+        .map(|resource| {
+            let name = schema::name(&resource.group_resource);
+            let cluster = observed
+                .sources
+                .get(&name)
+                .is_some_and(|crd| crd["spec"]["scope"] == "Cluster");
+            (name, cluster)
+        })
+        .collect();
+    let (name, _) = scoped.iter().find(|(_, cluster)| *cluster)?;
+    let message =
+        format!("{name} is cluster-scoped, and this provider offers namespaced kinds only");
+    let mixed = scoped.iter().any(|(_, cluster)| !cluster);
+    let reason = if mixed {
+        reasons::DIFFERENT_SCOPES
+    } else {
+        "ClusterScopedKind"
+    };
+    Some(refused(types::EXPORTS_READY, reason, message))
+}
+
+fn cluster_wide_informers((_, _, settings): Input<'_>) -> Option<Problem> {
+    if settings.informer_scope == InformerScope::Namespaced {
+        return None;
+    }
+    let message = "informers for all namespaces would let every consumer read the objects of all, so this provider does not offer them";
+    Some(refused(
+        types::EXPORTS_READY,
+        "ClusterWideInformers",
+        message.to_owned(),
+    ))
+}
+
+fn other_export((request, observed, settings): Input<'_>) -> Option<Problem> {
+    let export = observed.export.as_ref()?;
+    if export.metadata.deletion_timestamp.is_some() {
+        let message = "the former export of this name is being deleted".to_owned();
+        return Some(pending("ExportTerminating", message));
+    }
+    let wanted = export_spec(request, settings);
+    if export.spec.resources == wanted.resources
+        && export.spec.permission_claims == wanted.permission_claims
+    {
+        return None;
+    }
+    let message = "an export of this name exists with other resources or claims, which cannot be changed; use another name".to_owned();
+    Some(refused(types::EXPORTS_READY, "ExportExists", message))
+}
