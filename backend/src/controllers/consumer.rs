@@ -7,21 +7,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
-use kube_bind_crds::api::ClusterBinding;
+use kube_bind_crds::api::{APIServiceExport, ClusterBinding, Isolation};
 use kube_bind_crds::names::CLUSTER_BINDING_NAME;
+use kube_bind_runtime::apply::timed;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Scoped};
 use super::error::{Error, RESYNC};
+use super::rights::Rights;
 use super::{Context, seen};
 use crate::credentials::{Credentials, Reason};
 use crate::provision::names::{COMPONENT_CREDENTIAL, LABEL_COMPONENT};
-use crate::provision::{Provisioner, plan};
+use crate::provision::{Provisioner, ensure, plan};
 
 const NAME: &str = "consumer";
 const CONCURRENCY: u16 = 4;
@@ -41,17 +43,29 @@ pub async fn run(context: Context, stop: CancellationToken) {
     };
     let ours =
         watcher::Config::default().labels(&format!("{LABEL_COMPONENT}={COMPONENT_CREDENTIAL}"));
-    Driver::new(
+    let mut driver = Driver::new(
         NAME,
         Api::<ClusterBinding>::all(client.clone()),
         seen::without_status,
     )
-    .watches::<Secret>(Api::all(client), ours, seen::everything, |secret| {
+    .watches::<Secret>(Api::all(client.clone()), ours, seen::everything, |secret| {
         let namespace = secret.namespace().unwrap_or_default();
         vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
-    })
-    .run(context, state, CONCURRENCY, stop, reconcile)
-    .await;
+    });
+    if context.settings.isolation == Isolation::Namespaced {
+        driver = driver.watches::<APIServiceExport>(
+            Api::all(client),
+            watcher::Config::default(),
+            seen::without_status,
+            |export| {
+                let namespace = export.namespace().unwrap_or_default();
+                vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
+            },
+        );
+    }
+    driver
+        .run(context, state, CONCURRENCY, stop, reconcile)
+        .await;
 }
 
 async fn reconcile(
@@ -67,6 +81,9 @@ async fn reconcile(
         credentials,
     } = &scoped.state;
     provisioner.rights(&namespace).await?;
+    if scoped.context.settings.isolation == Isolation::Namespaced {
+        grant_exports(&namespace, &scoped).await?;
+    }
     let credential = credentials
         .ensure(&namespace, &plan::secret_of(Some(&binding)))
         .await?;
@@ -103,6 +120,22 @@ async fn reconcile(
         credential.renew_at,
         scoped.context.clock.now(),
     )))
+}
+
+/// Under isolation `Namespaced` exported objects live in the cluster namespace itself.
+async fn grant_exports(namespace: &str, scoped: &Scoped<State>) -> Result<(), Error> {
+    let client = &scoped.context.client;
+    let api: Api<APIServiceExport> = Api::namespaced(client.clone(), namespace);
+    let exports = timed(api.list(&ListParams::default()))
+        .await
+        .map_err(Error::request("list exports"))?;
+    for desired in Rights::of(&exports.items).exported(namespace, namespace) {
+        let step = Error::request(format!("apply {} {}", desired.resource.kind, desired.name));
+        ensure::ensure(client, &desired, &scoped.manager())
+            .await
+            .map_err(step)?;
+    }
+    Ok(())
 }
 
 /// Time until the renewal, but never longer than until the next regular look.

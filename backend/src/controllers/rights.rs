@@ -47,14 +47,21 @@ impl Rights {
     /// Roles and their bindings in `namespace` for the consumer of `cluster_namespace`. They exist even
     /// when empty, so that the end of an export takes its rights away.
     pub fn objects(&self, namespace: &str, cluster_namespace: &str) -> Vec<Desired> {
-        let role = |name: &str, resources: &BTreeSet<GroupResource>| {
-            Desired::of::<Role>(Some(namespace), name, json!({ "rules": rules(resources) }))
-        };
+        let [exports, bound] = self.exported(namespace, cluster_namespace);
         vec![
-            role(ROLE_EXPORTS, &self.exported),
-            role(ROLE_CLAIMS, &self.claimed),
-            plan::role_binding(namespace, ROLE_EXPORTS, cluster_namespace),
+            exports,
+            role(namespace, ROLE_CLAIMS, &self.claimed),
+            bound,
             plan::role_binding(namespace, ROLE_CLAIMS, cluster_namespace),
+        ]
+    }
+
+    /// The part for exported resources alone: all that there is in a cluster namespace itself, where
+    /// claims would reach the consumer's own credential.
+    pub fn exported(&self, namespace: &str, cluster_namespace: &str) -> [Desired; 2] {
+        [
+            role(namespace, ROLE_EXPORTS, &self.exported),
+            plan::role_binding(namespace, ROLE_EXPORTS, cluster_namespace),
         ]
     }
 
@@ -70,6 +77,10 @@ impl Rights {
             })
             .collect()
     }
+}
+
+fn role(namespace: &str, name: &str, resources: &BTreeSet<GroupResource>) -> Desired {
+    Desired::of::<Role>(Some(namespace), name, json!({ "rules": rules(resources) }))
 }
 
 fn rules(resources: &BTreeSet<GroupResource>) -> Vec<Value> {
@@ -110,6 +121,14 @@ mod tests {
                 .iter()
                 .all(|o| o.namespace.as_deref() == Some("service-ns"))
         );
+    }
+
+    #[test]
+    fn claims_give_no_right_in_a_cluster_namespace() {
+        let one = export("one", &["widgets.example.org"], &["secrets."]);
+        let objects = Rights::of([&one]).exported("cluster-a", "cluster-a");
+        assert!(objects.iter().all(|object| object.name == ROLE_EXPORTS));
+        assert!(!objects[0].body.to_string().contains("secrets"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::api::ObjectMeta;
 use kube_bind_crds::api::{
     APIServiceExport, APIServiceExportRequest, APIServiceExportSpec, APIServiceExportTemplate,
-    BoundSchema, ExportResource, InformerScope, SchemaUpdatePolicy,
+    BoundSchema, ExportResource, SchemaUpdatePolicy,
 };
 use kube_bind_crds::conditions::types;
 use kube_bind_crds::names::ANNOTATION_SOURCE_SPEC_HASH;

@@ -1,4 +1,6 @@
-use kube_bind_crds::api::{APIServiceExportTemplateSpec, BoundSchemaSpec, SchemaVersion};
+use kube_bind_crds::api::{
+    APIServiceExportTemplateSpec, BoundSchemaSpec, InformerScope, SchemaVersion,
+};
 
 use super::*;
 use crate::provision::test_support::{claim, crd, export, resource, settings};
