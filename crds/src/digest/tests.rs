@@ -208,7 +208,7 @@ fn what_others_put_into_a_container_stays() {
     let schema = schema();
     let before = json!({"spec": {"size": 1, "options": {"a": "1"}}});
     let mut body = live(&schema, &before, |body| {
-        body["spec"]["options"]["theirs"] = json!("1")
+        body["spec"]["options"]["theirs"] = json!("1");
     });
     body["metadata"]["managedFields"][1]["fieldsV1"] =
         json!({"f:spec": {"f:options": {"f:theirs": {}}}});

@@ -15,9 +15,12 @@ const BUDGET: usize = 8 << 20;
 /// Above this nothing more is held.
 const LIMIT: usize = 2 * BUDGET;
 
+/// A body and its weight.
+type Held = Option<(Arc<Value>, usize)>;
+
 #[derive(Default)]
 pub(super) struct Bodies {
-    held: HashMap<Key, [Option<(Arc<Value>, usize)>; 2]>,
+    held: HashMap<Key, [Held; 2]>,
     bytes: usize,
 }
 
@@ -30,6 +33,17 @@ impl Bodies {
         if self.bytes + size <= LIMIT {
             self.bytes += size;
             *slot = Some((body, size));
+        }
+    }
+
+    /// Holds a body unless a later one is held already.
+    pub(super) fn keep(&mut self, key: &Key, side: Side, body: Option<Arc<Value>>) {
+        let later = self
+            .held
+            .get(key)
+            .is_some_and(|held| held[side as usize].is_some());
+        if let Some(body) = body.filter(|_| !later) {
+            self.hold(key, side, body);
         }
     }
 
@@ -60,7 +74,9 @@ fn weigh(value: &Value) -> usize {
             Value::String(text) => text.len(),
             Value::Array(items) => items.iter().map(weigh).sum(),
             Value::Object(map) => {
-                let entries = map.iter().map(|(key, value)| key.len() + weigh(value) - size_of::<Value>());
+                let entries = map
+                    .iter()
+                    .map(|(key, value)| key.len() + weigh(value) - size_of::<Value>());
                 map.len().div_ceil(NODE.1) * NODE.0 + entries.sum::<usize>()
             }
             _ => 0,
@@ -80,7 +96,10 @@ mod tests {
         assert!(bodies.is_full());
         bodies.hold(&key, Side::Provider, large);
         let [consumer, provider] = bodies.take(&key);
-        assert!(consumer.is_some() && provider.is_none(), "the second does not fit");
+        assert!(
+            consumer.is_some() && provider.is_none(),
+            "the second does not fit"
+        );
         assert_eq!(bodies.bytes, 0);
     }
 }

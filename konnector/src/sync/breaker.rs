@@ -23,7 +23,11 @@ pub(super) struct Breaker {
 impl Breaker {
     /// A copy is being deleted because its consumer object vanished.
     pub(super) fn deleting(&mut self, now: Instant) {
-        while self.deleted.front().is_some_and(|at| now.duration_since(*at) > WINDOW) {
+        while self
+            .deleted
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > WINDOW)
+        {
             self.deleted.pop_front();
         }
         self.deleted.push_back(now);
@@ -32,7 +36,11 @@ impl Breaker {
     /// Whether copies without a consumer object are kept for now: more than a few, and more than
     /// half of all, vanished within a minute or are orphans at this moment.
     pub(super) fn is_tripped(&self, tally: &Tally, now: Instant) -> bool {
-        let recent = self.deleted.iter().filter(|at| now.duration_since(**at) <= WINDOW).count();
+        let recent = self
+            .deleted
+            .iter()
+            .filter(|at| now.duration_since(**at) <= WINDOW)
+            .count();
         let vanished = tally.orphans() + recent;
         tally.orphans() > 0 && vanished > ALWAYS && vanished > tally.living()
     }

@@ -37,7 +37,11 @@ impl Class {
                 Self::Orphan
             }
             Some(provider) if !provider.terminating && !consumer.terminating => {
-                if plan(pair, rules).is_empty() { Self::Synced } else { Self::Pending }
+                if plan(pair, rules).is_empty() {
+                    Self::Synced
+                } else {
+                    Self::Pending
+                }
             }
             _ => Self::Pending,
         }

@@ -21,7 +21,10 @@ pub struct Key {
 impl Key {
     /// A key from its parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -66,6 +69,8 @@ pub enum WatchEvent {
         /// Version of the list.
         resource_version: String,
     },
+    /// The watch runs, after the list or again after a failure.
+    Watching,
     /// An object was created or changed.
     Applied(Value),
     /// An object is gone; the body is its last state, with the version of the deletion.
@@ -157,7 +162,10 @@ pub enum Error {
 impl Error {
     /// Whether it speaks of the server's load or health rather than of the object.
     pub fn is_overload(&self) -> bool {
-        matches!(self, Self::Throttled { .. } | Self::Unavailable { .. } | Self::TimedOut { .. })
+        matches!(
+            self,
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::TimedOut { .. }
+        )
     }
 
     /// How long the server wants us to stay away.

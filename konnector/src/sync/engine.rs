@@ -84,8 +84,12 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
     let tracker = TaskTracker::new();
     let (sender, counts) = watch::channel(Counts::default());
     let form = Arc::new(Form::new(&config));
-    let executor =
-        Executor::new(&ports, Arc::clone(&form), config.has_status_subresource, cancel.clone());
+    let executor = Executor::new(
+        &ports,
+        Arc::clone(&form),
+        config.has_status_subresource,
+        cancel.clone(),
+    );
     let (results, finished) = mpsc::unbounded_channel();
     let shell = Shell {
         state: State::new(&config, &ports, form),
@@ -102,7 +106,11 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
     };
     tracker.spawn(shell.run(finished));
     tracker.close();
-    EngineHandle { counts, cancel, tracker }
+    EngineHandle {
+        counts,
+        cancel,
+        tracker,
+    }
 }
 
 type ProviderEvents = SelectAll<BoxStream<'static, (WatchScope, WatchEvent)>>;
@@ -185,9 +193,15 @@ impl Shell {
 
     /// Gives out jobs as long as the API servers can take more requests.
     fn dispatch(&mut self) {
-        let most = self.ports.consumer.parallelism().max(self.ports.provider.parallelism());
+        let most = self
+            .ports
+            .consumer
+            .parallelism()
+            .max(self.ports.provider.parallelism());
         while self.under_way < most {
-            let Some(job) = self.state.next_job(Instant::now()) else { return };
+            let Some(job) = self.state.next_job(Instant::now()) else {
+                return;
+            };
             self.under_way += 1;
             let (key, pair) = (job.key.clone(), job.pair.clone());
             let (executor, results) = (Arc::clone(&self.executor), self.results.clone());
@@ -198,6 +212,7 @@ impl Shell {
                     key,
                     pair,
                     lost: Lost::default(),
+                    bodies: [None, None],
                     verdict: Verdict::Unfinished,
                 });
                 // Nobody listens after a stop: then what was learned is not needed.

@@ -108,9 +108,17 @@ mod tests {
 
     #[test]
     fn uids_come_out_as_they_went_in() {
-        for text in ["0b6e1f0a-0000-4c1d-9a3e-00000000000f", "not-a-uuid", "", "0B6E1F0A-0000-4C1D-9A3E-00000000000F"] {
+        for text in [
+            "0b6e1f0a-0000-4c1d-9a3e-00000000000f",
+            "not-a-uuid",
+            "",
+            "0B6E1F0A-0000-4C1D-9A3E-00000000000F",
+        ] {
             assert_eq!(Uid::parse(text).to_string(), text);
         }
-        assert!(matches!(Uid::parse("0b6e1f0a-0000-4c1d-9a3e-00000000000f"), Uid::Uuid(_)));
+        assert!(matches!(
+            Uid::parse("0b6e1f0a-0000-4c1d-9a3e-00000000000f"),
+            Uid::Uuid(_)
+        ));
     }
 }

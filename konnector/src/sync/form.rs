@@ -6,14 +6,13 @@ use kube_bind_crds::digest::{self, Digest, FieldSet, Schema};
 use kube_bind_crds::names;
 use serde_json::{Map, Value, json};
 
+use super::adopt::{is_original, managed};
 use super::cluster::Key;
 use super::config::EngineConfig;
 use super::entry::{Consumer, Owner, Provider, Uid, Version};
 
 /// Manager of our marks on consumer objects.
 pub(super) const MARK_MANAGER: &str = "kube-bind-konnector/sync";
-/// Manager of the original's first write of a copy, taken from its user agent.
-const ORIGINAL_MANAGER: &str = "konnector";
 
 /// Label and annotation keys that mean something in one cluster only. Copied ones would do harm on
 /// the other side: a GitOps tool prunes what carries its mark and is not in its repository.
@@ -45,7 +44,8 @@ pub(super) struct Form {
 impl Form {
     pub(super) fn new(config: &EngineConfig) -> Self {
         // Copies outside of any namespace of ours are tied to it, so that they go with it.
-        let loose = config.scope == ResourceScope::Cluster && config.isolation != Isolation::Namespaced;
+        let loose =
+            config.scope == ResourceScope::Cluster && config.isolation != Isolation::Namespaced;
         let owner_reference = loose.then(|| {
             json!({
                 "apiVersion": "v1",
@@ -68,8 +68,14 @@ impl Form {
         let from = &consumer["metadata"];
         let mut annotations = crossing(&from["annotations"]);
         let text = |value: &Value| Value::from(value.as_str().unwrap_or_default());
-        annotations.insert(names::ANNOTATION_CLUSTER_NAMESPACE.into(), self.cluster_namespace.as_str().into());
-        annotations.insert(names::ANNOTATION_CONSUMER_NAMESPACE.into(), text(&from["namespace"]));
+        annotations.insert(
+            names::ANNOTATION_CLUSTER_NAMESPACE.into(),
+            self.cluster_namespace.as_str().into(),
+        );
+        annotations.insert(
+            names::ANNOTATION_CONSUMER_NAMESPACE.into(),
+            text(&from["namespace"]),
+        );
         annotations.insert(names::ANNOTATION_CONSUMER_UID.into(), text(&from["uid"]));
         let mut metadata = self.identity(provider);
         metadata.insert("annotations".into(), annotations.into());
@@ -110,8 +116,14 @@ impl Form {
         }
         let mut annotations = Map::new();
         if let Some((namespace, uid)) = link {
-            annotations.insert(names::ANNOTATION_PROVIDER_NAMESPACE.into(), namespace.into());
-            annotations.insert(names::ANNOTATION_PROVIDER_UID.into(), uid.to_string().into());
+            annotations.insert(
+                names::ANNOTATION_PROVIDER_NAMESPACE.into(),
+                namespace.into(),
+            );
+            annotations.insert(
+                names::ANNOTATION_PROVIDER_UID.into(),
+                uid.to_string().into(),
+            );
         }
         if let Some(problem) = problem {
             annotations.insert(names::ANNOTATION_SYNC_PROBLEM.into(), problem.into());
@@ -134,7 +146,13 @@ impl Form {
     /// What is remembered of a consumer object.
     pub(super) fn consumer(&self, body: &Value) -> Consumer {
         let metadata = &body["metadata"];
-        let finalizers = || metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let finalizers = || {
+            metadata["finalizers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+        };
         let annotation = |key: &str| metadata["annotations"][key].as_str();
         let uid = annotation(names::ANNOTATION_PROVIDER_UID);
         let namespace = annotation(names::ANNOTATION_PROVIDER_NAMESPACE);
@@ -142,7 +160,9 @@ impl Form {
             uid: uid_of(body),
             version: version_of(body),
             // The place of the copy is not part of the digest.
-            configuration: self.schema.applied(&self.configuration(body, &Key::default())),
+            configuration: self
+                .schema
+                .applied(&self.configuration(body, &Key::default())),
             status: digest::whole(body.get("status")),
             terminating: metadata.get("deletionTimestamp").is_some(),
             finalizer: finalizers().any(|finalizer| finalizer == names::FINALIZER_SYNCER),
@@ -150,7 +170,10 @@ impl Form {
                 .filter(|finalizer| *finalizer != names::FINALIZER_SYNCER)
                 .map(Into::into)
                 .collect(),
-            link: uid.zip(namespace).map(|(uid, namespace)| link(namespace, uid)).unwrap_or_default(),
+            link: uid
+                .zip(namespace)
+                .map(|(uid, namespace)| link(namespace, uid))
+                .unwrap_or_default(),
             problem: problem(annotation(names::ANNOTATION_SYNC_PROBLEM)),
         }
     }
@@ -203,7 +226,11 @@ pub(super) fn key_of(body: &Value) -> Key {
 
 /// The object's version.
 pub(super) fn version_of(body: &Value) -> Version {
-    Version::parse(body["metadata"]["resourceVersion"].as_str().unwrap_or_default())
+    Version::parse(
+        body["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default(),
+    )
 }
 
 fn uid_of(body: &Value) -> Uid {
@@ -212,54 +239,17 @@ fn uid_of(body: &Value) -> Uid {
 
 /// The labels or annotations that cross to the other side.
 fn crossing(from: &Value) -> Map<String, Value> {
-    let bound = |key: &str| CLUSTER_BOUND.iter().any(|prefix| key.starts_with(prefix) || key.contains("kcp.io/"));
+    let bound = |key: &str| {
+        CLUSTER_BOUND
+            .iter()
+            .any(|prefix| key.starts_with(prefix) || key.contains("kcp.io/"))
+    };
     from.as_object()
         .into_iter()
         .flatten()
         .filter(|(key, _)| !bound(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
-}
-
-fn managed(body: &Value) -> impl Iterator<Item = &Value> {
-    body["metadata"]["managedFields"].as_array().into_iter().flatten()
-}
-
-fn is_original(entry: &Value) -> bool {
-    entry["manager"] == ORIGINAL_MANAGER
-        && entry["operation"] == "Update"
-        && entry["subresource"].as_str().is_none_or(str::is_empty)
-}
-
-/// The `managedFields` of a copy after adoption: what the original created and what it applied
-/// become one entry, as if all of it had been applied from the beginning.
-pub(super) fn adopted(body: &Value) -> Value {
-    let ours = |entry: &&Value| {
-        is_original(entry)
-            || (entry["manager"] == names::FIELD_MANAGER_SYNC
-                && entry["operation"] == "Apply"
-                && entry["subresource"].as_str().is_none_or(str::is_empty))
-    };
-    let mut fields = json!({});
-    let mut template = json!({});
-    for entry in managed(body).filter(ours) {
-        unite(&mut fields, &entry["fieldsV1"]);
-        template = entry.clone();
-    }
-    template["manager"] = names::FIELD_MANAGER_SYNC.into();
-    template["operation"] = "Apply".into();
-    template["fieldsV1"] = fields;
-    let others = managed(body).filter(|entry| !ours(entry)).cloned();
-    Value::Array(std::iter::once(template).chain(others).collect())
-}
-
-fn unite(into: &mut Value, from: &Value) {
-    for (element, inner) in from.as_object().into_iter().flatten() {
-        unite(&mut into[element], inner);
-    }
-    if into.is_null() {
-        *into = json!({});
-    }
 }
 
 #[cfg(test)]

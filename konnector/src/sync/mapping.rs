@@ -51,10 +51,15 @@ impl Mapping {
     /// The watches that cover all copies.
     pub(super) fn provider_scopes(&self) -> Vec<WatchScope> {
         match self.table.strategy {
-            Strategy::Namespaced => vec![WatchScope::Namespace(self.table.cluster_namespace.clone())],
-            Strategy::ServiceNamespaced if self.informer_scope == InformerScope::Namespaced => {
-                self.namespaces.provider_namespaces().into_iter().map(WatchScope::Namespace).collect()
+            Strategy::Namespaced => {
+                vec![WatchScope::Namespace(self.table.cluster_namespace.clone())]
             }
+            Strategy::ServiceNamespaced if self.informer_scope == InformerScope::Namespaced => self
+                .namespaces
+                .provider_namespaces()
+                .into_iter()
+                .map(WatchScope::Namespace)
+                .collect(),
             _ => vec![WatchScope::All],
         }
     }
@@ -90,5 +95,8 @@ fn outer(key: &Key) -> isolation::Key {
 }
 
 fn inner(key: isolation::Key) -> Key {
-    Key { namespace: key.namespace.unwrap_or_default(), name: key.name }
+    Key {
+        namespace: key.namespace.unwrap_or_default(),
+        name: key.name,
+    }
 }

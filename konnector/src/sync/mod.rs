@@ -6,6 +6,7 @@
 //! The way of one object: [`cluster`] tells an event, `state` files it as an `entry` and queues
 //! its key, `plan` says which steps are missing, `execute` performs them.
 
+mod adopt;
 mod bodies;
 mod breaker;
 mod class;

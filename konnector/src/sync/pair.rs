@@ -41,7 +41,10 @@ pub(super) struct Refused {
 impl Pair {
     /// Files a state of the consumer object; `false` if we know a newer one.
     pub(super) fn see_consumer(&mut self, seen: Consumer) -> bool {
-        let known = self.consumer.as_ref().map_or(self.consumer_gone, |known| known.version);
+        let known = self
+            .consumer
+            .as_ref()
+            .map_or(self.consumer_gone, |known| known.version);
         let newer = is_newer(seen.version, known);
         if newer {
             self.consumer = Some(seen);
@@ -51,7 +54,10 @@ impl Pair {
 
     /// Files a state of the provider copy; `false` if we know a newer one.
     pub(super) fn see_provider(&mut self, seen: Provider) -> bool {
-        let known = self.provider.as_ref().map_or(self.provider_gone, |known| known.version);
+        let known = self
+            .provider
+            .as_ref()
+            .map_or(self.provider_gone, |known| known.version);
         let newer = is_newer(seen.version, known);
         if newer {
             self.provider = Some(seen);
@@ -149,7 +155,10 @@ mod tests {
         assert!(!pair.see_consumer(consumer(4)));
         assert!(!pair.lose_consumer(Version(4)));
         assert!(pair.lose_consumer(Version(6)));
-        assert!(!pair.see_consumer(consumer(5)), "an event from before the deletion");
+        assert!(
+            !pair.see_consumer(consumer(5)),
+            "an event from before the deletion"
+        );
         assert!(pair.see_consumer(consumer(7)), "created anew");
     }
 

@@ -76,7 +76,11 @@ fn missing(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
         // A mark was only set where a copy could live; without the way there nobody knows that the
         // copy is gone.
         let unknown = rules.target == Target::Waiting;
-        return if unknown { Vec::new() } else { release(consumer) };
+        return if unknown {
+            Vec::new()
+        } else {
+            release(consumer)
+        };
     }
     match rules.target {
         Target::Waiting => Vec::new(),
@@ -96,7 +100,11 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
         Owner::Ours(_) => {}
     }
     if consumer.terminating {
-        return if provider.terminating { Vec::new() } else { vec![Step::Delete] };
+        return if provider.terminating {
+            Vec::new()
+        } else {
+            vec![Step::Delete]
+        };
     }
     let mut steps = Vec::new();
     let marks = annotate(pair, consumer, rules);
@@ -121,7 +129,11 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
 }
 
 fn release(consumer: &Consumer) -> Vec<Step> {
-    if consumer.finalizer { vec![Step::Release] } else { Vec::new() }
+    if consumer.finalizer {
+        vec![Step::Release]
+    } else {
+        Vec::new()
+    }
 }
 
 /// The configuration is not what we own on the copy, and an apply may change that.
@@ -137,14 +149,20 @@ pub(super) fn differs(pair: &Pair) -> bool {
 
 fn is_refused(pair: &Pair, consumer: &Consumer, rules: &Rules) -> bool {
     !rules.retry
-        && pair.refused.as_ref().is_some_and(|refused| refused.configuration == consumer.configuration)
+        && pair
+            .refused
+            .as_ref()
+            .is_some_and(|refused| refused.configuration == consumer.configuration)
 }
 
 fn annotate(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
     let marks = Marks::of(pair, rules);
     let link = marks.link.is_none_or(|link| link == consumer.link);
     let finalizer = consumer.finalizer || !marks.finalizer;
-    let problem = marks.problem.as_ref().map(|problem| problem.message.as_str());
+    let problem = marks
+        .problem
+        .as_ref()
+        .map(|problem| problem.message.as_str());
     if link && finalizer && form::problem(problem) == consumer.problem {
         Vec::new()
     } else {
@@ -168,10 +186,16 @@ impl Marks {
             matches!(&provider.owner, Owner::Ours(owner) if Some(owner) == uid)
         });
         let link = match (&rules.target, copy) {
-            (Target::At(key), Some(copy)) => Some(form::link(&key.namespace, &copy.uid.to_string())),
+            (Target::At(key), Some(copy)) => {
+                Some(form::link(&key.namespace, &copy.uid.to_string()))
+            }
             _ => None,
         };
-        Self { finalizer: copy.is_some(), link, problem: problem(pair, rules) }
+        Self {
+            finalizer: copy.is_some(),
+            link,
+            problem: problem(pair, rules),
+        }
     }
 }
 
@@ -179,7 +203,10 @@ impl Marks {
 pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
     let consumer = pair.consumer.as_ref()?;
     if let Target::Impossible(message) = &rules.target {
-        return Some(Problem { kind: ProblemKind::Rejected, message: message.clone() });
+        return Some(Problem {
+            kind: ProblemKind::Rejected,
+            message: message.clone(),
+        });
     }
     match &pair.provider {
         Some(provider) if provider.owner == Owner::Foreign => Some(Problem {

@@ -26,8 +26,14 @@ impl Run<'_> {
         sent: kube_bind_crds::digest::Digest,
     ) -> Result<(), Stop> {
         if let Err(Error::Rejected { message, .. }) = answer {
-            let problem = Problem { kind: ProblemKind::Rejected, message };
-            self.pair.refused = Some(Box::new(Refused { configuration: sent, problem }));
+            let problem = Problem {
+                kind: ProblemKind::Rejected,
+                message,
+            };
+            self.pair.refused = Some(Box::new(Refused {
+                configuration: sent,
+                problem,
+            }));
             self.rules.retry = false;
             return Err(Stop::Replan);
         }

@@ -31,7 +31,10 @@ pub(in super::super) struct FakeCluster {
 
 impl FakeCluster {
     pub(in super::super) fn new(open_api: &Value) -> Self {
-        Self { inner: Arc::default(), schema: Arc::new(Schema::new(open_api)) }
+        Self {
+            inner: Arc::default(),
+            schema: Arc::new(Schema::new(open_api)),
+        }
     }
 
     /// What somebody else does: a PUT of a whole object, or its creation.
@@ -42,13 +45,19 @@ impl FakeCluster {
         let fields = |object: &Value| {
             let mut content = object.clone();
             content["metadata"] = json!({"labels": object["metadata"]["labels"], "annotations": object["metadata"]["annotations"]});
-            content["metadata"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            content["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .retain(|_, value| !value.is_null());
             content
         };
         match &old {
             Some(old) => {
                 object["metadata"]["uid"] = old["metadata"]["uid"].clone();
-                let mut entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+                let mut entries = object["metadata"]["managedFields"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default();
                 // Whoever writes a value owns it: it leaves the sets of all others.
                 for entry in &mut entries {
                     let mut left = entry["fieldsV1"].clone();
@@ -75,7 +84,11 @@ impl FakeCluster {
     /// What `kubectl delete` does.
     pub(in super::super) fn remove(&self, key: &Key) {
         let uid = self.object(key).expect("the object exists")["metadata"]["uid"].clone();
-        self.inner.lock().unwrap().delete(key, uid.as_str().unwrap()).unwrap();
+        self.inner
+            .lock()
+            .unwrap()
+            .delete(key, uid.as_str().unwrap())
+            .unwrap();
     }
 
     /// What an administrator does with etcdctl: no finalizers asked.
@@ -93,7 +106,18 @@ impl FakeCluster {
     }
 
     pub(in super::super) fn fail_next(&self, request: &'static str, error: Error) {
-        self.inner.lock().unwrap().failures.entry(request).or_default().push(error);
+        self.inner
+            .lock()
+            .unwrap()
+            .failures
+            .entry(request)
+            .or_default()
+            .push(error);
+    }
+
+    /// No more of the failures that were asked for.
+    pub(in super::super) fn recover(&self) {
+        self.inner.lock().unwrap().failures.clear();
     }
 
     /// Tells all watches everything again, as after an expired position.
@@ -112,7 +136,11 @@ impl FakeCluster {
     ) -> Result<T, Error> {
         let mut inner = self.inner.lock().unwrap();
         inner.requests.push(name.to_owned());
-        if let Some(failures) = inner.failures.get_mut(name).filter(|failures| !failures.is_empty()) {
+        if let Some(failures) = inner
+            .failures
+            .get_mut(name)
+            .filter(|failures| !failures.is_empty())
+        {
             return Err(failures.remove(0));
         }
         act(&mut inner, &self.schema)
@@ -128,7 +156,9 @@ impl Inner {
                 format!("00000000-0000-4000-8000-{:012x}", 0xabc_000 + self.version).into();
         }
         let terminating = object["metadata"].get("deletionTimestamp").is_some();
-        let held = object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
+        let held = object["metadata"]["finalizers"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty());
         if terminating && !held {
             self.objects.remove(&key);
             self.tell(&key, WatchEvent::Deleted(object.clone()));
@@ -163,15 +193,24 @@ impl Inner {
     }
 
     fn tell(&mut self, key: &Key, event: WatchEvent) {
-        self.watches.retain(|(scope, sender)| !scope.covers(key) || sender.send(event.clone()).is_ok());
+        self.watches
+            .retain(|(scope, sender)| !scope.covers(key) || sender.send(event.clone()).is_ok());
     }
 
     fn open(&mut self, scope: WatchScope, sender: mpsc::UnboundedSender<WatchEvent>) {
         let _ = sender.send(WatchEvent::ListBegin);
-        for object in self.objects.iter().filter(|(key, _)| scope.covers(key)).map(|(_, object)| object) {
+        for object in self
+            .objects
+            .iter()
+            .filter(|(key, _)| scope.covers(key))
+            .map(|(_, object)| object)
+        {
             let _ = sender.send(WatchEvent::Listed(object.clone()));
         }
-        let _ = sender.send(WatchEvent::ListEnd { resource_version: self.version.to_string() });
+        let _ = sender.send(WatchEvent::ListEnd {
+            resource_version: self.version.to_string(),
+        });
+        let _ = sender.send(WatchEvent::Watching);
         self.watches.push((scope, sender));
     }
 }
@@ -183,9 +222,13 @@ fn key_of(object: &Value) -> Key {
 
 /// Removes the fields whose values differ between the two objects.
 fn disown(fields: &mut Value, new: &Value, old: &Value) {
-    let Some(map) = fields.as_object_mut() else { return };
+    let Some(map) = fields.as_object_mut() else {
+        return;
+    };
     map.retain(|element, inner| {
-        let Some(name) = element.strip_prefix("f:") else { return true };
+        let Some(name) = element.strip_prefix("f:") else {
+            return true;
+        };
         if inner.as_object().is_some_and(serde_json::Map::is_empty) {
             return new[name] == old[name];
         }
@@ -216,17 +259,24 @@ impl Cluster for FakeCluster {
     ) -> BoxFuture<'a, Result<Value, Error>> {
         Box::pin(async move {
             self.request("apply", |inner, schema| {
-                let (uid, version) = (body["metadata"]["uid"].as_str(), body["metadata"]["resourceVersion"].as_str());
+                let (uid, version) = (
+                    body["metadata"]["uid"].as_str(),
+                    body["metadata"]["resourceVersion"].as_str(),
+                );
                 let existing = inner.objects.get(key).cloned();
                 let base = match existing {
                     Some(_) if version == Some("0") => return Err(Error::Changed),
-                    Some(object) if uid.is_some_and(|uid| object["metadata"]["uid"] != uid) => return Err(Error::Changed),
+                    Some(object) if uid.is_some_and(|uid| object["metadata"]["uid"] != uid) => {
+                        return Err(Error::Changed);
+                    }
                     Some(object) => object,
                     None if uid.is_some() => return Err(Error::Changed),
                     None => json!({"metadata": {}}),
                 };
                 let object = apply::apply(schema, &base, manager, body);
-                if object == base { return Ok(base) }
+                if object == base {
+                    return Ok(base);
+                }
                 Ok(inner.store(key.clone(), object))
             })
         })
@@ -246,10 +296,15 @@ impl Cluster for FakeCluster {
                     let (parent, name) = path.rsplit_once('/').unwrap();
                     let target = object.pointer_mut(parent).ok_or(Error::Changed)?;
                     match operation["op"].as_str() {
-                        Some("test") if target[name] != operation["value"] => return Err(Error::Changed),
+                        Some("test") if target[name] != operation["value"] => {
+                            return Err(Error::Changed);
+                        }
                         Some("test") => {}
                         Some("remove") => {
-                            target.as_object_mut().and_then(|map| map.remove(name)).ok_or(Error::Changed)?;
+                            target
+                                .as_object_mut()
+                                .and_then(|map| map.remove(name))
+                                .ok_or(Error::Changed)?;
                         }
                         _ => target[name] = operation["value"].clone(),
                     }

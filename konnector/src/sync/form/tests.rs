@@ -49,28 +49,42 @@ fn object() -> Value {
 #[test]
 fn a_copy_has_the_content_the_markers_and_nothing_else() {
     let form = form(ResourceScope::Namespaced, Isolation::Prefixed);
-    assert_eq!(form.configuration(&object(), &Key::new("p", "a")), json!({
-        "apiVersion": "example.io/v1", "kind": "Widget",
-        "metadata": {
-            "name": "a", "namespace": "p",
-            "labels": {"app": "x"},
-            "annotations": {"note": "1", "kube-bind.io/cluster-namespace": "kube-bind-abc",
-                "kube-bind.io/consumer-namespace": "team", "kube-bind.io/consumer-uid": "u"},
-        },
-        "spec": {"size": 1},
-        "data": {"k": "v"},
-    }));
+    assert_eq!(
+        form.configuration(&object(), &Key::new("p", "a")),
+        json!({
+            "apiVersion": "example.io/v1", "kind": "Widget",
+            "metadata": {
+                "name": "a", "namespace": "p",
+                "labels": {"app": "x"},
+                "annotations": {"note": "1", "kube-bind.io/cluster-namespace": "kube-bind-abc",
+                    "kube-bind.io/consumer-namespace": "team", "kube-bind.io/consumer-uid": "u"},
+            },
+            "spec": {"size": 1},
+            "data": {"k": "v"},
+        })
+    );
 }
 
 #[test]
 fn a_cluster_scoped_copy_goes_with_the_cluster_namespace() {
     let owned = |form: Form| {
-        form.configuration(&object(), &Key::new("", "a"))["metadata"].get("ownerReferences").cloned()
+        form.configuration(&object(), &Key::new("", "a"))["metadata"]
+            .get("ownerReferences")
+            .cloned()
     };
     let reference = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "kube-bind-abc", "uid": "ns-uid"}]);
-    assert_eq!(owned(form(ResourceScope::Cluster, Isolation::Prefixed)), Some(reference.clone()));
-    assert_eq!(owned(form(ResourceScope::Cluster, Isolation::None)), Some(reference));
-    assert_eq!(owned(form(ResourceScope::Cluster, Isolation::Namespaced)), None);
+    assert_eq!(
+        owned(form(ResourceScope::Cluster, Isolation::Prefixed)),
+        Some(reference.clone())
+    );
+    assert_eq!(
+        owned(form(ResourceScope::Cluster, Isolation::None)),
+        Some(reference)
+    );
+    assert_eq!(
+        owned(form(ResourceScope::Cluster, Isolation::Namespaced)),
+        None
+    );
 }
 
 #[test]
@@ -93,22 +107,12 @@ fn what_we_apply_is_what_we_find_owned() {
     let form = form(ResourceScope::Cluster, Isolation::Prefixed);
     let mut copy = form.configuration(&object(), &Key::new("", "kube-bind-abc-a"));
     let fields = form.schema.recorded(&copy);
-    copy["metadata"]["managedFields"] = json!([{"manager": "kube-bind.io", "operation": "Apply", "fieldsV1": fields}]);
+    copy["metadata"]["managedFields"] =
+        json!([{"manager": "kube-bind.io", "operation": "Apply", "fieldsV1": fields}]);
     copy["metadata"]["uid"] = "c".into();
-    assert_eq!(form.provider(&copy).owned, form.consumer(&object()).configuration);
+    assert_eq!(
+        form.provider(&copy).owned,
+        form.consumer(&object()).configuration
+    );
     assert_eq!(form.provider(&copy).owner, Owner::Ours(Uid::parse("u")));
-}
-
-#[test]
-fn adoption_makes_one_apply_entry_of_two() {
-    let body = json!({"metadata": {"managedFields": [
-        {"manager": "konnector", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {".": {}, "f:size": {}}}},
-        {"manager": "operator", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
-        {"manager": "kube-bind.io", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:spec": {"f:color": {}}}},
-    ]}});
-    assert_eq!(adopted(&body), json!([
-        {"manager": "kube-bind.io", "operation": "Apply", "apiVersion": "v1",
-            "fieldsV1": {"f:spec": {".": {}, "f:size": {}, "f:color": {}}}},
-        {"manager": "operator", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
-    ]));
 }

@@ -12,7 +12,10 @@ use super::super::cluster::Error;
 pub(super) fn transport(error: &kube::Error) -> Error {
     match error {
         kube::Error::Api(status) => classify(status, None),
-        other => Error::Unavailable { message: other.to_string(), retry_after: None },
+        other => Error::Unavailable {
+            message: other.to_string(),
+            retry_after: None,
+        },
     }
 }
 
@@ -36,7 +39,9 @@ pub(super) fn answer(code: u16, headers: &HeaderMap, body: &[u8]) -> Error {
 /// Sorts a `Status`.
 pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error {
     let details = status.details.as_ref();
-    let causes = details.map(|details| details.causes.as_slice()).unwrap_or_default();
+    let causes = details
+        .map(|details| details.causes.as_slice())
+        .unwrap_or_default();
     let message = status.message.clone();
     let retry_after = retry_after.or_else(|| {
         let seconds = details?.retry_after_seconds;
@@ -44,7 +49,10 @@ pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error 
     });
     match status.code {
         401 => Error::Unauthorized { message },
-        403 if causes.iter().any(|cause| cause.reason == "NamespaceTerminating") => {
+        403 if causes
+            .iter()
+            .any(|cause| cause.reason == "NamespaceTerminating") =>
+        {
             Error::NamespaceGone { message }
         }
         // The authorizer's words; admission speaks of what it denies, not of who cannot.
@@ -69,8 +77,14 @@ pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error 
             Error::Rejected { code: 500, message }
         }
         429 => Error::Throttled { retry_after },
-        400 | 403 | 405 | 406 | 413 | 415 | 422 => Error::Rejected { code: status.code, message },
-        _ => Error::Unavailable { message, retry_after },
+        400 | 403 | 405 | 406 | 413 | 415 | 422 => Error::Rejected {
+            code: status.code,
+            message,
+        },
+        _ => Error::Unavailable {
+            message,
+            retry_after,
+        },
     }
 }
 
@@ -94,8 +108,10 @@ mod tests {
     #[test]
     fn our_own_preconditions_mean_look_again() {
         for field in ["metadata.uid", "metadata.resourceVersion"] {
-            let error = of(serde_json::json!({"code": 422, "message": "Widget \"a\" is invalid",
-                "reason": "Invalid", "details": {"causes": [{"field": field, "message": "m"}]}}));
+            let error = of(
+                serde_json::json!({"code": 422, "message": "Widget \"a\" is invalid",
+                "reason": "Invalid", "details": {"causes": [{"field": field, "message": "m"}]}}),
+            );
             assert_eq!(error, Error::Changed);
         }
         let test_failed = of(serde_json::json!({"code": 422, "reason": "Invalid",
@@ -105,31 +121,43 @@ mod tests {
 
     #[test]
     fn admission_speaks_to_the_author_and_rbac_to_the_operator() {
-        let rbac = of(serde_json::json!({"code": 403, "reason": "Forbidden", "message":
-            "widgets.example.io \"a\" is forbidden: User \"u\" cannot patch resource \"widgets\""}));
+        let rbac = of(
+            serde_json::json!({"code": 403, "reason": "Forbidden", "message":
+            "widgets.example.io \"a\" is forbidden: User \"u\" cannot patch resource \"widgets\""}),
+        );
         assert!(matches!(rbac, Error::Denied { .. }));
-        let admission = of(serde_json::json!({"code": 403, "reason": "Forbidden", "message":
-            "admission webhook \"w\" denied the request: too big"}));
+        let admission = of(
+            serde_json::json!({"code": 403, "reason": "Forbidden", "message":
+            "admission webhook \"w\" denied the request: too big"}),
+        );
         assert!(matches!(admission, Error::Rejected { code: 403, .. }));
-        let invalid = of(serde_json::json!({"code": 422, "reason": "Invalid", "message": "spec.size: Invalid value",
-            "details": {"causes": [{"field": "spec.size", "message": "m"}]}}));
+        let invalid = of(
+            serde_json::json!({"code": 422, "reason": "Invalid", "message": "spec.size: Invalid value",
+            "details": {"causes": [{"field": "spec.size", "message": "m"}]}}),
+        );
         assert!(matches!(invalid, Error::Rejected { code: 422, .. }));
     }
 
     #[test]
     fn a_terminating_namespace_is_waited_for() {
-        let error = of(serde_json::json!({"code": 403, "reason": "Forbidden", "message": "m",
-            "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace", "message": "m"}]}}));
+        let error = of(
+            serde_json::json!({"code": 403, "reason": "Forbidden", "message": "m",
+            "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace", "message": "m"}]}}),
+        );
         assert!(matches!(error, Error::NamespaceGone { .. }));
-        let missing = of(serde_json::json!({"code": 404, "reason": "NotFound", "message": "namespaces \"n\" not found",
-            "details": {"name": "n", "kind": "namespaces"}}));
+        let missing = of(
+            serde_json::json!({"code": 404, "reason": "NotFound", "message": "namespaces \"n\" not found",
+            "details": {"name": "n", "kind": "namespaces"}}),
+        );
         assert!(matches!(missing, Error::NamespaceGone { .. }));
     }
 
     #[test]
     fn a_missing_kind_is_not_a_missing_object() {
-        let object = of(serde_json::json!({"code": 404, "reason": "NotFound", "message": "m",
-            "details": {"name": "a", "kind": "widgets"}}));
+        let object = of(
+            serde_json::json!({"code": 404, "reason": "NotFound", "message": "m",
+            "details": {"name": "a", "kind": "widgets"}}),
+        );
         assert_eq!(object, Error::NotFound);
         let kind = answer(404, &HeaderMap::new(), b"404 page not found\n");
         assert!(matches!(kind, Error::NotServed { .. }));

@@ -58,7 +58,12 @@ impl KubeCluster {
         } else {
             format!("/apis/{}/{}", resource.group, resource.version)
         };
-        Self { client, limiter, base: base.into(), plural: resource.plural.as_str().into() }
+        Self {
+            client,
+            limiter,
+            base: base.into(),
+            plural: resource.plural.as_str().into(),
+        }
     }
 
     fn collection_path(&self, scope: &WatchScope) -> String {
@@ -129,7 +134,9 @@ impl Cluster for KubeCluster {
         uid: &'a str,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
         Box::pin(async move {
-            let answer = self.send(requests::delete(self.object_path(key), uid)).await?;
+            let answer = self
+                .send(requests::delete(self.object_path(key), uid))
+                .await?;
             // An object that stays because of finalizers is answered as itself, one that is gone
             // as a Status.
             Ok((answer["kind"] != "Status").then_some(answer))

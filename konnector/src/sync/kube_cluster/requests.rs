@@ -41,8 +41,7 @@ pub(super) fn delete(path: String, uid: &str) -> Request<Vec<u8>> {
         "propagationPolicy": "Background",
         "preconditions": { "uid": uid },
     });
-    let builder =
-        Request::delete(path).header(http::header::CONTENT_TYPE, "application/json");
+    let builder = Request::delete(path).header(http::header::CONTENT_TYPE, "application/json");
     build(builder, bytes(&options))
 }
 
@@ -51,7 +50,9 @@ fn bytes(body: &Value) -> Vec<u8> {
 }
 
 fn build(builder: http::request::Builder, body: Vec<u8>) -> Request<Vec<u8>> {
-    builder.body(body).expect("paths are made of names that the API server accepted")
+    builder
+        .body(body)
+        .expect("paths are made of names that the API server accepted")
 }
 
 impl KubeCluster {
@@ -72,10 +73,15 @@ impl KubeCluster {
     /// The text of a successful answer, without the limiter: for lists, which are few and long.
     pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Error> {
         let client = self.client.current();
-        let response =
-            client.send(request.map(Body::from)).await.map_err(|error| errors::transport(&error))?;
+        let response = client
+            .send(request.map(Body::from))
+            .await
+            .map_err(|error| errors::transport(&error))?;
         let (head, body) = response.into_parts();
-        let bytes = body.collect_bytes().await.map_err(|error| errors::transport(&error))?;
+        let bytes = body
+            .collect_bytes()
+            .await
+            .map_err(|error| errors::transport(&error))?;
         if head.status.is_success() {
             Ok(bytes.into())
         } else {

@@ -22,7 +22,7 @@ const WATCH_SECONDS: u64 = 240;
 /// A watch that is silent for longer than the server lets it live is a dead connection.
 const WATCH_GRACE: Duration = Duration::from_secs(30);
 /// Waiting after a failure: doubles from the first to the second.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// How one watch ended.
 enum End {
@@ -117,12 +117,18 @@ async fn list(
 ) -> Result<Option<String>, Error> {
     let mut continuation: Option<String> = None;
     loop {
-        let query = continuation.as_deref().map(|token| format!("&continue={}", encode(token)));
+        let query = continuation
+            .as_deref()
+            .map(|token| format!("&continue={}", encode(token)));
         let uri = format!("{path}?limit={PAGE}{}", query.unwrap_or_default());
-        let request = Request::get(uri).body(Vec::new()).expect("a path of accepted names");
+        let request = Request::get(uri)
+            .body(Vec::new())
+            .expect("a path of accepted names");
         let text = tokio::time::timeout(LIST_TIMEOUT, cluster.text(request))
             .await
-            .map_err(|_| Error::TimedOut { after: LIST_TIMEOUT })??;
+            .map_err(|_| Error::TimedOut {
+                after: LIST_TIMEOUT,
+            })??;
         let page: Page = requests::parse(&text)?;
         drop(text);
         let version = page.metadata.resource_version;
@@ -138,7 +144,9 @@ async fn list(
             }
         }
         if continuation.is_none() {
-            let end = WatchEvent::ListEnd { resource_version: version.clone() };
+            let end = WatchEvent::ListEnd {
+                resource_version: version.clone(),
+            };
             return Ok(sender.send(end).await.is_ok().then_some(version));
         }
     }
@@ -163,14 +171,23 @@ async fn watch(
     let client = cluster.client.current();
     let opened = tokio::time::timeout(LIST_TIMEOUT, client.request_stream(request))
         .await
-        .map_err(|_| Error::TimedOut { after: LIST_TIMEOUT })?;
+        .map_err(|_| Error::TimedOut {
+            after: LIST_TIMEOUT,
+        })?;
     let reader = opened.map_err(|error| errors::transport(&error))?;
+    if sender.send(WatchEvent::Watching).await.is_err() {
+        return Ok(End::Closed);
+    }
     let mut lines = std::pin::pin!(reader.lines());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds) + WATCH_GRACE;
     while let Ok(Some(line)) = tokio::time::timeout_at(deadline, lines.next()).await {
         // A connection that broke in the middle: what was told so far stays told.
-        let Ok(line) = line else { return Ok(End::Resume) };
-        let Some((event, at)) = parse(&line)? else { continue };
+        let Ok(line) = line else {
+            return Ok(End::Resume);
+        };
+        let Some((event, at)) = parse(&line)? else {
+            continue;
+        };
         if let Some(at) = at {
             *version = at;
         }
@@ -179,25 +196,39 @@ async fn watch(
         }
     }
     // An empty version cannot be resumed from.
-    Ok(if version.is_empty() { End::List } else { End::Resume })
+    Ok(if version.is_empty() {
+        End::List
+    } else {
+        End::Resume
+    })
 }
 
 /// One line of a watch: the event and the version it brings us to.
 fn parse(line: &str) -> Result<Option<(WatchEvent, Option<String>)>, Error> {
     // The last line of a broken connection may be cut off.
-    let Ok(mut event) = serde_json::from_str::<Value>(line) else { return Ok(None) };
+    let Ok(mut event) = serde_json::from_str::<Value>(line) else {
+        return Ok(None);
+    };
     let object = event["object"].take();
-    let version = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+    let version = object["metadata"]["resourceVersion"]
+        .as_str()
+        .map(str::to_owned);
     let event = match event["type"].as_str() {
         Some("ADDED" | "MODIFIED") => WatchEvent::Applied(object),
         Some("DELETED") => WatchEvent::Deleted(object),
-        Some("BOOKMARK") => {
-            WatchEvent::Bookmark { resource_version: version.clone().unwrap_or_default() }
-        }
+        Some("BOOKMARK") => WatchEvent::Bookmark {
+            resource_version: version.clone().unwrap_or_default(),
+        },
         _ => {
-            let code = object["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+            let code = object["code"]
+                .as_u64()
+                .and_then(|code| u16::try_from(code).ok());
             let text = serde_json::to_vec(&object).unwrap_or_default();
-            return Err(errors::answer(code.unwrap_or(500), &http::HeaderMap::new(), &text));
+            return Err(errors::answer(
+                code.unwrap_or(500),
+                &http::HeaderMap::new(),
+                &text,
+            ));
         }
     };
     Ok(Some((event, version)))
@@ -228,7 +259,8 @@ mod tests {
 
     #[test]
     fn events_move_the_position() {
-        let line = r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"17"}}}"#;
+        let line =
+            r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"17"}}}"#;
         let (event, version) = parse(line).unwrap().unwrap();
         assert!(matches!(event, WatchEvent::Applied(_)));
         assert_eq!(version.as_deref(), Some("17"));

@@ -33,11 +33,19 @@ fn provider() -> Provider {
 }
 
 fn rules() -> Rules {
-    Rules { target: Target::At(Key::new("p", "a")), hold: false, retry: false }
+    Rules {
+        target: Target::At(Key::new("p", "a")),
+        hold: false,
+        retry: false,
+    }
 }
 
 fn pair(consumer: Option<Consumer>, provider: Option<Provider>) -> Pair {
-    Pair { consumer, provider, ..Pair::default() }
+    Pair {
+        consumer,
+        provider,
+        ..Pair::default()
+    }
 }
 
 fn steps(consumer: Option<Consumer>, provider: Option<Provider>) -> Vec<Step> {
@@ -57,30 +65,70 @@ fn in_sync_means_nothing_to_do() {
 
 #[test]
 fn the_mark_comes_before_the_copy() {
-    let fresh = Consumer { finalizer: false, link: Digest(0), ..consumer() };
-    assert_eq!(steps(Some(fresh), None), [Step::Mark, Step::Create, Step::Annotate]);
-    assert_eq!(steps(Some(consumer()), None), [Step::Create, Step::Annotate]);
+    let fresh = Consumer {
+        finalizer: false,
+        link: Digest(0),
+        ..consumer()
+    };
+    assert_eq!(
+        steps(Some(fresh), None),
+        [Step::Mark, Step::Create, Step::Annotate]
+    );
+    assert_eq!(
+        steps(Some(consumer()), None),
+        [Step::Create, Step::Annotate]
+    );
 }
 
 #[test]
 fn each_difference_has_its_step() {
-    let drifted = Provider { owned: Digest(11), ..provider() };
-    assert_eq!(steps(Some(consumer()), Some(drifted.clone())), [Step::Change]);
-    let original = Provider { adopt: true, ..drifted };
-    assert_eq!(steps(Some(consumer()), Some(original)), [Step::Adopt, Step::Change]);
-    let reported = Provider { status: Digest(21), ..provider() };
+    let drifted = Provider {
+        owned: Digest(11),
+        ..provider()
+    };
+    assert_eq!(
+        steps(Some(consumer()), Some(drifted.clone())),
+        [Step::Change]
+    );
+    let original = Provider {
+        adopt: true,
+        ..drifted
+    };
+    assert_eq!(
+        steps(Some(consumer()), Some(original)),
+        [Step::Adopt, Step::Change]
+    );
+    let reported = Provider {
+        status: Digest(21),
+        ..provider()
+    };
     assert_eq!(steps(Some(consumer()), Some(reported)), [Step::Status]);
-    let unlinked = Consumer { link: Digest(0), ..consumer() };
+    let unlinked = Consumer {
+        link: Digest(0),
+        ..consumer()
+    };
     assert_eq!(steps(Some(unlinked), Some(provider())), [Step::Annotate]);
-    let unmarked = Consumer { finalizer: false, ..consumer() };
+    let unmarked = Consumer {
+        finalizer: false,
+        ..consumer()
+    };
     assert_eq!(steps(Some(unmarked), Some(provider())), [Step::Annotate]);
-    let troubled = Consumer { problem: Digest(5), ..consumer() };
+    let troubled = Consumer {
+        problem: Digest(5),
+        ..consumer()
+    };
     assert_eq!(steps(Some(troubled), Some(provider())), [Step::Annotate]);
 }
 
 #[test]
 fn what_was_settled_stays_settled_until_a_side_changes() {
-    let mut pair = pair(Some(consumer()), Some(Provider { owned: Digest(11), ..provider() }));
+    let mut pair = pair(
+        Some(consumer()),
+        Some(Provider {
+            owned: Digest(11),
+            ..provider()
+        }),
+    );
     pair.settled = Some((Digest(10), Digest(11)));
     assert_eq!(plan(&pair, &rules()), []);
     pair.settled = Some((Digest(9), Digest(11)));
@@ -89,53 +137,97 @@ fn what_was_settled_stays_settled_until_a_side_changes() {
 
 #[test]
 fn deletion_goes_copy_first_and_waits_for_it() {
-    assert_eq!(steps(Some(terminating(consumer())), Some(provider())), [Step::Delete]);
-    let going = Provider { terminating: true, ..provider() };
+    assert_eq!(
+        steps(Some(terminating(consumer())), Some(provider())),
+        [Step::Delete]
+    );
+    let going = Provider {
+        terminating: true,
+        ..provider()
+    };
     assert_eq!(steps(Some(terminating(consumer())), Some(going)), []);
     assert_eq!(steps(Some(terminating(consumer())), None), [Step::Release]);
-    let released = Consumer { finalizer: false, ..terminating(consumer()) };
+    let released = Consumer {
+        finalizer: false,
+        ..terminating(consumer())
+    };
     assert_eq!(steps(Some(released), None), []);
 }
 
 #[test]
 fn without_the_way_to_the_copy_nothing_is_released() {
-    let lost = Rules { target: Target::Waiting, ..rules() };
+    let lost = Rules {
+        target: Target::Waiting,
+        ..rules()
+    };
     assert_eq!(plan(&pair(Some(terminating(consumer())), None), &lost), []);
 }
 
 #[test]
 fn foreign_objects_are_neither_written_nor_deleted() {
-    let foreign = Provider { owner: Owner::Foreign, ..provider() };
+    let foreign = Provider {
+        owner: Owner::Foreign,
+        ..provider()
+    };
     assert_eq!(steps(None, Some(foreign.clone())), []);
-    assert_eq!(steps(Some(consumer()), Some(foreign.clone())), [Step::Annotate]);
-    assert_eq!(steps(Some(terminating(consumer())), Some(foreign)), [Step::Release]);
+    assert_eq!(
+        steps(Some(consumer()), Some(foreign.clone())),
+        [Step::Annotate]
+    );
+    assert_eq!(
+        steps(Some(terminating(consumer())), Some(foreign)),
+        [Step::Release]
+    );
 }
 
 #[test]
 fn orphans_are_deleted_unless_too_many_vanished() {
     assert_eq!(steps(None, Some(provider())), [Step::Delete]);
-    let hold = Rules { hold: true, ..rules() };
+    let hold = Rules {
+        hold: true,
+        ..rules()
+    };
     assert_eq!(plan(&pair(None, Some(provider())), &hold), []);
     // The copy of an older object of the same name goes before a new one is made.
-    let older = Provider { owner: Owner::Ours(Uid::Uuid(9)), ..provider() };
+    let older = Provider {
+        owner: Owner::Ours(Uid::Uuid(9)),
+        ..provider()
+    };
     assert_eq!(steps(Some(consumer()), Some(older.clone())), [Step::Delete]);
     assert_eq!(plan(&pair(Some(consumer()), Some(older)), &hold), []);
 }
 
 #[test]
 fn a_terminating_copy_is_waited_for_but_its_status_is_shown() {
-    let going = Provider { terminating: true, owned: Digest(11), status: Digest(21), ..provider() };
+    let going = Provider {
+        terminating: true,
+        owned: Digest(11),
+        status: Digest(21),
+        ..provider()
+    };
     assert_eq!(steps(Some(consumer()), Some(going)), [Step::Status]);
 }
 
 #[test]
 fn a_refusal_is_shown_and_tried_again_only_when_due_or_changed() {
-    let problem = Problem { kind: ProblemKind::Rejected, message: "no".to_owned() };
+    let problem = Problem {
+        kind: ProblemKind::Rejected,
+        message: "no".to_owned(),
+    };
     let mut refused = pair(Some(consumer()), None);
-    refused.refused = Some(Box::new(Refused { configuration: Digest(10), problem }));
+    refused.refused = Some(Box::new(Refused {
+        configuration: Digest(10),
+        problem,
+    }));
     assert_eq!(plan(&refused, &rules()), [Step::Annotate]);
-    let retry = Rules { retry: true, ..rules() };
+    let retry = Rules {
+        retry: true,
+        ..rules()
+    };
     assert_eq!(plan(&refused, &retry), [Step::Create, Step::Annotate]);
-    refused.consumer = Some(Consumer { configuration: Digest(11), ..consumer() });
+    refused.consumer = Some(Consumer {
+        configuration: Digest(11),
+        ..consumer()
+    });
     assert_eq!(plan(&refused, &rules()), [Step::Create, Step::Annotate]);
 }

@@ -9,20 +9,32 @@ async fn creating_takes_three_requests_and_sets_all_markers() {
     let world = World::started().await;
     world.consumer.put(widget("a"));
     world.rest().await;
-    assert_eq!(world.requests(), (vec!["apply".into(), "apply".into()], vec!["apply".into()]));
+    assert_eq!(
+        world.requests(),
+        (vec!["apply".into(), "apply".into()], vec!["apply".into()])
+    );
     let (original, copy) = (world.original("a"), world.copy("a"));
     assert_eq!(copy["spec"], json!({"size": 3}));
     assert_eq!(copy["metadata"]["labels"], json!({"tier": "gold"}));
-    assert_eq!(copy["metadata"]["annotations"], json!({
-        "kube-bind.io/cluster-namespace": "kube-bind-abc",
-        "kube-bind.io/consumer-namespace": "team",
-        "kube-bind.io/consumer-uid": original["metadata"]["uid"],
-    }));
-    assert_eq!(original["metadata"]["finalizers"], json!(["kubebind.io/syncer"]));
-    assert_eq!(original["metadata"]["annotations"], json!({
-        "kube-bind.io/provider-namespace": "kube-bind-abc-team",
-        "kube-bind.io/provider-uid": copy["metadata"]["uid"],
-    }));
+    assert_eq!(
+        copy["metadata"]["annotations"],
+        json!({
+            "kube-bind.io/cluster-namespace": "kube-bind-abc",
+            "kube-bind.io/consumer-namespace": "team",
+            "kube-bind.io/consumer-uid": original["metadata"]["uid"],
+        })
+    );
+    assert_eq!(
+        original["metadata"]["finalizers"],
+        json!(["kubebind.io/syncer"])
+    );
+    assert_eq!(
+        original["metadata"]["annotations"],
+        json!({
+            "kube-bind.io/provider-namespace": "kube-bind-abc-team",
+            "kube-bind.io/provider-uid": copy["metadata"]["uid"],
+        })
+    );
     assert_eq!((world.counts().objects, world.counts().synced), (1, 1));
 }
 
@@ -45,9 +57,14 @@ async fn a_change_takes_one_request_and_removals_arrive() {
 #[tokio::test(start_paused = true)]
 async fn a_status_takes_one_request_and_its_removal_too() {
     let world = World::synced("a").await;
-    world.provider.change(&provider_key("a"), |copy| copy["status"] = json!({"ready": true, "n": 1.0}));
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["status"] = json!({"ready": true, "n": 1.0});
+    });
     world.rest().await;
-    assert_eq!(world.original("a")["status"], json!({"ready": true, "n": 1.0}));
+    assert_eq!(
+        world.original("a")["status"],
+        json!({"ready": true, "n": 1.0})
+    );
     assert_eq!(world.requests(), (vec!["json_patch".into()], vec![]));
     world.provider.change(&provider_key("a"), |copy| {
         copy.as_object_mut().unwrap().remove("status");
@@ -62,7 +79,10 @@ async fn deleting_takes_two_requests() {
     let world = World::synced("a").await;
     world.consumer.remove(&consumer_key("a"));
     world.rest().await;
-    assert_eq!(world.requests(), (vec!["merge_patch".into()], vec!["delete".into()]));
+    assert_eq!(
+        world.requests(),
+        (vec!["merge_patch".into()], vec!["delete".into()])
+    );
     assert_eq!(world.consumer.object(&consumer_key("a")), None);
     assert_eq!(world.provider.object(&provider_key("a")), None);
     assert_eq!(world.counts().objects, 0);
@@ -71,11 +91,18 @@ async fn deleting_takes_two_requests() {
 #[tokio::test(start_paused = true)]
 async fn deleting_waits_for_the_finalizers_of_the_provider() {
     let world = World::synced("a").await;
-    world.provider.change(&provider_key("a"), |copy| copy["metadata"]["finalizers"] = json!(["operator/x"]));
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["metadata"]["finalizers"] = json!(["operator/x"]);
+    });
     world.consumer.remove(&consumer_key("a"));
     world.rest().await;
-    assert!(world.consumer.object(&consumer_key("a")).is_some(), "held until the copy is gone");
-    world.provider.change(&provider_key("a"), |copy| copy["metadata"]["finalizers"] = json!([]));
+    assert!(
+        world.consumer.object(&consumer_key("a")).is_some(),
+        "held until the copy is gone"
+    );
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["metadata"]["finalizers"] = json!([]);
+    });
     world.rest().await;
     assert_eq!(world.consumer.object(&consumer_key("a")), None);
 }
@@ -89,13 +116,18 @@ async fn finalizers_of_others_on_the_consumer_stay() {
     world.consumer.remove(&consumer_key("a"));
     world.rest().await;
     assert_eq!(world.provider.object(&provider_key("a")), None);
-    assert_eq!(world.original("a")["metadata"]["finalizers"], json!(["team/x"]));
+    assert_eq!(
+        world.original("a")["metadata"]["finalizers"],
+        json!(["team/x"])
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_with_nothing_changed_takes_no_request() {
     let mut world = World::synced("a").await;
-    world.provider.change(&provider_key("a"), |copy| copy["status"] = json!({"ready": true}));
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["status"] = json!({"ready": true});
+    });
     world.rest().await;
     world.requests();
     world.restart().await;

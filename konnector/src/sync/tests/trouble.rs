@@ -20,7 +20,11 @@ async fn a_foreign_object_is_reported_and_never_touched() {
     assert_eq!(world.copy("a"), foreign);
     assert_eq!(world.counts().conflict, 1);
     let text = world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
-    assert!(text.as_str().unwrap().contains("does not belong to this consumer"));
+    assert!(
+        text.as_str()
+            .unwrap()
+            .contains("does not belong to this consumer")
+    );
     assert_eq!(world.told.lock().unwrap().raised.len(), 1);
     assert!(world.provider.requests().is_empty());
 
@@ -52,15 +56,21 @@ async fn the_copy_of_another_consumer_is_foreign() {
     let world = World::started().await;
     let mut other = widget("a");
     other["metadata"]["namespace"] = "kube-bind-abc-team".into();
-    other["metadata"]["annotations"] =
-        json!({"kube-bind.io/cluster-namespace": "kube-bind-xyz", "kube-bind.io/consumer-uid": "1"});
+    other["metadata"]["annotations"] = json!({"kube-bind.io/cluster-namespace": "kube-bind-xyz", "kube-bind.io/consumer-uid": "1"});
     let other = world.provider.put(other);
     world.rest().await;
-    assert_eq!(world.copy("a"), other, "no consumer object here is no reason to delete it");
+    assert_eq!(
+        world.copy("a"),
+        other,
+        "no consumer object here is no reason to delete it"
+    );
 }
 
 fn refusal() -> Error {
-    Error::Rejected { code: 422, message: "spec.size: must be even".into() }
+    Error::Rejected {
+        code: 422,
+        message: "spec.size: must be even".into(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,12 +82,17 @@ async fn a_refusal_is_shown_on_the_object_and_a_change_tries_again() {
     assert_eq!(world.counts().rejected, 1);
     let text = world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
     assert_eq!(text, "spec.size: must be even");
-    assert_eq!(world.told.lock().unwrap().raised, ["SyncRejected: spec.size: must be even"]);
+    assert_eq!(
+        world.told.lock().unwrap().raised,
+        ["SyncRejected: spec.size: must be even"]
+    );
     world.requests();
     world.wait(Duration::from_secs(5)).await;
     assert_eq!(world.requests(), (vec![], vec![]), "no hammering");
 
-    world.consumer.change(&consumer_key("a"), |object| object["spec"]["size"] = 4.into());
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["spec"]["size"] = 4.into();
+    });
     world.rest().await;
     assert_eq!(world.counts().synced, 1);
     assert_eq!(world.copy("a")["spec"]["size"], 4);
@@ -98,10 +113,14 @@ async fn a_refusal_is_tried_again_after_a_while() {
 async fn a_refused_change_leaves_the_copy_and_the_status_goes_on() {
     let world = World::synced("a").await;
     world.provider.fail_next("apply", refusal());
-    world.consumer.change(&consumer_key("a"), |object| object["spec"]["size"] = 5.into());
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["spec"]["size"] = 5.into();
+    });
     world.rest().await;
     assert_eq!(world.counts().rejected, 1);
-    world.provider.change(&provider_key("a"), |copy| copy["status"] = json!({"ready": false}));
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["status"] = json!({"ready": false});
+    });
     world.rest().await;
     assert_eq!(world.original("a")["status"], json!({"ready": false}));
     assert_eq!(world.copy("a")["spec"]["size"], 3);
@@ -125,7 +144,12 @@ async fn an_object_waits_for_its_namespace() {
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_not_ready_is_waited_for() {
     let world = World::started().await;
-    world.provider.fail_next("apply", Error::NamespaceGone { message: "m".into() });
+    world.provider.fail_next(
+        "apply",
+        Error::NamespaceGone {
+            message: "m".into(),
+        },
+    );
     world.consumer.put(widget("a"));
     world.wait(Duration::from_secs(3)).await;
     assert_eq!(world.counts().synced, 1);
@@ -141,7 +165,10 @@ async fn a_vanished_copy_is_made_again() {
     let copy = world.copy("a");
     assert_ne!(copy["metadata"]["uid"], first);
     let original = world.original("a");
-    assert_eq!(original["metadata"]["annotations"]["kube-bind.io/provider-uid"], copy["metadata"]["uid"]);
+    assert_eq!(
+        original["metadata"]["annotations"]["kube-bind.io/provider-uid"],
+        copy["metadata"]["uid"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +221,9 @@ async fn a_fight_is_fought_ever_more_slowly() {
     let world = World::synced("a").await;
     let begun = tokio::time::Instant::now();
     for size in 10..20 {
-        world.provider.change(&provider_key("a"), |copy| copy["spec"]["size"] = size.into());
+        world.provider.change(&provider_key("a"), |copy| {
+            copy["spec"]["size"] = size.into();
+        });
         while world.copy("a")["spec"]["size"] != 3 {
             world.rest().await;
         }
@@ -205,12 +234,42 @@ async fn a_fight_is_fought_ever_more_slowly() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_got_lost_is_made_up_for() {
     let world = World::started().await;
-    let lost = || Error::Unavailable { message: "connection reset".into(), retry_after: None };
+    let lost = || Error::Unavailable {
+        message: "connection reset".into(),
+        retry_after: None,
+    };
     world.provider.fail_next("apply", lost());
     world.consumer.fail_next("apply", lost());
     world.consumer.put(widget("a"));
     world.wait(Duration::from_secs(1)).await;
     assert_eq!(world.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_silent_server_left_undone_is_done_when_it_is_back() {
+    let world = World::started().await;
+    for _ in 0..100 {
+        let error = Error::Unavailable {
+            message: "connect".into(),
+            retry_after: None,
+        };
+        world.provider.fail_next("apply", error);
+    }
+    world.consumer.put(widget("a"));
+    world.wait(Duration::from_secs(120)).await;
+    assert_eq!(world.counts().pending, 1);
+    assert!(world.counts().provider_failing.is_some());
+    let (consumer, _) = world.requests();
+    assert_eq!(
+        consumer,
+        ["apply"],
+        "nothing is read again for each attempt"
+    );
+    world.provider.recover();
+    world.provider.relist();
+    world.rest().await;
+    assert_eq!(world.counts().synced, 1);
+    assert_eq!(world.counts().provider_failing, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,8 +286,19 @@ async fn keys_of_one_cluster_do_not_cross() {
     world.rest().await;
     let annotations = world.copy("a")["metadata"]["annotations"].clone();
     let keys: Vec<_> = annotations.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(keys, ["example.io/note", "kube-bind.io/cluster-namespace", "kube-bind.io/consumer-namespace", "kube-bind.io/consumer-uid"]);
-    assert_eq!(annotations["kube-bind.io/cluster-namespace"], "kube-bind-abc");
+    assert_eq!(
+        keys,
+        [
+            "example.io/note",
+            "kube-bind.io/cluster-namespace",
+            "kube-bind.io/consumer-namespace",
+            "kube-bind.io/consumer-uid"
+        ]
+    );
+    assert_eq!(
+        annotations["kube-bind.io/cluster-namespace"],
+        "kube-bind-abc"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,11 +324,26 @@ async fn an_object_of_the_original_is_adopted_before_it_changes() {
     world.provider.change(&provider_key("a"), rename);
     world.start();
     world.rest().await;
-    assert!(world.provider.requests().is_empty(), "taking over changes nothing by itself");
+    assert!(
+        world.provider.requests().is_empty(),
+        "taking over changes nothing by itself"
+    );
 
-    world.consumer.change(&consumer_key("a"), |object| object["spec"] = json!({"color": "red"}));
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["spec"] = json!({"color": "red"});
+    });
     world.rest().await;
-    assert_eq!(world.copy("a")["spec"], json!({"color": "red"}), "what was given at creation can be removed");
+    assert_eq!(
+        world.copy("a")["spec"],
+        json!({"color": "red"}),
+        "what was given at creation can be removed"
+    );
     assert_eq!(world.copy("a")["metadata"]["uid"], copy["metadata"]["uid"]);
-    assert_eq!(world.copy("a")["metadata"]["managedFields"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        world.copy("a")["metadata"]["managedFields"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }

@@ -22,7 +22,10 @@ pub(super) struct Told {
 
 impl ProblemSink for Mutex<Told> {
     fn raised(&self, _object: &ObjectRef, problem: &Problem) {
-        self.lock().unwrap().raised.push(format!("{}: {}", problem.kind.reason(), problem.message));
+        self.lock()
+            .unwrap()
+            .raised
+            .push(format!("{}: {}", problem.kind.reason(), problem.message));
     }
 
     fn solved(&self, _object: &ObjectRef) {
@@ -39,7 +42,10 @@ pub(super) struct FakeNamespaces {
 impl FakeNamespaces {
     pub(super) fn map(&self, consumer: &str) {
         let provider = format!("{CLUSTER_NAMESPACE}-{consumer}");
-        self.mapped.lock().unwrap().insert(consumer.to_owned(), provider);
+        self.mapped
+            .lock()
+            .unwrap()
+            .insert(consumer.to_owned(), provider);
         self.generation.send_modify(|generation| *generation += 1);
     }
 }
@@ -51,7 +57,10 @@ impl Namespaces for FakeNamespaces {
 
     fn to_consumer(&self, provider_namespace: &str) -> Option<String> {
         let mapped = self.mapped.lock().unwrap();
-        mapped.iter().find(|(_, provider)| *provider == provider_namespace).map(|(consumer, _)| consumer.clone())
+        mapped
+            .iter()
+            .find(|(_, provider)| *provider == provider_namespace)
+            .map(|(consumer, _)| consumer.clone())
     }
 
     fn request(&self, consumer_namespace: &str) {
@@ -195,10 +204,14 @@ impl World {
     }
 
     pub(super) fn copy(&self, name: &str) -> Value {
-        self.provider.object(&provider_key(name)).expect("the copy exists")
+        self.provider
+            .object(&provider_key(name))
+            .expect("the copy exists")
     }
 
     pub(super) fn original(&self, name: &str) -> Value {
-        self.consumer.object(&consumer_key(name)).expect("the object exists")
+        self.consumer
+            .object(&consumer_key(name))
+            .expect("the object exists")
     }
 }

@@ -1,0 +1,183 @@
+//! Performs the steps of one object: exactly the requests of the design's table. IO through
+//! [`Cluster`].
+
+mod look;
+mod steps;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube_bind_crds::digest::FieldSet;
+use kube_bind_crds::names;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::adopt;
+use super::cluster::{Cluster, Error, Key, Part};
+use super::config::{Fence, Ports};
+use super::entry::{Consumer, Provider};
+use super::form::{Form, MARK_MANAGER};
+use super::pair::{Lost, Pair, Refused};
+use super::plan::{Marks, Rules, Step, Target, plan};
+use super::ports::{Problem, ProblemKind};
+
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A write with less leadership left than this is not begun: it would be given up at once.
+const LEAST_LEADERSHIP: Duration = Duration::from_millis(500);
+/// How often one job plans anew before it makes room for others.
+const ROUNDS: usize = 8;
+
+/// What all jobs of an engine share.
+pub(super) struct Executor {
+    consumer: Arc<dyn Cluster>,
+    provider: Arc<dyn Cluster>,
+    form: Arc<Form>,
+    fence: Fence,
+    status_part: Part,
+    stop: CancellationToken,
+}
+
+/// One object to work on.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) key: Key,
+    pub(super) pair: Pair,
+    pub(super) rules: Rules,
+    /// Bodies of the versions in the pair, as far as events have just brought them.
+    pub(super) consumer_body: Option<Arc<Value>>,
+    pub(super) provider_body: Option<Arc<Value>>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Verdict {
+    /// Nothing more to do now.
+    Settled,
+    /// More to do than fits into one turn.
+    Unfinished,
+    /// Failed in this way on this side.
+    Failed(Side, Error),
+    /// Not enough leadership left, or the engine is stopping.
+    NotLeading,
+}
+
+/// One of the two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Consumer,
+    Provider,
+}
+
+/// What a job leaves.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) key: Key,
+    pub(super) pair: Pair,
+    pub(super) lost: Lost,
+    /// The latest bodies of consumer and provider that it saw.
+    pub(super) bodies: [Option<Arc<Value>>; 2],
+    pub(super) verdict: Verdict,
+}
+
+/// Why a step did not happen.
+enum Stop {
+    Failed(Side, Error),
+    NotLeading,
+    /// The world is not what the plan was made for, and the pair has been brought up to date.
+    Replan,
+}
+
+impl Executor {
+    pub(super) fn new(
+        ports: &Ports,
+        form: Arc<Form>,
+        has_status_subresource: bool,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            consumer: Arc::clone(&ports.consumer),
+            provider: Arc::clone(&ports.provider),
+            form,
+            fence: Arc::clone(&ports.fence),
+            status_part: if has_status_subresource {
+                Part::Status
+            } else {
+                Part::Main
+            },
+            stop,
+        }
+    }
+
+    /// Works on one object until nothing is missing or something is in the way.
+    pub(super) async fn run(&self, job: Job) -> Finished {
+        let Job {
+            key,
+            pair,
+            rules,
+            consumer_body,
+            provider_body,
+        } = job;
+        let mut run = Run {
+            shared: self,
+            key,
+            pair,
+            rules,
+            lost: Lost::default(),
+            consumer_body,
+            provider_body,
+        };
+        let verdict = run.until_settled().await;
+        let bodies = [run.consumer_body, run.provider_body];
+        Finished {
+            key: run.key,
+            pair: run.pair,
+            lost: run.lost,
+            bodies,
+            verdict,
+        }
+    }
+}
+
+struct Run<'a> {
+    shared: &'a Executor,
+    key: Key,
+    pair: Pair,
+    rules: Rules,
+    lost: Lost,
+    consumer_body: Option<Arc<Value>>,
+    provider_body: Option<Arc<Value>>,
+}
+
+impl Run<'_> {
+    async fn until_settled(&mut self) -> Verdict {
+        for _ in 0..ROUNDS {
+            let steps = plan(&self.pair, &self.rules);
+            if steps.is_empty() {
+                return Verdict::Settled;
+            }
+            for step in steps {
+                match self.perform(step).await {
+                    Ok(()) => {}
+                    Err(Stop::Replan) => break,
+                    Err(Stop::NotLeading) => return Verdict::NotLeading,
+                    Err(Stop::Failed(side, error)) => return Verdict::Failed(side, error),
+                }
+            }
+        }
+        Verdict::Unfinished
+    }
+
+    async fn perform(&mut self, step: Step) -> Result<(), Stop> {
+        match step {
+            Step::Mark => self.mark(true).await,
+            Step::Annotate => self.mark(false).await,
+            Step::Create => self.create().await,
+            Step::Adopt => self.adopt().await,
+            Step::Change => self.change().await,
+            Step::Status => self.status().await,
+            Step::Delete => self.delete().await,
+            Step::Release => self.release().await,
+        }
+    }
+}

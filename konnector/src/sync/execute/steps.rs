@@ -1,0 +1,213 @@
+//! The steps, each with its request.
+
+use super::*;
+
+impl Run<'_> {
+    /// Finalizer, link and problem together: one manager owns all of them, and an apply that left
+    /// one out would remove it. `first` is the mark before the copy exists.
+    pub(super) async fn mark(&mut self, first: bool) -> Result<(), Stop> {
+        let consumer = self.consumer()?;
+        let marks = Marks::of(&self.pair, &self.rules);
+        if !first
+            && plan(&self.pair, &self.rules)
+                .iter()
+                .all(|step| *step != Step::Annotate)
+        {
+            return Ok(());
+        }
+        let copy = self.pair.provider.as_ref().filter(|_| marks.link.is_some());
+        let link = match (&self.rules.target, copy) {
+            (Target::At(at), Some(copy)) => Some((at.namespace.as_str(), &copy.uid)),
+            _ => None,
+        };
+        let problem = marks
+            .problem
+            .as_ref()
+            .map(|problem| problem.message.as_str());
+        let body = self.shared.form.marks(
+            &self.key,
+            &consumer.uid,
+            first || marks.finalizer,
+            link,
+            problem,
+        );
+        let request = self.shared.consumer.apply(&self.key, MARK_MANAGER, &body);
+        let answer = self.write(request).await?;
+        self.on_consumer(answer).await
+    }
+
+    pub(super) async fn create(&mut self) -> Result<(), Stop> {
+        let at = self.target()?;
+        let body = self.consumer_body().await?;
+        let sent = self.consumer()?.configuration;
+        let mut configuration = self.shared.form.configuration(&body, &at);
+        // Create, never change: an existing object answers 422.
+        configuration["metadata"]["resourceVersion"] = "0".into();
+        let request = self
+            .shared
+            .provider
+            .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
+        let answer = self.write(request).await?;
+        self.on_applied(answer, sent).await
+    }
+
+    pub(super) async fn change(&mut self) -> Result<(), Stop> {
+        let at = self.target()?;
+        let body = self.consumer_body().await?;
+        let (sent, uid) = (self.consumer()?.configuration, self.provider()?.uid.clone());
+        let mut configuration = self.shared.form.configuration(&body, &at);
+        configuration["metadata"]["uid"] = uid.to_string().into();
+        if let Some(known) = self.held_provider_body() {
+            self.shrink(&at, &known, &configuration).await?;
+        }
+        let request = self
+            .shared
+            .provider
+            .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
+        let mut answer = self.write(request).await?;
+        // The sign of a container that apply cannot empty.
+        if let Err(Error::Rejected { message, .. }) = &answer
+            && message.contains("null")
+        {
+            let current = self.read_provider(&at).await?;
+            if self.shrink(&at, &current, &configuration).await? {
+                let again =
+                    self.shared
+                        .provider
+                        .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
+                answer = self.write(again).await?;
+            }
+        }
+        self.on_applied(answer, sent).await?;
+        if let Some(result) = self.held_provider_body() {
+            self.shrink(&at, &result, &configuration).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an apply of this configuration cannot remove, or has left behind as null.
+    async fn shrink(
+        &mut self,
+        at: &Key,
+        body: &Value,
+        configuration: &Value,
+    ) -> Result<bool, Stop> {
+        let ours = FieldSet::applied_by(body, names::FIELD_MANAGER_SYNC);
+        let others = FieldSet::of_others(body, names::FIELD_MANAGER_SYNC);
+        let pointers = self
+            .shared
+            .form
+            .schema
+            .shrink(body, &ours, &others, configuration);
+        if pointers.is_empty() {
+            return Ok(false);
+        }
+        // Positions in lists are only right for the body they were computed from.
+        let mut operations = tests(body);
+        // From the end, so that a removal does not move what is removed after it.
+        operations.extend(
+            pointers
+                .iter()
+                .rev()
+                .map(|path| json!({"op": "remove", "path": path})),
+        );
+        let operations = Value::Array(operations);
+        let request = self.shared.provider.json_patch(at, Part::Main, &operations);
+        let answer = self.write(request).await?;
+        self.on_provider(answer).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn adopt(&mut self) -> Result<(), Stop> {
+        let at = self.target()?;
+        let body = match self.held_provider_body() {
+            Some(body) => body,
+            None => self.read_provider(&at).await?,
+        };
+        let mut operations = tests(&body);
+        let fields = adopt::adopted(&body);
+        operations
+            .push(json!({"op": "replace", "path": "/metadata/managedFields", "value": fields}));
+        let operations = Value::Array(operations);
+        let request = self
+            .shared
+            .provider
+            .json_patch(&at, Part::Main, &operations);
+        let answer = self.write(request).await?;
+        self.on_provider(answer).await
+    }
+
+    pub(super) async fn status(&mut self) -> Result<(), Stop> {
+        let at = self.target()?;
+        let body = match self.held_provider_body() {
+            Some(body) => body,
+            None => self.read_provider(&at).await?,
+        };
+        let mirrored = self.provider()?.status;
+        let uid = self.consumer()?.uid.to_string();
+        let change = match body.get("status").filter(|status| !status.is_null()) {
+            Some(status) => json!({"op": "add", "path": "/status", "value": status}),
+            None => json!({"op": "remove", "path": "/status"}),
+        };
+        let operations = json!([{"op": "test", "path": "/metadata/uid", "value": uid}, change]);
+        let request =
+            self.shared
+                .consumer
+                .json_patch(&self.key, self.shared.status_part, &operations);
+        let answer = self.write(request).await?;
+        self.on_consumer(answer).await?;
+        let status = self.consumer()?.status;
+        // What the consumer's schema made of it stays that way.
+        self.pair.status_settled = (status != mirrored).then_some((status, mirrored));
+        Ok(())
+    }
+
+    pub(super) async fn delete(&mut self) -> Result<(), Stop> {
+        let at = self.target()?;
+        let uid = self.provider()?.uid.to_string();
+        let request = self.shared.provider.delete(&at, &uid);
+        match self.write(request).await? {
+            Ok(Some(body)) => self.on_provider(Ok(body)).await,
+            Ok(None) | Err(Error::NotFound) => {
+                self.lose_provider();
+                Ok(())
+            }
+            Err(error) => self.on_provider(Err(error)).await,
+        }
+    }
+
+    pub(super) async fn release(&mut self) -> Result<(), Stop> {
+        let consumer = self.consumer()?;
+        let remaining: Vec<&str> = consumer
+            .other_finalizers
+            .iter()
+            .map(AsRef::as_ref)
+            .collect();
+        let last = remaining.is_empty();
+        let body = json!({"metadata": {
+            "uid": consumer.uid.to_string(),
+            "resourceVersion": consumer.version.0.to_string(),
+            "finalizers": remaining,
+        }});
+        let request = self.shared.consumer.merge_patch(&self.key, &body);
+        match self.write(request).await? {
+            // The answer of the write that removes the last finalizer is the object's last state.
+            Ok(body) if last => {
+                self.see_consumer(body);
+                self.lose_consumer();
+                Ok(())
+            }
+            answer => self.on_consumer(answer).await,
+        }
+    }
+}
+
+/// Preconditions of a JSON patch that was computed from this very body.
+fn tests(body: &Value) -> Vec<Value> {
+    ["uid", "resourceVersion"]
+        .into_iter()
+        .map(|field| {
+            json!({"op": "test", "path": format!("/metadata/{field}"), "value": body["metadata"][field]})
+        })
+        .collect()
+}

@@ -1,0 +1,173 @@
+//! Filing what the two sides tell.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::super::cluster::{Key, WatchEvent, WatchScope};
+use super::super::entry::Version;
+use super::super::execute::Side;
+use super::super::form;
+use super::super::queue::Priority;
+use super::State;
+
+impl State {
+    pub(in super::super) fn on_consumer(&mut self, event: WatchEvent, now: Instant) {
+        self.hear(Side::Consumer, &event);
+        match event {
+            WatchEvent::ListBegin => self.consumer_listing.epoch += 1,
+            WatchEvent::Listed(body) => self.file_consumer(body, Priority::Backlog, now),
+            WatchEvent::Applied(body) => self.file_consumer(body, Priority::Change, now),
+            WatchEvent::Deleted(body) => {
+                let key = form::key_of(&body);
+                let Some(slot) = self.slots.get_mut(&key) else {
+                    return;
+                };
+                if slot.pair.lose_consumer(form::version_of(&body)) {
+                    self.observe_referrer(&key, None);
+                    self.touch(&key, Priority::Change, now);
+                }
+            }
+            WatchEvent::ListEnd { resource_version } => {
+                self.end_consumer_list(Version::parse(&resource_version), now);
+            }
+            WatchEvent::Watching | WatchEvent::Bookmark { .. } | WatchEvent::Failing(_) => {}
+        }
+    }
+
+    /// Whether a side answers. When it does again, what it left unanswered is due at once rather
+    /// than after backoffs that have grown to minutes.
+    fn hear(&mut self, side: Side, event: &WatchEvent) {
+        let failing = &mut self.failing[side as usize][0];
+        match event {
+            WatchEvent::Failing(error) => *failing = Some(error.to_string()),
+            WatchEvent::Watching => {
+                *failing = None;
+                for key in std::mem::take(&mut self.stalled[side as usize]) {
+                    self.queue.push(key, Priority::Backlog);
+                }
+            }
+            _ => *failing = None,
+        }
+    }
+
+    fn file_consumer(&mut self, body: Value, priority: Priority, now: Instant) {
+        let key = form::key_of(&body);
+        self.observe_referrer(&key, Some(&body));
+        let entry = self.form.consumer(&body);
+        let slot = self.slots.entry(key.clone()).or_default();
+        slot.seen[Side::Consumer as usize] = self.consumer_listing.epoch;
+        if slot.pair.see_consumer(entry) {
+            self.bodies.hold(&key, Side::Consumer, Arc::new(body));
+            self.touch(&key, priority, now);
+        }
+    }
+
+    fn end_consumer_list(&mut self, version: Version, now: Instant) {
+        let epoch = self.consumer_listing.epoch;
+        let first = !self.consumer_listing.complete;
+        self.consumer_listing.complete = true;
+        let mut touched = Vec::new();
+        for (key, slot) in &mut self.slots {
+            let absent = slot.seen[Side::Consumer as usize] != epoch;
+            let lost = absent && slot.pair.lose_consumer(version);
+            if lost || (first && slot.pair.consumer.is_none()) {
+                touched.push((key.clone(), lost));
+            }
+        }
+        for (key, lost) in &touched {
+            if *lost {
+                self.observe_referrer(key, None);
+            }
+            // All of them are counted before the first one is acted upon.
+            self.classify(key, now);
+        }
+        for (key, _) in touched {
+            self.touch(&key, Priority::Backlog, now);
+        }
+        if let Some(referrers) = self.referrers.as_ref().filter(|_| first) {
+            referrers.listed();
+        }
+    }
+
+    pub(in super::super) fn on_provider(
+        &mut self,
+        scope: &WatchScope,
+        event: WatchEvent,
+        now: Instant,
+    ) {
+        self.hear(Side::Provider, &event);
+        // What a watch that has been ended still says does not count.
+        let Some(listing) = self.provider_listings.get_mut(scope) else {
+            return;
+        };
+        match event {
+            WatchEvent::ListBegin => listing.epoch += 1,
+            WatchEvent::Listed(body) => self.file_provider(scope, body, Priority::Backlog, now),
+            WatchEvent::Applied(body) => self.file_provider(scope, body, Priority::Change, now),
+            WatchEvent::Deleted(body) => {
+                let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
+                    return;
+                };
+                let Some(slot) = self.slots.get_mut(&key) else {
+                    return;
+                };
+                if slot.pair.lose_provider(form::version_of(&body)) {
+                    self.touch(&key, Priority::Change, now);
+                }
+            }
+            WatchEvent::ListEnd { resource_version } => {
+                self.end_provider_list(scope, Version::parse(&resource_version), now);
+            }
+            WatchEvent::Watching | WatchEvent::Bookmark { .. } | WatchEvent::Failing(_) => {}
+        }
+    }
+
+    fn file_provider(&mut self, scope: &WatchScope, body: Value, priority: Priority, now: Instant) {
+        let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
+            return;
+        };
+        let entry = self.form.provider(&body);
+        let slot = self.slots.entry(key.clone()).or_default();
+        if let Some(listing) = self.provider_listings.get(scope) {
+            slot.seen[Side::Provider as usize] = listing.epoch;
+        }
+        if slot.pair.see_provider(entry) {
+            self.bodies.hold(&key, Side::Provider, Arc::new(body));
+            self.touch(&key, priority, now);
+        }
+    }
+
+    fn end_provider_list(&mut self, scope: &WatchScope, version: Version, now: Instant) {
+        let Some(listing) = self.provider_listings.get_mut(scope) else {
+            return;
+        };
+        let (epoch, first) = (listing.epoch, !listing.complete);
+        listing.complete = true;
+        let only = self.mapping.consumer_namespace_of(scope);
+        let mut touched = Vec::new();
+        for (key, slot) in &mut self.slots {
+            if only
+                .as_ref()
+                .is_some_and(|namespace| *namespace != key.namespace)
+            {
+                continue;
+            }
+            let lost =
+                slot.seen[Side::Provider as usize] != epoch && slot.pair.lose_provider(version);
+            if lost || first {
+                touched.push(key.clone());
+            }
+        }
+        for key in touched {
+            self.touch(&key, Priority::Backlog, now);
+        }
+    }
+
+    fn observe_referrer(&self, key: &Key, body: Option<&Value>) {
+        if let Some(referrers) = &self.referrers {
+            referrers.observe(key, body);
+        }
+    }
+}
