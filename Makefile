@@ -1,6 +1,9 @@
 # What one types. Everything behind it is plain cargo, so cargo alone does too.
 
 CARGO ?= cargo
+# Where cargo puts programs. Started from there, because `cargo run` would choose other features for
+# one package than for the workspace, and compile the dependencies again.
+PROGRAMS = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 
 .PHONY: help build demo test lint fmt crds bench sim release deny
 
@@ -11,10 +14,10 @@ build: ## all programs, unoptimised
 	$(CARGO) build --workspace --bins
 
 demo: build ## everything at once, to look at and to play with; ARGS=--exit ends by itself
-	$(CARGO) run --quiet --package kube-bind-e2e --bin demo -- $(ARGS)
+	@$(PROGRAMS)/demo $(ARGS)
 
 test: ## everything; ONLY=<package, test binary or test name> for a part
-	@e2e/tools/run-tests '$(ONLY)'
+	@MAKE_PID=$$PPID PROGRAMS=$(PROGRAMS) e2e/tools/run-tests '$(ONLY)'
 
 lint: ## clippy, warnings denied
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -22,8 +25,8 @@ lint: ## clippy, warnings denied
 fmt: ## formats the sources
 	$(CARGO) fmt --all
 
-crds: ## generates deploy/crds from the types
-	$(CARGO) run --quiet --package kube-bind-crds --bin crds-gen
+crds: build ## generates deploy/crds from the types
+	$(PROGRAMS)/crds-gen
 
 release: ## optimised programs
 	$(CARGO) build --workspace --bins --release

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kube::api::DynamicObject;
 use kube_bind_e2e::cluster::ADMIN;
 use kube_bind_e2e::consumer::Consumer;
@@ -11,6 +11,7 @@ use kube_bind_e2e::objects::{
 };
 use kube_bind_e2e::provider::{ISSUER, Provider, ProviderOptions};
 use kube_bind_e2e::tls;
+use serde_json::Value;
 
 use crate::narrator::Narrator;
 
@@ -52,8 +53,17 @@ async fn bind(narrator: &Narrator, provider: &Provider, consumer: &Consumer) -> 
     let run = consumer.bind_reporting(&provider.url(), &provider.alice, &[], say).await?.success()?;
     narrator.quote(&run.stderr);
     narrator.quote(&run.stdout);
+    let token = stored_token(consumer, &provider.url())?;
+    ensure!(run.visits.iter().all(|visit| !visit.url.as_str().contains(&token)), "a URL had the token in it");
     narrator.step(&format!("bound, after {} requests of the browser, none of them with a token in its URL", run.visits.len()));
     Ok(())
+}
+
+/// The token that the plugin keeps for the person.
+fn stored_token(consumer: &Consumer, server: &str) -> Result<String> {
+    let store = std::fs::read(consumer.home().join(".kube-bind/config")).context("the plugin stored no login")?;
+    let store: Value = serde_json::from_slice(&store).context("the plugin's store is not JSON")?;
+    store["servers"][server]["accessToken"].as_str().map(str::to_owned).context("the plugin stored no token")
 }
 
 async fn travel(narrator: &Narrator, provider: &Provider, consumer: &Consumer) -> Result<()> {
