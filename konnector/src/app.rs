@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube_bind_crds::version::VERSION;
+use kube_bind_runtime::client;
 use kube_bind_runtime::clock::SystemClock;
 use kube_bind_runtime::health::{self, Health};
 use kube_bind_runtime::kubeconfig::Policy;
 use kube_bind_runtime::lease::{self, LeaseConfig};
 use kube_bind_runtime::shutdown::Shutdown;
-use kube_bind_runtime::client;
 use prometheus_client::registry::Registry;
 
 use crate::args::Args;
 use crate::install;
+use crate::metrics::Metrics;
 use crate::names::{CONTROLLER, USER_AGENT};
 use crate::supervisor::{self, Process};
 
@@ -35,10 +36,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     .context("failed to connect to the consumer cluster")?;
     let health = Health::new();
     health.set(CHECK, Err("not installed yet".into()));
-    let registry = Arc::new(Mutex::new(Registry::default()));
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
     health::serve(
         &args.server_address,
-        health::router(health.clone(), registry),
+        health::router(health.clone(), Arc::new(Mutex::new(registry))),
         &shutdown,
     )
     .await
@@ -49,6 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         client,
         clock: SystemClock::shared(),
         health,
+        metrics,
         policy: Policy {
             allow_insecure_tls: args.allow_insecure_provider_tls,
             allow_http: false,

@@ -10,6 +10,7 @@ use kube_bind_runtime::kubeconfig::Policy;
 use kube_bind_runtime::lease::LeaderToken;
 use kube_bind_runtime::shutdown::Shutdown;
 
+use crate::metrics::Metrics;
 use crate::wake::Wake;
 
 /// Everything that lives as long as this replica leads.
@@ -20,6 +21,8 @@ pub struct Context {
     pub clock: SharedClock,
     /// Events on consumer objects.
     pub events: Events,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The way to the binding controller.
     pub wake: Wake,
     /// All bindings.

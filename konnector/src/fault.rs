@@ -1,6 +1,7 @@
 //! What a failed request means to a person. No IO.
 
 use kube::Error;
+use kube::runtime::watcher;
 
 /// One line without repetition: kube's errors print their source in their own text.
 pub fn describe(error: &Error) -> String {
@@ -21,6 +22,17 @@ pub fn describe(error: &Error) -> String {
     }
 }
 
+/// The same for a watch.
+pub fn describe_watch(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => describe(source),
+        watcher::Error::WatchError(status) => status.message.clone(),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}
+
 /// HTTP status that the API server answered with.
 pub fn code(error: &Error) -> Option<u16> {
     match error {
@@ -37,11 +49,11 @@ pub fn is_unauthorized(error: &Error) -> bool {
 /// The object is not what it was when it was read: look again.
 pub fn is_stale(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 409
-        || (status.code == 422 && status.details.as_ref().is_some_and(|details| {
-            details.causes.iter().any(|cause| {
-                cause.field == "metadata.uid" || cause.field == "metadata.resourceVersion"
-            })
-        })))
+    || (status.code == 422 && status.details.as_ref().is_some_and(|details| {
+        details.causes.iter().any(|cause| {
+            cause.field == "metadata.uid" || cause.field == "metadata.resourceVersion"
+        })
+    })))
 }
 
 /// The object as it was sent is refused, and will be refused again.

@@ -53,11 +53,16 @@ pub async fn own_crds(client: &Client, tell: impl Fn(Result<(), String>)) {
             Ok(()) => return tell(Ok(())),
             Err(error) => {
                 let pause = backoff.next(&());
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = match &error {
+                    Error::Apply { source, .. } | Error::Denied { source, .. } => {
+                        fault::describe(source)
+                    }
+                    Error::NotEstablished { .. } => String::new(),
+                };
                 if !matches!(error, Error::NotEstablished { .. }) {
                     tracing::warn!(
                         error = %error,
-                        cause = cause.as_deref().unwrap_or_default(),
+                        cause,
                         "trying again in {pause:?}"
                     );
                 }

@@ -15,6 +15,7 @@ pub mod context;
 pub mod fault;
 pub mod heartbeat;
 pub mod install;
+pub mod metrics;
 pub mod names;
 pub mod namespaces;
 pub mod problems;

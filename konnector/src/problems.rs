@@ -42,7 +42,11 @@ impl Problems {
 
 impl ProblemSink for Problems {
     fn raised(&self, object: &ObjectRef, problem: &Problem) {
-        if self.queue.try_send((object.clone(), problem.clone())).is_err() {
+        if self
+            .queue
+            .try_send((object.clone(), problem.clone()))
+            .is_err()
+        {
             tracing::debug!(
                 object.namespace = %object.key.namespace,
                 object.name = %object.key.name,

@@ -22,6 +22,8 @@ use tokio_util::task::TaskTracker;
 use crate::binding::{self, Subtrees};
 use crate::consumer::{ConsumerNamespaces, Crds, Secrets};
 use crate::context::Context;
+use crate::fault;
+use crate::metrics::Metrics;
 use crate::names::CONTROLLER;
 use crate::problems::Problems;
 use crate::provider::{Connections, Providers};
@@ -43,6 +45,8 @@ pub struct Process {
     pub clock: SharedClock,
     /// Checks of `/readyz`.
     pub health: Health,
+    /// What is counted.
+    pub metrics: Metrics,
     /// What provider kubeconfigs may contain.
     pub policy: Policy,
 }
@@ -81,12 +85,14 @@ pub async fn lead(process: Process, leader: LeaderToken) {
         events: Events::new(process.client.clone(), CONTROLLER),
         client: process.client.clone(),
         clock: process.clock.clone(),
+        metrics: process.metrics.clone(),
         wake: wake.clone(),
         bindings: bindings.clone(),
         policy: process.policy,
         leader,
         shutdown: shutdown.clone(),
     });
+    process.metrics.leads(true);
     let supervisor = assemble(&ctx);
     watch_bindings(&supervisor, writer, process.health.clone());
     let looking = supervisor.clone();
@@ -101,6 +107,7 @@ pub async fn lead(process: Process, leader: LeaderToken) {
         );
     }
     process.health.remove(CHECK);
+    process.metrics.leads(false);
 }
 
 /// Builds the parts; those that tell something know whom to tell through cells that are filled last.
@@ -153,11 +160,15 @@ fn crd_changed(ctx: &Context, name: &str, owners: &[OwnerReference]) {
         }
     }
     for binding in ctx.bindings.state() {
-        let wants = binding.status.iter().flat_map(|s| &s.bound_schemas).any(|bound| {
-            name.strip_prefix(&bound.resource)
-                .and_then(|rest| rest.strip_prefix('.'))
-                == Some(&bound.group)
-        });
+        let wants = binding
+            .status
+            .iter()
+            .flat_map(|s| &s.bound_schemas)
+            .any(|bound| {
+                name.strip_prefix(&bound.resource)
+                    .and_then(|rest| rest.strip_prefix('.'))
+                    == Some(&bound.group)
+            });
         if wants {
             ctx.wake.binding(binding.name_any());
         }
@@ -190,7 +201,7 @@ fn watch_bindings(
         }
         Signal::Failed(error) => {
             tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = fault::describe_watch(error),
                 "failed to watch bindings"
             );
             health.set(CHECK, Err("the bindings cannot be watched".into()));

@@ -19,6 +19,10 @@ pub struct Asked {
 /// A client whose server answers each request with what `script` says: status and body.
 pub fn answering(script: impl Fn(&Asked) -> (u16, Value) + Send + 'static) -> Client {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends with the client of the test"
+    )]
     tokio::task::spawn(async move {
         while let Some((request, send)) = handle.next_request().await {
             let (parts, body) = request.into_parts();

@@ -30,7 +30,12 @@ pub struct Owner {
 impl Owner {
     /// Whether the binding owns the CRD.
     pub fn owns(&self, crd: &CrdView) -> bool {
-        crd.owners.iter().any(|owner| {
+        self.is_among(&crd.owners)
+    }
+
+    /// Whether the binding is one of these owners.
+    pub fn is_among(&self, owners: &[OwnerReference]) -> bool {
+        owners.iter().any(|owner| {
             owner.kind == KIND
                 && owner.api_version.split('/').next() == Some(GROUP)
                 && owner.name == self.name
@@ -227,9 +232,18 @@ mod tests {
         };
         assert_eq!(plan(None, &owner(), "h", None), Step::Create);
         assert_eq!(plan(Some(&ours()), &owner(), "h", None), update);
-        assert_eq!(plan(Some(&ours()), &owner(), "h", Some(&applied("h", 3))), Step::Keep);
-        assert_eq!(plan(Some(&ours()), &owner(), "new", Some(&applied("h", 3))), update);
-        assert_eq!(plan(Some(&ours()), &owner(), "h", Some(&applied("h", 2))), update);
+        assert_eq!(
+            plan(Some(&ours()), &owner(), "h", Some(&applied("h", 3))),
+            Step::Keep
+        );
+        assert_eq!(
+            plan(Some(&ours()), &owner(), "new", Some(&applied("h", 3))),
+            update
+        );
+        assert_eq!(
+            plan(Some(&ours()), &owner(), "h", Some(&applied("h", 2))),
+            update
+        );
     }
 
     #[test]
@@ -245,7 +259,10 @@ mod tests {
             assert_eq!(asked.method, "PATCH");
             assert!(asked.uri.contains("force=true"), "{}", asked.uri);
             assert_eq!(asked.body["metadata"]["resourceVersion"], "0");
-            assert_eq!(asked.body["metadata"]["ownerReferences"][0]["controller"], true);
+            assert_eq!(
+                asked.body["metadata"]["ownerReferences"][0]["controller"],
+                true
+            );
             failure(422, "Invalid")
         });
         let crd = json!({"metadata": {"name": "widgets.example.org"}});

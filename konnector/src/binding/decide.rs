@@ -25,6 +25,23 @@ pub fn conditions(facts: &Facts) -> Vec<New> {
     ]
 }
 
+/// Whether all of them hold.
+pub fn is_ready(facts: &Facts) -> bool {
+    conditions(facts)
+        .iter()
+        .zip(TYPES)
+        .all(|(condition, type_)| *condition == New::true_(type_))
+}
+
+/// The types of [`conditions`], in its order.
+const TYPES: [&str; 5] = [
+    types::SECRET_VALID,
+    types::INFORMERS_SYNCED,
+    types::HEARTBEATING,
+    types::CONNECTED,
+    types::SCHEMA_IN_SYNC,
+];
+
 fn error(type_: &str, reason: &str, message: impl Into<String>) -> New {
     New::false_(type_, Severity::Error, reason, message)
 }
@@ -50,9 +67,7 @@ fn secret_valid(facts: &Facts) -> New {
     let type_ = types::SECRET_VALID;
     match &facts.secret {
         SecretState::Unread => waiting(type_, "the kubeconfig secret has not been read yet"),
-        SecretState::Unreadable(why) => {
-            error(type_, reasons::KUBECONFIG_SECRET_NOT_FOUND, why)
-        }
+        SecretState::Unreadable(why) => error(type_, reasons::KUBECONFIG_SECRET_NOT_FOUND, why),
         SecretState::Missing => error(
             type_,
             reasons::KUBECONFIG_SECRET_NOT_FOUND,
@@ -66,7 +81,9 @@ fn secret_valid(facts: &Facts) -> New {
             (_, Some(LinkState::Unauthorized(why))) => error(
                 type_,
                 reasons::CREDENTIAL_EXPIRED,
-                format!("the provider does not accept the credential any more ({why}); renew it with kubectl bind"),
+                format!(
+                    "the provider does not accept the credential any more ({why}); renew it with kubectl bind"
+                ),
             ),
             (_, Some(LinkState::OtherProvider(why))) => error(type_, REASON_OTHER_PROVIDER, why),
             _ => New::true_(type_),
@@ -80,7 +97,7 @@ fn unreachable(type_: &str, facts: &Facts) -> Option<New> {
         Some(LinkState::Unreachable(why)) => Some(error(
             type_,
             REASON_UNREACHABLE,
-            format!("the provider does not answer: {why}"),
+            format!("no access to the provider: {why}"),
         )),
         Some(LinkState::Unauthorized(_) | LinkState::OtherProvider(_)) => {
             Some(waiting(type_, "waiting for a valid credential"))
@@ -134,7 +151,8 @@ fn syncs_running(type_: &str, facts: &Facts) -> Option<New> {
     if let Some(message) = failing {
         return Some(error(type_, reasons::INFORMER_SYNC_TIMEOUT, message));
     }
-    let listing = |message: String| Some(New::false_(type_, Severity::Info, REASON_SYNCING, message));
+    let listing =
+        |message: String| Some(New::false_(type_, Severity::Info, REASON_SYNCING, message));
     if let Some(kind) = facts
         .kinds
         .iter()
@@ -197,9 +215,8 @@ fn connected(facts: &Facts) -> New {
 }
 
 fn kind_connected(type_: &str, name: &str, state: &KindState) -> Option<(Severity, New)> {
-    let failed = |reason: &str, message: String| {
-        Some((Severity::Error, error(type_, reason, message)))
-    };
+    let failed =
+        |reason: &str, message: String| Some((Severity::Error, error(type_, reason, message)));
     let info = |reason: &str, message: String| {
         let condition = New::false_(type_, Severity::Info, reason, message);
         Some((Severity::Info, condition))
@@ -215,7 +232,10 @@ fn kind_connected(type_: &str, name: &str, state: &KindState) -> Option<(Severit
         KindState::Foreign(why) => failed(reasons::FOREIGN_CRD, why.clone()),
         KindState::MissingRights(rights) => failed(
             REASON_MISSING_RIGHTS,
-            format!("{name} is not synced, the konnector lacks: {}", rights.join(", ")),
+            format!(
+                "{name} is not synced, the konnector lacks: {}",
+                rights.join(", ")
+            ),
         ),
         KindState::CreateFailed(why) => {
             failed(reasons::CRD_CREATE_FAILED, format!("{name}: {why}"))

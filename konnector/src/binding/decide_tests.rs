@@ -74,6 +74,7 @@ fn with_kind(state: KindState) -> Facts {
 #[test]
 fn everything_in_order_is_ready_with_exactly_the_conditions_of_the_contract() {
     assert!(ready(&good()));
+    assert!(is_ready(&good()));
     let types: Vec<_> = all(&good()).into_iter().map(|c| c.type_).collect();
     let expected = [
         "Ready",
@@ -98,7 +99,11 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with(|f| f.unbinding = Some("2 objects left".into())),
         with(|f| f.claims = vec![claim(ClaimState::Listing)]),
         with(|f| f.claims = vec![claim(ClaimState::Unsupported)]),
-        with(|f| f.claims = vec![claim(ClaimState::MissingRights(vec!["list secrets".into()]))]),
+        with(|f| {
+            f.claims = vec![claim(ClaimState::MissingRights(vec![
+                "list secrets".into(),
+            ]))]
+        }),
         with_provider(|p| p.link = LinkState::Unreachable("refused".into())),
         with_provider(|p| p.link = LinkState::Unauthorized("expired".into())),
         with_provider(|p| p.link = LinkState::OtherProvider("uid".into())),
@@ -119,14 +124,17 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with_kind(KindState::Installed(SyncState::Failing("403".into()))),
     ];
     for facts in not_ready {
-        assert!(!ready(&facts), "{facts:#?}");
+        assert!(!ready(&facts) && !is_ready(&facts), "{facts:#?}");
     }
 }
 
 #[test]
 fn secret_valid_says_what_is_wrong_with_the_secret() {
     for (facts, expected) in [
-        (with(|f| f.secret = SecretState::Missing), "KubeconfigSecretNotFound/Error"),
+        (
+            with(|f| f.secret = SecretState::Missing),
+            "KubeconfigSecretNotFound/Error",
+        ),
         (
             with(|f| f.secret = SecretState::Invalid("user.exec".into())),
             "KubeconfigSecretInvalid/Error",
@@ -167,8 +175,14 @@ fn connected_says_where_the_way_ends() {
             with_provider(|p| p.export = ExportFacts::Failed("no".into())),
             "APIServiceExportFailed/Error",
         ),
-        (with_kind(KindState::NoSchema), "BoundSchemaFetchFailed/Error"),
-        (with_kind(KindState::Unusable("x".into())), "BoundSchemaFetchFailed/Error"),
+        (
+            with_kind(KindState::NoSchema),
+            "BoundSchemaFetchFailed/Error",
+        ),
+        (
+            with_kind(KindState::Unusable("x".into())),
+            "BoundSchemaFetchFailed/Error",
+        ),
         (
             with_kind(KindState::CreateFailed("x".into())),
             "CustomResourceDefinitionCreateFailed/Error",
@@ -181,12 +195,18 @@ fn connected_says_where_the_way_ends() {
             with_kind(KindState::UpdateFailed("x".into())),
             "CustomResourceDefinitionUpdateFailed/Error",
         ),
-        (with_kind(KindState::MissingRights(vec![])), "MissingPermissions/Error"),
+        (
+            with_kind(KindState::MissingRights(vec![])),
+            "MissingPermissions/Error",
+        ),
         (
             with_kind(KindState::NotEstablished),
             "CustomResourceDefinitionNotEstablished/Info",
         ),
-        (with(|f| f.unbinding = Some("x".into())), "Unbinding/Warning"),
+        (
+            with(|f| f.unbinding = Some("x".into())),
+            "Unbinding/Warning",
+        ),
     ] {
         assert_eq!(reason(&facts, types::CONNECTED), expected, "{facts:#?}");
     }

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 pub use subtree::Subtrees;
 
+use crate::fault;
 use crate::supervisor::Supervisor;
 
 /// Bindings that are looked at at the same time.
@@ -70,16 +71,23 @@ pub async fn run(supervisor: Arc<Supervisor>, names: mpsc::UnboundedReceiver<Str
         .debounce(DEBOUNCE);
     let store = supervisor.ctx.bindings.clone();
     let stop = supervisor.ctx.shutdown.token.clone();
-    applier(guarded, on_error, supervisor, store, Box::pin(queue), config)
-        .take_until(stop.cancelled_owned())
-        .for_each(async |looked| {
-            // A name without a binding is one that was just deleted; failures are logged where they
-            // are handled.
-            if let Err(error) = looked {
-                tracing::trace!(error = &error as &dyn std::error::Error, "not looked at");
-            }
-        })
-        .await;
+    applier(
+        guarded,
+        on_error,
+        supervisor,
+        store,
+        Box::pin(queue),
+        config,
+    )
+    .take_until(stop.cancelled_owned())
+    .for_each(async |looked| {
+        // A name without a binding is one that was just deleted; failures are logged where they
+        // are handled.
+        if let Err(error) = looked {
+            tracing::trace!(error = &error as &dyn std::error::Error, "not looked at");
+        }
+    })
+    .await;
 }
 
 /// A look at one binding that keeps a panic to itself.
@@ -90,23 +98,29 @@ fn guarded(
     Box::pin(async move {
         let name = format!("look at binding {}", binding.name_any());
         let shutdown = supervisor.ctx.shutdown.clone();
+        let metrics = supervisor.ctx.metrics.clone();
         let look = shutdown.spawn(name, async move {
             reconcile::reconcile(binding, supervisor).await
         });
-        match look.await {
+        let looked = match look.await {
             Ok(Ok(looked)) => looked,
             Ok(Err(_)) | Err(_) => Err(Error::Panicked),
-        }
+        };
+        metrics.looked_at_binding((&looked).into());
+        looked
     })
 }
 
 fn on_error(binding: Arc<APIServiceBinding>, error: &Error, supervisor: Arc<Supervisor>) -> Action {
     let name = binding.name_any();
     let pause = supervisor.backoff.next(&name);
-    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let cause = match error {
+        Error::Consumer { source, .. } | Error::Provider { source, .. } => fault::describe(source),
+        Error::Panicked => String::new(),
+    };
     tracing::warn!(
         error = %error,
-        cause = cause.as_deref().unwrap_or_default(),
+        cause,
         binding.name = %name,
         "failed to look after APIServiceBinding {name}, trying again in {pause:?}"
     );

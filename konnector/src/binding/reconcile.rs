@@ -24,6 +24,7 @@ use super::rights;
 use super::subtree::{ActiveClaim, Subtree, references_to};
 use super::unbind;
 use crate::claims::Origin;
+use crate::fault;
 use crate::provider::{ConnectProblem, Connection, LinkState, Provider, SecretState};
 use crate::supervisor::Supervisor;
 
@@ -100,7 +101,7 @@ pub(super) async fn reconcile(
     } else if observed.export_is_gone() {
         subtree.stop_all().await;
     }
-    report::binding(&supervisor, &binding, &observed, &facts).await?;
+    report::binding(&supervisor, &binding, &observed, &facts, &mut subtree).await?;
     report::provider(&supervisor, &binding, &observed, &facts).await?;
     supervisor.backoff.reset(&name);
     if !rights_are_missing(&facts) {
@@ -128,7 +129,10 @@ fn observe(supervisor: &Supervisor, binding: &APIServiceBinding, subtree: &Subtr
             provider: None,
         };
     }
-    let stores = connection.provider.as_ref().map(|provider| &provider.stores);
+    let stores = connection
+        .provider
+        .as_ref()
+        .map(|provider| &provider.stores);
     let export = stores.and_then(|stores| stores.export(&name));
     let refused = stores
         .and_then(|stores| stores.request(&name))
@@ -163,7 +167,8 @@ impl Observed {
 fn rights_are_missing(facts: &Facts) -> bool {
     let claims = facts.claims.iter();
     let kinds = facts.kinds.iter();
-    claims.map(|c| matches!(c.state, ClaimState::MissingRights(_)))
+    claims
+        .map(|c| matches!(c.state, ClaimState::MissingRights(_)))
         .chain(kinds.map(|k| matches!(k.state, KindState::MissingRights(_))))
         .any(|missing| missing)
 }
@@ -338,8 +343,29 @@ impl Look<'_> {
         };
         let name = format!("{}.{}", resource.resource, resource.group);
         let hash = schema::hash(&bound.spec);
-        let found = self.get_crd(&name).await?;
-        let step = crds::plan(found.as_deref(), &self.owner, &hash, subtree.applied.get(&name));
+        let rules = binding_rules(std::slice::from_ref(resource), &[]);
+        let missing = self.missing(&rules, subtree).await?;
+        if !missing.is_empty() {
+            return Ok(KindState::MissingRights(missing));
+        }
+        let found = match self.supervisor.crds.get(&name).await {
+            Ok(found) => found,
+            Err(error) if fault::code(&error) == Some(403) => {
+                return Ok(self.denied(fault::describe(&error), subtree));
+            }
+            Err(source) => {
+                return Err(Error::Consumer {
+                    step: "read a custom resource definition",
+                    source,
+                });
+            }
+        };
+        let step = crds::plan(
+            found.as_deref(),
+            &self.owner,
+            &hash,
+            subtree.applied.get(&name),
+        );
         let uid = match &step {
             Step::Foreign(why) => {
                 return Ok(KindState::Foreign(format!(
@@ -351,11 +377,6 @@ impl Look<'_> {
             Step::Create => None,
             Step::Update { uid } => Some(uid.as_str()),
         };
-        let rules = binding_rules(std::slice::from_ref(resource), &[]);
-        let missing = self.missing(&rules, subtree).await?;
-        if !missing.is_empty() {
-            return Ok(KindState::MissingRights(missing));
-        }
         let view = if step == Step::Keep {
             found
         } else {
@@ -385,11 +406,7 @@ impl Look<'_> {
                     return Ok(KindState::UpdateFailed(why));
                 }
                 Outcome::Refused(why) => return Ok(KindState::CreateFailed(why)),
-                Outcome::Denied(why) => {
-                    subtree.granted.clear();
-                    self.again = self.again.min(RIGHTS);
-                    return Ok(KindState::MissingRights(vec![why]));
-                }
+                Outcome::Denied(why) => return Ok(self.denied(why, subtree)),
             }
         };
         Ok(match view {
@@ -400,14 +417,10 @@ impl Look<'_> {
         })
     }
 
-    async fn get_crd(&self, name: &str) -> Result<Option<Arc<crate::consumer::CrdView>>, Error> {
-        self.supervisor
-            .crds
-            .get(name)
-            .await
-            .map_err(|source| Error::Consumer {
-                step: "read a custom resource definition",
-                source,
-            })
+    /// A right that was granted before is not any more.
+    fn denied(&mut self, why: String, subtree: &mut Subtree) -> KindState {
+        subtree.granted.clear();
+        self.again = self.again.min(RIGHTS);
+        KindState::MissingRights(vec![why])
     }
 }

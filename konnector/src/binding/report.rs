@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use kube_bind_crds::api::{
     APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition, GroupResource,
 };
-use kube_bind_crds::conditions::{self, types};
+use kube_bind_crds::conditions::{self, Severity, types};
 use kube_bind_crds::schema;
 use kube_bind_runtime::apply;
 use serde_json::json;
@@ -19,9 +19,10 @@ use super::crds::Owner;
 use super::decide;
 use super::facts::{Facts, KindState};
 use super::reconcile::Observed;
+use super::subtree::Subtree;
 use crate::context::binding_ref;
 use crate::fault;
-use crate::names::{EVENT_NOT_READY, EVENT_READY, MANAGER_BINDING};
+use crate::names::{EVENT_NOT_READY, EVENT_READY, MANAGER_BINDING, REASON_SYNCING, REASON_WAITING};
 use crate::provider::{LinkState, exports};
 use crate::supervisor::Supervisor;
 
@@ -31,11 +32,22 @@ fn status(
     facts: &Facts,
     export: Option<&APIServiceExport>,
     pretty_name: Option<String>,
+    settled: bool,
     now: Timestamp,
 ) -> APIServiceBindingStatus {
     let mut new = old.clone();
     for condition in decide::conditions(facts) {
-        conditions::set(&mut new.conditions, condition, now);
+        let mut said = Vec::new();
+        conditions::set(&mut said, condition.clone(), now);
+        // After a restart nothing is known at first. That is no reason to take back what was true.
+        let is_news = settled || !said.iter().any(is_beginning);
+        if is_news
+            || !said
+                .iter()
+                .any(|c| conditions::is_true(&old.conditions, &c.type_))
+        {
+            conditions::set(&mut new.conditions, condition, now);
+        }
     }
     conditions::summarize(&mut new.conditions, now);
     if let Some(export) = export {
@@ -56,8 +68,24 @@ fn status(
     new
 }
 
+/// Whether a condition says only that somebody is on the way to find out.
+fn is_beginning(condition: &Condition) -> bool {
+    condition.severity.as_deref() == Some(Severity::Info.as_str())
+        && matches!(
+            condition.reason.as_deref(),
+            Some(REASON_WAITING | REASON_SYNCING)
+        )
+}
+
 fn has_schema(state: &KindState) -> bool {
     !matches!(state, KindState::NoSchema | KindState::Unusable(_))
+}
+
+fn is_installed(state: &KindState) -> bool {
+    matches!(
+        state,
+        KindState::Installed(_) | KindState::NotEstablished | KindState::UpdateFailed(_)
+    )
 }
 
 /// What is worth an event about a change of status.
@@ -93,6 +121,7 @@ pub(super) async fn binding(
     binding: &APIServiceBinding,
     observed: &Observed,
     facts: &Facts,
+    subtree: &mut Subtree,
 ) -> Result<(), Error> {
     let ctx = &supervisor.ctx;
     let old = binding.status.clone().unwrap_or_default();
@@ -105,8 +134,10 @@ pub(super) async fn binding(
         facts,
         observed.export.as_deref(),
         pretty_name,
+        subtree.settled,
         ctx.clock.now(),
     );
+    subtree.settled |= decide::is_ready(facts);
     if new == old {
         return Ok(());
     }
@@ -186,6 +217,14 @@ pub(super) async fn provider(
     };
     for resource in &export.spec.resources {
         let resource: &GroupResource = &resource.group_resource;
+        // Without the rights for a kind its CRD cannot be read either.
+        let installed = facts
+            .kinds
+            .iter()
+            .any(|kind| kind.name == schema::name(resource) && is_installed(&kind.state));
+        if !installed {
+            continue;
+        }
         let name = format!("{}.{}", resource.resource, resource.group);
         let crd = supervisor
             .crds
@@ -208,8 +247,53 @@ pub(super) async fn provider(
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::{ExportFacts, ProviderFacts};
     use super::*;
-    use kube_bind_crds::conditions::{New, Severity};
+    use crate::heartbeat::HeartbeatState;
+    use crate::provider::SecretState;
+    use kube_bind_crds::conditions::New;
+
+    fn facts(link: LinkState, synced: bool) -> Facts {
+        Facts {
+            secret: SecretState::Valid,
+            problem: None,
+            provider: Some(ProviderFacts {
+                link,
+                synced,
+                heartbeat: HeartbeatState::Beating,
+                export: ExportFacts::Found,
+            }),
+            kinds: Vec::new(),
+            claims: Vec::new(),
+            unbinding: None,
+        }
+    }
+
+    #[test]
+    fn a_restart_takes_nothing_back_but_a_failure_does() {
+        let now = Timestamp::UNIX_EPOCH;
+        let after = |old: &APIServiceBindingStatus, facts: &Facts, settled| {
+            status(old, facts, None, None, settled, now)
+        };
+        let is_ready =
+            |s: &APIServiceBindingStatus| conditions::is_true(&s.conditions, types::READY);
+        let beginning = facts(LinkState::Up, false);
+        assert!(!is_ready(&after(
+            &APIServiceBindingStatus::default(),
+            &beginning,
+            false
+        )));
+        let good = after(
+            &APIServiceBindingStatus::default(),
+            &facts(LinkState::Up, true),
+            false,
+        );
+        assert!(is_ready(&good));
+        assert_eq!(after(&good, &beginning, false), good);
+        assert!(!is_ready(&after(&good, &beginning, true)));
+        let down = facts(LinkState::Unreachable("refused".into()), false);
+        assert!(!is_ready(&after(&good, &down, false)));
+    }
 
     fn ready(condition: New) -> Vec<Condition> {
         let mut all = Vec::new();
@@ -222,14 +306,25 @@ mod tests {
     fn becoming_ready_and_each_new_trouble_are_news_and_nothing_else() {
         let good = ready(New::true_("Connected"));
         let bad = ready(New::false_("Connected", Severity::Error, "Lost", "refused"));
-        let worse = ready(New::false_("Connected", Severity::Error, "Lost", "timed out"));
+        let worse = ready(New::false_(
+            "Connected",
+            Severity::Error,
+            "Lost",
+            "timed out",
+        ));
         let pending = ready(New::false_("Connected", Severity::Info, "Waiting", "x"));
         assert_eq!(news(&[], &good), Some(News::Ready));
         assert_eq!(news(&good, &good), None);
         assert_eq!(news(&good, &pending), None);
-        assert_eq!(news(&good, &bad), Some(News::NotReady("Lost: refused".into())));
+        assert_eq!(
+            news(&good, &bad),
+            Some(News::NotReady("Lost: refused".into()))
+        );
         assert_eq!(news(&bad, &bad), None);
-        assert_eq!(news(&bad, &worse), Some(News::NotReady("Lost: timed out".into())));
+        assert_eq!(
+            news(&bad, &worse),
+            Some(News::NotReady("Lost: timed out".into()))
+        );
         assert_eq!(news(&bad, &good), Some(News::Ready));
     }
 }

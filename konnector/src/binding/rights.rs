@@ -158,7 +158,10 @@ mod tests {
             ]
         );
         let status = asked.iter().find(|q| q.subresource.is_some()).unwrap();
-        assert_eq!((status.resource.as_str(), status.verb.as_str()), ("widgets", "patch"));
+        assert_eq!(
+            (status.resource.as_str(), status.verb.as_str()),
+            ("widgets", "patch")
+        );
     }
 
     #[tokio::test]

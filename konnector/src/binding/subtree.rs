@@ -26,6 +26,8 @@ pub struct Subtree {
     pub applied: HashMap<String, Applied>,
     /// Rules that were found granted.
     pub granted: BTreeSet<String>,
+    /// The binding was ready once since this replica leads.
+    pub settled: bool,
     /// The provider that everything here belongs to.
     pub provider: Option<Arc<Provider>>,
     engines: BTreeMap<GroupResource, Running>,
@@ -158,7 +160,10 @@ fn fingerprint(
         .iter()
         .map(|active| {
             let claim = &active.claim;
-            (&claim.group_resource, references_to(claim, resource, export))
+            (
+                &claim.group_resource,
+                references_to(claim, resource, export),
+            )
         })
         .collect();
     json!([
@@ -319,6 +324,8 @@ impl Subtrees {
                 for engine in provider.running_claims().await {
                     engine.forget(binding);
                 }
+                // Its export has no user any more, and says so with the next heartbeat.
+                provider.beat.notify_one();
             }
         }
     }

@@ -85,7 +85,10 @@ fn next(kinds: &[Kind], provider: Result<(), String>, copies: Option<usize>) -> 
         return Next::Delete(ready);
     }
     let left: usize = there.iter().filter_map(|kind| kind.objects).sum();
-    Next::Wait(format!("{left} objects are being deleted on both sides"))
+    Next::Wait(match left {
+        0 => "waiting for the custom resource definitions to go".into(),
+        left => format!("{left} objects are being deleted on both sides"),
+    })
 }
 
 /// Goes one step further with a binding that is being deleted.
@@ -104,17 +107,28 @@ pub(super) async fn unbind(
     };
     let mut kinds = Vec::new();
     let mut uids = Vec::new();
+    let mut denied = None;
     for resource in resources(binding, observed) {
         let name = format!("{}.{}", resource.resource, resource.group);
-        let crd = supervisor
-            .crds
-            .get(&name)
-            .await
-            .map_err(|source| Error::Consumer {
-                step: "read a custom resource definition",
-                source,
-            })?
-            .filter(|crd| owner.owns(crd));
+        let crd = match supervisor.crds.get(&name).await {
+            Ok(crd) => crd.filter(|crd| owner.owns(crd)),
+            // Enough to know that there is nothing of ours; otherwise the rights are needed.
+            Err(error) if fault::code(&error) == Some(403) => {
+                if supervisor
+                    .crds
+                    .is_owned(&name, |owners| owner.is_among(owners))
+                {
+                    denied = Some(fault::describe(&error));
+                }
+                None
+            }
+            Err(source) => {
+                return Err(Error::Consumer {
+                    step: "read a custom resource definition",
+                    source,
+                });
+            }
+        };
         let objects = run_engine(supervisor, subtree, observed, &resource, crd.as_deref()).await;
         if let Some(crd) = &crd {
             uids.push((name.clone(), crd.uid.clone()));
@@ -127,7 +141,11 @@ pub(super) async fn unbind(
         });
     }
     let copies = copies(supervisor, binding, subtree, observed, &kinds).await;
-    let message = match next(&kinds, provider(observed), copies) {
+    let next = match denied {
+        Some(why) => Next::Wait(format!("the konnector lacks rights: {why}")),
+        None => next(&kinds, provider(observed), copies),
+    };
+    let message = match next {
         Next::Release => {
             subtree.stop_all().await;
             return release(&supervisor.ctx, binding).await;
@@ -154,7 +172,7 @@ pub(super) async fn unbind(
     };
     let mut facts = observed.facts();
     facts.unbinding = Some(message);
-    report::binding(supervisor, binding, observed, &facts).await?;
+    report::binding(supervisor, binding, observed, &facts, subtree).await?;
     Ok(Action::requeue(AGAIN))
 }
 
@@ -166,7 +184,13 @@ fn resources(binding: &APIServiceBinding, observed: &Observed) -> Vec<GroupResou
         .flat_map(|status| status.bound_schemas.clone())
         .collect();
     if let Some(export) = &observed.export {
-        all.extend(export.spec.resources.iter().map(|r| r.group_resource.clone()));
+        all.extend(
+            export
+                .spec
+                .resources
+                .iter()
+                .map(|r| r.group_resource.clone()),
+        );
     }
     all.sort();
     all.dedup();
@@ -361,6 +385,9 @@ mod tests {
 
     #[test]
     fn a_binding_that_installed_nothing_is_released_without_its_provider() {
-        assert_eq!(next(&[], Err("no connection".into()), Some(0)), Next::Release);
+        assert_eq!(
+            next(&[], Err("no connection".into()), Some(0)),
+            Next::Release
+        );
     }
 }

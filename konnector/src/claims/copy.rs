@@ -7,8 +7,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use kube_bind_crds::claims::{CopyState, Owner};
 use kube_bind_crds::names::{
-    ANNOTATION_PROVIDER_NAMESPACE, ANNOTATION_PROVIDER_UID, KEY_PREFIX, LABEL_OWNER,
-    OWNER_PROVIDER,
+    ANNOTATION_PROVIDER_NAMESPACE, ANNOTATION_PROVIDER_UID, KEY_PREFIX, LABEL_OWNER, OWNER_PROVIDER,
 };
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,7 +15,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::names::{ANNOTATION_BINDING, ANNOTATION_PROVIDER_CLUSTER};
 
 /// Top-level fields that are copied and compared, beside labels and annotations.
-const CONTENT: [&str; 5] = ["type", "data", "binaryData", "immutable", "automountServiceAccountToken"];
+const CONTENT: [&str; 5] = [
+    "type",
+    "data",
+    "binaryData",
+    "immutable",
+    "automountServiceAccountToken",
+];
 
 /// What is kept of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +76,9 @@ impl Copy {
     pub fn state(copy: Option<&Self>) -> CopyState {
         match copy {
             None => CopyState::Absent,
-            Some(copy) => copy.owner.map_or(CopyState::Unlabelled, CopyState::Labelled),
+            Some(copy) => copy
+                .owner
+                .map_or(CopyState::Unlabelled, CopyState::Labelled),
         }
     }
 
@@ -213,9 +220,15 @@ mod tests {
     #[test]
     fn the_digest_sees_data_type_labels_and_annotations_but_not_our_marks() {
         let base = Copy::of(&secret(json!({"app": "web"}), "AA==")).digest;
-        let same = secret(json!({"app": "web", "kube-bind.io/owner": "provider"}), "AA==");
+        let same = secret(
+            json!({"app": "web", "kube-bind.io/owner": "provider"}),
+            "AA==",
+        );
         assert_eq!(Copy::of(&same).digest, base);
-        assert_ne!(Copy::of(&secret(json!({"app": "web"}), "AQ==")).digest, base);
+        assert_ne!(
+            Copy::of(&secret(json!({"app": "web"}), "AQ==")).digest,
+            base
+        );
         assert_ne!(Copy::of(&secret(json!({}), "AA==")).digest, base);
     }
 

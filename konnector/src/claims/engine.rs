@@ -70,18 +70,24 @@ impl ClaimsEngine {
         let shutdown = &provider.shutdown;
         let name = engine.kind.plural;
         let (this, stop) = (engine.clone(), shutdown.token.clone());
-        shutdown.spawn(format!("watch of claimed {name} on the consumer"), async move {
-            let api = Api::all_with(this.ctx.client.clone(), &this.api_resource());
-            let labelled =
-                watcher::Config::default().labels(&format!("{LABEL_OWNER}={OWNER_PROVIDER}"));
-            this.watch(Side::Consumer, None, api, labelled, stop).await;
-        });
+        shutdown.spawn(
+            format!("watch of claimed {name} on the consumer"),
+            async move {
+                let api = Api::all_with(this.ctx.client.clone(), &this.api_resource());
+                let labelled =
+                    watcher::Config::default().labels(&format!("{LABEL_OWNER}={OWNER_PROVIDER}"));
+                this.watch(Side::Consumer, None, api, labelled, stop).await;
+            },
+        );
         let (this, stop) = (engine.clone(), shutdown.token.clone());
-        shutdown.spawn(format!("watches of claimed {name} on the provider"), async move {
-            stop.clone()
-                .run_until_cancelled(this.watch_service_namespaces(stop))
-                .await;
-        });
+        shutdown.spawn(
+            format!("watches of claimed {name} on the provider"),
+            async move {
+                stop.clone()
+                    .run_until_cancelled(this.watch_service_namespaces(stop))
+                    .await;
+            },
+        );
         let (this, stop) = (engine.clone(), shutdown.token.clone());
         shutdown.spawn(format!("claims on {name}"), async move {
             stop.run_until_cancelled(this.work()).await;
@@ -227,7 +233,9 @@ impl ClaimsEngine {
                     token.cancel();
                     let mut state = self.state();
                     state.provider_listed.remove(namespace);
-                    state.provider.retain_listed(Some(namespace), &HashSet::new());
+                    state
+                        .provider
+                        .retain_listed(Some(namespace), &HashSet::new());
                 }
                 keep
             });
@@ -244,7 +252,8 @@ impl ClaimsEngine {
                         let client = this.provider.client.clone();
                         let api = Api::namespaced_with(client, &name, &this.api_resource());
                         let config = watcher::Config::default();
-                        this.watch(Side::Provider, Some(name), api, config, task).await;
+                        this.watch(Side::Provider, Some(name), api, config, task)
+                            .await;
                     },
                 );
                 watched.insert(namespace, token);
@@ -282,7 +291,7 @@ impl ClaimsEngine {
                 Ok(watcher::Event::Delete(object)) => self.unfile(side, &object),
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = fault::describe_watch(&error),
                         "failed to watch claimed {} on the {side:?} side",
                         self.kind.plural
                     );
@@ -362,12 +371,11 @@ impl ClaimsEngine {
                 Err(error) => {
                     let pause = self.backoff.next(&key);
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = fault::describe(&error),
                         object.namespace = %key.namespace,
                         object.name = %key.name,
-                        "failed to sync claimed {} {key}, trying again in {pause:?}: {}",
-                        self.kind.singular,
-                        fault::describe(&error)
+                        "failed to sync claimed {} {key}, trying again in {pause:?}",
+                        self.kind.singular
                     );
                     if fault::code(&error).is_none() {
                         self.provider.link.check();
@@ -418,7 +426,10 @@ impl ClaimsEngine {
             service_namespace,
             source_uid,
             binding: binding.unwrap_or_default(),
-            referrers: referrers.into_iter().map(|(_, object)| object.clone()).collect(),
+            referrers: referrers
+                .into_iter()
+                .map(|(_, object)| object.clone())
+                .collect(),
         })
     }
 
@@ -434,7 +445,9 @@ impl ClaimsEngine {
         let Some(work) = self.look(key) else {
             return Ok(None);
         };
-        if !work.steps.contains(&Step::Conflict) && !matches!(work.steps.first(), Some(Step::Create)) {
+        if !work.steps.contains(&Step::Conflict)
+            && !matches!(work.steps.first(), Some(Step::Create))
+        {
             self.state().conflicts.remove(key);
         }
         if work.steps.is_empty() {

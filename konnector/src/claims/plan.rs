@@ -208,7 +208,10 @@ mod tests {
     fn copies_of_another_provider_are_never_touched() {
         let mut foreign = consumer();
         foreign.marker.provider_cluster = Some("another".into());
-        assert_eq!(plan(&claimed(Some(&provider()), Some(&foreign))), [Step::Conflict]);
+        assert_eq!(
+            plan(&claimed(Some(&provider()), Some(&foreign))),
+            [Step::Conflict]
+        );
         assert_eq!(plan(&claimed(None, Some(&foreign))), []);
         let mut pair = claimed(None, Some(&foreign));
         (pair.claimed, pair.unclaimed) = (false, true);

@@ -31,12 +31,7 @@ pub struct ClaimSink {
 
 impl ClaimSink {
     /// Feeds these claims.
-    pub fn new(
-        origin: Origin,
-        kind: Resource,
-        isolation: Isolation,
-        targets: Vec<Target>,
-    ) -> Self {
+    pub fn new(origin: Origin, kind: Resource, isolation: Isolation, targets: Vec<Target>) -> Self {
         Self {
             origin,
             kind,

@@ -40,7 +40,10 @@ impl Copies {
     /// Forgets a copy; a newer object of the same name stays.
     pub fn remove(&mut self, key: &Key, uid: &str) -> Option<Copy> {
         let slot = (key.name.clone(), key.namespace.clone());
-        let same = self.by_name.get(&slot).is_some_and(|known| known.uid == uid);
+        let same = self
+            .by_name
+            .get(&slot)
+            .is_some_and(|known| known.uid == uid);
         same.then(|| self.by_name.remove(&slot)).flatten()
     }
 
@@ -121,7 +124,10 @@ mod tests {
         for (namespace, name) in [("a", "tls"), ("b", "tls"), ("a", "tls2"), ("a", "t")] {
             copies.file(&Key::new(namespace, name), copy("1", "1"));
         }
-        assert_eq!(copies.named("tls"), [Key::new("a", "tls"), Key::new("b", "tls")]);
+        assert_eq!(
+            copies.named("tls"),
+            [Key::new("a", "tls"), Key::new("b", "tls")]
+        );
     }
 
     #[test]

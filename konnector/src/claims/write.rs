@@ -1,8 +1,8 @@
 //! The writes of a claims engine. IO: each step is one write, with a read of the body before a copy.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
 use kube_bind_runtime::apply;
 use serde_json::json;
@@ -79,7 +79,8 @@ impl Writer<'_> {
             ..PostParams::default()
         };
         if old.is_some() {
-            let written = apply::timed(self.consumer.replace(&self.key.name, &params, &body)).await?;
+            let written =
+                apply::timed(self.consumer.replace(&self.key.name, &params, &body)).await?;
             return Ok(Written::Copy(Copy::of(&written)));
         }
         match apply::timed(self.consumer.create(&params, &body)).await {
@@ -123,7 +124,11 @@ impl Writer<'_> {
             ..PatchParams::default()
         };
         let patch = Patch::Merge(&patch);
-        apply::timed(self.provider.patch_metadata(&self.key.name, &params, &patch)).await?;
+        apply::timed(
+            self.provider
+                .patch_metadata(&self.key.name, &params, &patch),
+        )
+        .await?;
         Ok(Written::Done)
     }
 }
@@ -163,7 +168,10 @@ mod tests {
             consumer(request)
         });
         let provider = answering(|_| {
-            (200, secret(json!({"name": "tls", "namespace": "tenant-a", "uid": "p-1"})))
+            (
+                200,
+                secret(json!({"name": "tls", "namespace": "tenant-a", "uid": "p-1"})),
+            )
         });
         let kind = ApiResource::erase::<k8s_openapi::api::core::v1::Secret>(&());
         let key = Key::new("team-a", "tls");
@@ -189,14 +197,20 @@ mod tests {
         assert!(matches!(written, Ok(Written::Copy(_))), "{written:?}");
         assert_eq!(asked.len(), 1);
         assert_eq!(asked[0].method, "POST");
-        assert_eq!(asked[0].body["metadata"]["labels"]["kube-bind.io/owner"], "provider");
+        assert_eq!(
+            asked[0].body["metadata"]["labels"]["kube-bind.io/owner"],
+            "provider"
+        );
     }
 
     #[tokio::test]
     async fn an_object_of_the_consumer_in_the_way_is_a_conflict_and_stays() {
         let (written, asked) = perform(Step::Create, |request| match request.method.as_str() {
             "POST" => failure(409, "AlreadyExists"),
-            _ => (200, secret(json!({"name": "tls", "namespace": "team-a", "uid": "mine"}))),
+            _ => (
+                200,
+                secret(json!({"name": "tls", "namespace": "team-a", "uid": "mine"})),
+            ),
         })
         .await;
         assert!(matches!(written, Ok(Written::Conflict)), "{written:?}");
@@ -211,8 +225,10 @@ mod tests {
             resource_version: "9".into(),
             ..Copy::default()
         };
-        let (written, asked) =
-            perform(Step::Update(old.clone()), |request| (200, request.body.clone())).await;
+        let (written, asked) = perform(Step::Update(old.clone()), |request| {
+            (200, request.body.clone())
+        })
+        .await;
         assert!(matches!(written, Ok(Written::Copy(_))), "{written:?}");
         assert_eq!(asked[0].method, "PUT");
         assert_eq!(asked[0].body["metadata"]["uid"], "c-1");

@@ -7,16 +7,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use kube_bind_runtime::{apply, shutdown::Shutdown};
 
+use crate::fault;
 use crate::watch::{Signal, reflect};
 
 /// What decisions need of a CRD.
@@ -66,11 +68,9 @@ impl CrdView {
                     status: c.status,
                     reason: c.reason.unwrap_or_default(),
                     message: c.message.unwrap_or_default(),
-                    last_transition_time: c.last_transition_time.unwrap_or_else(|| {
-                        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-                            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
-                        )
-                    }),
+                    last_transition_time: c
+                        .last_transition_time
+                        .unwrap_or(Time(Timestamp::UNIX_EPOCH)),
                     observed_generation: None,
                 })
                 .collect(),
@@ -96,18 +96,17 @@ impl Crds {
         changed: impl Fn(&str, &[OwnerReference]) + Send + 'static,
     ) -> Self {
         let (store, writer) = kube::runtime::reflector::store();
-        let tell = move |signal: Signal<'_, PartialObjectMeta<CustomResourceDefinition>>| {
-            match signal {
+        let tell =
+            move |signal: Signal<'_, PartialObjectMeta<CustomResourceDefinition>>| match signal {
                 Signal::Changed(crd) | Signal::Removed(crd) => {
                     changed(&crd.name_any(), crd.owner_references());
                 }
                 Signal::Listed => {}
                 Signal::Failed(error) => tracing::warn!(
-                    error = error as &dyn std::error::Error,
+                    error = fault::describe_watch(error),
                     "failed to watch custom resource definitions"
                 ),
-            }
-        };
+            };
         shutdown.spawn(
             "watch of custom resource definitions",
             reflect(
@@ -144,6 +143,13 @@ impl Crds {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether a CRD of that name exists with owners for which `ours` holds; from the watch alone,
+    /// which needs no right on the CRD itself.
+    pub fn is_owned(&self, name: &str, ours: impl Fn(&[OwnerReference]) -> bool) -> bool {
+        let found = self.store.get(&ObjectRef::new(name));
+        found.is_some_and(|crd| ours(crd.owner_references()))
     }
 
     /// Files a CRD that a write returned, so that it need not be read again.

@@ -1,13 +1,14 @@
 //! Which Namespaces the consumer has; names only. IO: reads.
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PartialObjectMeta;
 use kube::core::metadata::PartialObjectMetaExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use k8s_openapi::api::core::v1::Namespace;
 use kube_bind_runtime::{apply, shutdown::Shutdown};
 
+use crate::fault;
 use crate::watch::{Signal, reflect};
 
 /// The Namespaces of the consumer.
@@ -31,7 +32,7 @@ impl ConsumerNamespaces {
             Signal::Listed => gone(""),
             Signal::Changed(_) => {}
             Signal::Failed(error) => tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = fault::describe_watch(error),
                 "failed to watch namespaces"
             ),
         };

@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use kube_bind_crds::names::{KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG};
 use kube_bind_crds::api::ClusterSecretKeyRef;
+use kube_bind_crds::names::{KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG};
 use kube_bind_runtime::shutdown::Shutdown;
 
+use crate::fault;
 use crate::watch::{Signal, reflect};
 
 /// How long a first list may take before the reader is told that it cannot be had.
@@ -30,12 +31,15 @@ pub enum Error {
     },
 }
 
+/// Hears namespace and name of a Secret that changed.
+pub type Changed = dyn Fn(&str, &str) + Send + Sync;
+
 /// The Secrets of some namespaces.
 pub struct Secrets {
     client: Client,
     shutdown: Shutdown,
     watched: Mutex<HashMap<String, Arc<Watched>>>,
-    changed: Arc<dyn Fn(&str, &str) + Send + Sync>,
+    changed: Arc<Changed>,
 }
 
 struct Watched {
@@ -46,11 +50,7 @@ struct Watched {
 impl Secrets {
     /// `changed` is called with namespace and name of a Secret that appeared, changed or vanished,
     /// and with an empty name when all of a namespace should be looked at again.
-    pub fn new(
-        client: Client,
-        shutdown: Shutdown,
-        changed: Arc<dyn Fn(&str, &str) + Send + Sync>,
-    ) -> Self {
+    pub fn new(client: Client, shutdown: Shutdown, changed: Arc<Changed>) -> Self {
         Self {
             client,
             shutdown,
@@ -130,7 +130,7 @@ impl Secrets {
                 }
                 Signal::Failed(error) => {
                     tracing::warn!(
-                        error = error as &dyn std::error::Error,
+                        error = fault::describe_watch(error),
                         namespace = %watched_namespace,
                         "failed to watch secrets of namespace {watched_namespace}"
                     );

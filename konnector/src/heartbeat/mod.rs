@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{reflector, watcher};
-use kube::Api;
 use kube_bind_crds::api::ClusterBinding;
 use kube_bind_crds::names::CLUSTER_BINDING_NAME;
 use kube_bind_runtime::apply;
@@ -121,7 +121,9 @@ impl Heart {
     /// One heartbeat; says when the next one is due.
     async fn beat(&self, watched: Option<&WatchedSecret>) -> Duration {
         if self.provider.link.state() != LinkState::Up {
-            self.publish(HeartbeatState::Failed("the provider is not reachable".into()));
+            self.publish(HeartbeatState::Failed(
+                "the provider is not reachable".into(),
+            ));
             return TICK;
         }
         let outcome = match (self.provider.stores.cluster_binding(), watched) {
@@ -137,8 +139,12 @@ impl Heart {
         let exports = exports::report_unbound(&self.ctx, &self.provider).await;
         let outcome = outcome.and(exports.map_err(|error| {
             self.provider.link.check();
-            format!("failed to report unused exports: {}", fault::describe(&error))
+            format!(
+                "failed to report unused exports: {}",
+                fault::describe(&error)
+            )
         }));
+        self.ctx.metrics.beat((&outcome).into());
         match outcome {
             Ok(()) => {
                 self.backoff.reset(&());
@@ -171,8 +177,7 @@ impl Heart {
         let mut copied = source.clone();
         if source.usable() {
             for target in self.provider.secrets() {
-                if let Err(problem) =
-                    secret::copy(&self.ctx, &self.secrets, &source, &target).await
+                if let Err(problem) = secret::copy(&self.ctx, &self.secrets, &source, &target).await
                 {
                     copied = problem;
                 }

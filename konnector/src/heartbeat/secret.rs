@@ -53,7 +53,10 @@ pub fn judge(
 ) -> Source {
     let in_use = provider.secrets().into_iter().find_map(|secret| {
         let kubeconfig = provider.credential(&secret)?;
-        Some((kubeconfig.server().to_owned(), kubeconfig.namespace().to_owned()))
+        Some((
+            kubeconfig.server().to_owned(),
+            kubeconfig.namespace().to_owned(),
+        ))
     });
     let Some((server, namespace)) = in_use else {
         return Source::Refused("no kubeconfig is in use".into());
@@ -74,7 +77,10 @@ fn compare(
     };
     let data = secret.data.clone().unwrap_or_default();
     let Some(document) = data.get(&wanted.key) else {
-        return Source::Refused(format!("secret {} has no key {:?}", wanted.name, wanted.key));
+        return Source::Refused(format!(
+            "secret {} has no key {:?}",
+            wanted.name, wanted.key
+        ));
     };
     match SafeKubeconfig::parse(&document.0, policy) {
         Err(error) => Source::Refused(error.to_string()),
@@ -108,14 +114,20 @@ fn plan(
     }
     let Some(target) = target else {
         // Without a binding, deleting the Secret is how somebody ends the connection.
-        return if has_binding { Write::Create } else { Write::Nothing };
+        return if has_binding {
+            Write::Create
+        } else {
+            Write::Nothing
+        };
     };
     let old = target.data.clone().unwrap_or_default();
     if old == *source {
         return Write::Nothing;
     }
-    let mut data: BTreeMap<&String, Option<&ByteString>> =
-        source.iter().map(|(key, value)| (key, Some(value))).collect();
+    let mut data: BTreeMap<&String, Option<&ByteString>> = source
+        .iter()
+        .map(|(key, value)| (key, Some(value)))
+        .collect();
     for key in old.keys() {
         data.entry(key).or_insert(None);
     }
@@ -179,7 +191,9 @@ pub async fn copy(
                 metadata: ObjectMeta {
                     name: Some(target.name.clone()),
                     namespace: Some(target.namespace.clone()),
-                    labels: Some([(LABEL_PROVIDER_KUBECONFIG.to_owned(), "true".to_owned())].into()),
+                    labels: Some(
+                        [(LABEL_PROVIDER_KUBECONFIG.to_owned(), "true".to_owned())].into(),
+                    ),
                     ..ObjectMeta::default()
                 },
                 data: Some(data.clone()),
@@ -233,21 +247,33 @@ mod tests {
 
     #[test]
     fn a_renewed_token_is_copied_but_another_server_or_namespace_is_not() {
-        let renewed = secret(&render("https://provider.example", None, None, "tenant", "new"));
+        let renewed = secret(&render(
+            "https://provider.example",
+            None,
+            None,
+            "tenant",
+            "new",
+        ));
         assert!(judged(Some(&renewed)).usable());
         for bad in [
             render("https://attacker.example", None, None, "tenant", "new"),
             render("https://provider.example", None, None, "other", "new"),
             "users: [{user: {exec: {command: steal}}}]".into(),
         ] {
-            assert!(matches!(judged(Some(&secret(&bad))), Source::Refused(_)), "{bad}");
+            assert!(
+                matches!(judged(Some(&secret(&bad))), Source::Refused(_)),
+                "{bad}"
+            );
         }
         assert!(matches!(judged(None), Source::Missing(_)));
     }
 
     #[test]
     fn an_equal_secret_is_not_written() {
-        assert_eq!(plan(&data("a"), Some(&secret("a")), "kubeconfig", true), Write::Nothing);
+        assert_eq!(
+            plan(&data("a"), Some(&secret("a")), "kubeconfig", true),
+            Write::Nothing
+        );
     }
 
     #[test]
@@ -273,6 +299,9 @@ mod tests {
 
     #[test]
     fn a_secret_without_the_consumers_key_is_refused() {
-        assert!(matches!(plan(&data("a"), None, "other", true), Write::Refuse(_)));
+        assert!(matches!(
+            plan(&data("a"), None, "other", true),
+            Write::Refuse(_)
+        ));
     }
 }

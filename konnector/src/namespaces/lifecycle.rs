@@ -64,9 +64,7 @@ impl ServiceNamespaces {
                 );
                 match apply::timed(self.api.delete(name, &params)).await {
                     Ok(_) => Ok(()),
-                    Err(error)
-                        if fault::is_stale(&error) || fault::code(&error) == Some(404) =>
-                    {
+                    Err(error) if fault::is_stale(&error) || fault::code(&error) == Some(404) => {
                         Ok(())
                     }
                     Err(error) => Err(error),
@@ -119,7 +117,11 @@ mod tests {
             (None, None, Nothing),
             (provider, None, Nothing),
         ] {
-            assert_eq!(decide(&object("team-a", owner), exists), expected, "{owner:?} {exists:?}");
+            assert_eq!(
+                decide(&object("team-a", owner), exists),
+                expected,
+                "{owner:?} {exists:?}"
+            );
         }
     }
 
@@ -132,9 +134,9 @@ mod tests {
     #[test]
     fn a_mapping_that_is_going_is_left_alone() {
         let mut going = object("team-a", None);
-        going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-            jiff::Timestamp::UNIX_EPOCH,
-        ));
+        going.metadata.deletion_timestamp = Some(
+            k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH),
+        );
         assert_eq!(decide(&going, Some(false)), Decision::Nothing);
     }
 }

@@ -51,7 +51,8 @@ impl Mapping {
                 shared.push(provider.clone());
             }
         }
-        self.to_consumer.retain(|provider, _| !shared.contains(provider));
+        self.to_consumer
+            .retain(|provider, _| !shared.contains(provider));
     }
 
     /// The service namespace of a consumer namespace. A provider that maps two of them to the same
@@ -82,8 +83,14 @@ mod tests {
         let mut mapping = Mapping::default();
         assert!(mapping.set("team-a", Some("tenant-team-a".into())));
         assert!(!mapping.set("team-a", Some("tenant-team-a".into())));
-        assert_eq!(mapping.to_provider("team-a").as_deref(), Some("tenant-team-a"));
-        assert_eq!(mapping.to_consumer("tenant-team-a").as_deref(), Some("team-a"));
+        assert_eq!(
+            mapping.to_provider("team-a").as_deref(),
+            Some("tenant-team-a")
+        );
+        assert_eq!(
+            mapping.to_consumer("tenant-team-a").as_deref(),
+            Some("team-a")
+        );
         assert!(mapping.set("team-a", None));
         assert_eq!(mapping.to_provider("team-a"), None);
         assert_eq!(mapping.to_consumer("tenant-team-a"), None);
@@ -102,7 +109,10 @@ mod tests {
     fn a_new_list_forgets_what_it_does_not_name() {
         let mut mapping = Mapping::default();
         mapping.set("team-a", Some("tenant-team-a".into()));
-        assert!(mapping.replace([("team-b".into(), Some("tenant-team-b".into())), ("team-c".into(), None)]));
+        assert!(mapping.replace([
+            ("team-b".into(), Some("tenant-team-b".into())),
+            ("team-c".into(), None)
+        ]));
         assert_eq!(mapping.provider_namespaces(), ["tenant-team-b"]);
         assert!(!mapping.replace([("team-b".into(), Some("tenant-team-b".into()))]));
     }

@@ -12,9 +12,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use kube::api::PostParams;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
-use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::{APIServiceNamespace, APIServiceNamespaceSpec};
 use kube_bind_runtime::apply;
@@ -123,7 +123,7 @@ impl ServiceNamespaces {
             }
             Signal::Failed(error) => {
                 tracing::warn!(
-                    error = error as &dyn std::error::Error,
+                    error = fault::describe_watch(error),
                     "failed to watch service namespaces"
                 );
                 link.check();
@@ -167,7 +167,7 @@ impl ServiceNamespaces {
                 Err(error) => {
                     let pause = backoff.next(&name);
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = fault::describe(&error),
                         namespace.name = %name,
                         "failed to map namespace {name}, trying again in {pause:?}"
                     );

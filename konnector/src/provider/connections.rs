@@ -24,6 +24,7 @@ use super::link::{identify, judge};
 use super::{LinkState, Provider, Providers};
 use crate::consumer::Secrets;
 use crate::context::Context;
+use crate::fault;
 use crate::names::USER_AGENT;
 
 /// How long to wait before a provider that was another one is asked again.
@@ -121,7 +122,11 @@ impl Connections {
         let mut wanted: BTreeSet<ClusterSecretKeyRef> =
             self.secrets.labelled().into_iter().collect();
         let bindings = self.ctx.bindings.state();
-        wanted.extend(bindings.iter().map(|b| b.spec.kubeconfig_secret_ref.clone()));
+        wanted.extend(
+            bindings
+                .iter()
+                .map(|b| b.spec.kubeconfig_secret_ref.clone()),
+        );
         let mut running = self.lock();
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         ending.retain(|_, task| !task.is_finished());
@@ -269,9 +274,9 @@ impl Task {
                     Some(HOLD)
                 }
                 _ => {
-                    let provider =
-                        self.providers
-                            .attach(&uid, &self.secret, kubeconfig, client);
+                    let provider = self
+                        .providers
+                        .attach(&uid, &self.secret, kubeconfig, client);
                     self.backoff.reset(&());
                     self.publish(SecretState::Valid, None, Some(provider));
                     None
@@ -280,7 +285,7 @@ impl Task {
             Err(error) => {
                 let problem = ConnectProblem::Link(judge(&error));
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = fault::describe(&error),
                     secret.name = %self.name,
                     "failed to connect with the kubeconfig of secret {}",
                     self.name
@@ -298,8 +303,7 @@ impl Task {
         provider: Option<Arc<Provider>>,
     ) {
         let changed = self.state.send_if_modified(|state| {
-            let changed =
-                state.secret != secret || state.problem != problem || provider.is_some();
+            let changed = state.secret != secret || state.problem != problem || provider.is_some();
             state.secret = secret;
             state.problem = problem;
             if provider.is_some() {
@@ -372,7 +376,11 @@ users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, com
     #[test]
     fn what_the_backend_renders_is_accepted() {
         let document = render("https://provider.example", None, None, "tenant", "t0ken");
-        let read = read(Some(&secret("kubeconfig", &document)), "kubeconfig", Policy::default());
+        let read = read(
+            Some(&secret("kubeconfig", &document)),
+            "kubeconfig",
+            Policy::default(),
+        );
         assert_eq!(read.unwrap().namespace(), "tenant");
     }
 }

@@ -98,7 +98,9 @@ pub async fn report_export(
     };
     let api: Api<APIServiceExport> =
         Api::namespaced(provider.client.clone(), &provider.cluster_namespace);
-    settle(apply::timed(api.patch_status(&export.name_any(), &params(), &Patch::Merge(&patch))).await)
+    settle(
+        apply::timed(api.patch_status(&export.name_any(), &params(), &Patch::Merge(&patch))).await,
+    )
 }
 
 /// Tells exports without a binding that nobody uses them.
@@ -117,8 +119,9 @@ pub fn schema_status(crd: &CrdView, old: &BoundSchemaStatus, now: Timestamp) -> 
     let mut conditions = Vec::new();
     for condition in crd.conditions.iter().filter(|c| c.type_ != types::READY) {
         let new = match condition.status.as_str() {
-            conditions::TRUE => New::true_(&condition.type_)
-                .with_reason(&condition.reason, &condition.message),
+            conditions::TRUE => {
+                New::true_(&condition.type_).with_reason(&condition.reason, &condition.message)
+            }
             conditions::FALSE => New::false_(
                 &condition.type_,
                 Severity::Error,
@@ -167,7 +170,9 @@ pub async fn report_schema(
         "metadata": {"resourceVersion": schema.resource_version()},
         "status": new,
     });
-    settle(apply::timed(api.patch_status(&schema.name_any(), &params(), &Patch::Merge(&patch))).await)
+    settle(
+        apply::timed(api.patch_status(&schema.name_any(), &params(), &Patch::Merge(&patch))).await,
+    )
 }
 
 fn params() -> PatchParams {
@@ -190,7 +195,9 @@ fn settle<K>(answer: Result<K, kube::Error>) -> Result<(), kube::Error> {
 mod tests {
     use super::*;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-    use kube_bind_crds::api::{APIServiceBindingSpec, APIServiceBindingStatus, APIServiceExportSpec};
+    use kube_bind_crds::api::{
+        APIServiceBindingSpec, APIServiceBindingStatus, APIServiceExportSpec,
+    };
 
     const LATER: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -223,7 +230,10 @@ mod tests {
         });
         assert_eq!(
             bound(&binding, &[]),
-            [New::true_(types::CONNECTED), New::true_(types::CONSUMER_IN_SYNC)]
+            [
+                New::true_(types::CONNECTED),
+                New::true_(types::CONSUMER_IN_SYNC)
+            ]
         );
         let bad = bound(&binding, &["widgets.example.org: no served version".into()]);
         assert_ne!(bad[0], New::true_(types::CONNECTED));

@@ -144,7 +144,11 @@ mod tests {
     use serde_json::json;
 
     fn link(script: impl Fn() -> (u16, serde_json::Value) + Send + 'static) -> Link {
-        Link::new(answering(move |_| script()), "tenant".into(), "uid-1".into())
+        Link::new(
+            answering(move |_| script()),
+            "tenant".into(),
+            "uid-1".into(),
+        )
     }
 
     fn namespace(uid: &str) -> (u16, serde_json::Value) {
@@ -173,7 +177,9 @@ mod tests {
 
     #[test]
     fn only_another_state_is_news() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let _guard = runtime.enter();
         let link = link(|| namespace("uid-1"));
         assert!(!link.publish(LinkState::Up));

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::Provider;
 use crate::context::Context;
+use crate::fault;
 use crate::watch::{Signal, reflect};
 
 /// How many kinds are watched here.
@@ -43,7 +44,8 @@ impl Stores {
 
     /// The export that a binding of that name uses.
     pub fn export(&self, name: &str) -> Option<Arc<APIServiceExport>> {
-        self.exports.get(&ObjectRef::new(name).within(&self.namespace))
+        self.exports
+            .get(&ObjectRef::new(name).within(&self.namespace))
     }
 
     /// All exports.
@@ -53,7 +55,8 @@ impl Stores {
 
     /// The request for an export of that name.
     pub fn request(&self, name: &str) -> Option<Arc<APIServiceExportRequest>> {
-        self.requests.get(&ObjectRef::new(name).within(&self.namespace))
+        self.requests
+            .get(&ObjectRef::new(name).within(&self.namespace))
     }
 
     /// The schema of a bound kind.
@@ -103,27 +106,58 @@ pub(super) fn new(namespace: &str) -> (Stores, Writers) {
 /// Starts the watches; they tell the bindings that are concerned, and no others.
 pub(super) fn start(ctx: &Arc<Context>, provider: &Arc<Provider>, writers: Writers) {
     let wanted = watcher::Config::default();
-    watch(ctx, provider, "exports", wanted.clone(), writers.exports, |ctx, provider, name| {
-        ctx.wake.binding(name);
-        provider.beat.notify_one();
-    });
-    watch(ctx, provider, "export requests", wanted.clone(), writers.requests, |ctx, _, name| {
-        ctx.wake.binding(name);
-    });
+    watch(
+        ctx,
+        provider,
+        "exports",
+        wanted.clone(),
+        writers.exports,
+        |ctx, provider, name| {
+            ctx.wake.binding(name);
+            provider.beat.notify_one();
+        },
+    );
+    watch(
+        ctx,
+        provider,
+        "export requests",
+        wanted.clone(),
+        writers.requests,
+        |ctx, _, name| {
+            ctx.wake.binding(name);
+        },
+    );
     // Schemas are large: few at a time.
     let few = wanted.clone().page_size(20);
-    watch(ctx, provider, "bound schemas", few, writers.schemas, |ctx, provider, name| {
-        for export in provider.stores.exports() {
-            let resources = &export.spec.resources;
-            if resources.iter().any(|r| schema::name(&r.group_resource) == name) {
-                ctx.wake.binding(export.name_any());
+    watch(
+        ctx,
+        provider,
+        "bound schemas",
+        few,
+        writers.schemas,
+        |ctx, provider, name| {
+            for export in provider.stores.exports() {
+                let resources = &export.spec.resources;
+                if resources
+                    .iter()
+                    .any(|r| schema::name(&r.group_resource) == name)
+                {
+                    ctx.wake.binding(export.name_any());
+                }
             }
-        }
-    });
+        },
+    );
     let one = wanted.fields(&format!("metadata.name={CLUSTER_BINDING_NAME}"));
-    watch(ctx, provider, "cluster bindings", one, writers.cluster_bindings, |_, provider, _| {
-        provider.beat.notify_one();
-    });
+    watch(
+        ctx,
+        provider,
+        "cluster bindings",
+        one,
+        writers.cluster_bindings,
+        |_, provider, _| {
+            provider.beat.notify_one();
+        },
+    );
 }
 
 fn watch<K>(
@@ -163,7 +197,7 @@ fn watch<K>(
         }
         Signal::Failed(error) => {
             tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = fault::describe_watch(error),
                 provider.uid = %provider.uid,
                 "failed to watch {what} of provider {}",
                 provider.uid
@@ -171,5 +205,8 @@ fn watch<K>(
             provider.link.check();
         }
     };
-    shutdown.spawn(format!("watch of {what}"), reflect(api, config, writer, stop, tell));
+    shutdown.spawn(
+        format!("watch of {what}"),
+        reflect(api, config, writer, stop, tell),
+    );
 }
