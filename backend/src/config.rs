@@ -1,8 +1,10 @@
 //! Command line of the backend (contract section 2.10). No IO but reading the files that flags name.
 
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod warnings;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +18,8 @@ use kube_bind_runtime::go_duration;
 use kube_bind_runtime::logging::LogArgs;
 use url::Url;
 
-pub use validate::{Error, Warning};
+pub use validate::Error;
+pub use warnings::Warning;
 
 /// Path that ends the callback URL; what precedes it is the public URL of the backend.
 pub const CALLBACK_PATH: &str = "/api/callback";

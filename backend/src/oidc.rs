@@ -1,6 +1,7 @@
 //! The backend as an OpenID Connect relying party. All checks of tokens are made by the
 //! `openidconnect` crate, except `azp`, which it leaves to its users. Talks to the identity provider.
 
+mod discovery;
 mod http_client;
 mod provider;
 mod relying_party;

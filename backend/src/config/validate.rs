@@ -1,14 +1,13 @@
 //! What must hold between flags before anything starts. Each error names the flag and the remedy.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use super::{CALLBACK_PATH, Config, EMBEDDED_PATH, EMBEDDED_SUBJECT, Sensitive};
+use super::{CALLBACK_PATH, Config, EMBEDDED_PATH, EMBEDDED_SUBJECT};
 
 /// A command line that cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -43,17 +42,11 @@ pub enum Error {
     },
 }
 
-/// Something that works but should not stay so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Warning(&'static str);
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-fn invalid(flag: &'static str, problem: impl Into<String>, remedy: &'static str) -> Error {
+pub(super) fn invalid(
+    flag: &'static str,
+    problem: impl Into<String>,
+    remedy: &'static str,
+) -> Error {
     Error::Invalid {
         flag,
         problem: problem.into(),
@@ -264,89 +257,8 @@ impl Config {
         }
         Ok(())
     }
-
-    /// The client secret: from the environment, the file, or the deprecated flag. Reads the file.
-    pub fn client_secret(&self, from_env: Option<String>) -> Result<Option<Sensitive>, Error> {
-        if let Some(secret) = from_env.filter(|secret| !secret.is_empty()) {
-            return Ok(Some(secret.into()));
-        }
-        let Some(path) = &self.oidc_issuer_client_secret_file else {
-            return Ok(self.oidc_issuer_client_secret.clone());
-        };
-        let secret = read("--oidc-issuer-client-secret-file", path)?;
-        let secret = String::from_utf8_lossy(&secret).trim().to_owned();
-        if secret.is_empty() {
-            return Err(invalid(
-                "--oidc-issuer-client-secret-file",
-                "the file is empty",
-                "write the client secret into it",
-            ));
-        }
-        Ok(Some(secret.into()))
-    }
-
-    /// The identity provider's CA certificates. Reads the file.
-    pub fn oidc_ca(&self) -> Result<Option<Vec<u8>>, Error> {
-        let path = self.oidc_ca_file.as_deref();
-        path.map(|path| read("--oidc-ca-file", path)).transpose()
-    }
-
-    /// What works but should not stay so, for the log at start.
-    pub fn warnings(&self) -> Vec<Warning> {
-        let is_clear_text = |url: &Url| url.scheme() == "http" && !is_loopback(url);
-        let issuer = self
-            .oidc_issuer_url
-            .as_deref()
-            .and_then(|url| Url::parse(url).ok());
-        [
-            (
-                self.oidc_issuer_client_secret.is_some(),
-                "--oidc-issuer-client-secret is deprecated: everyone on the machine can read it; use OIDC_CLIENT_SECRET or --oidc-issuer-client-secret-file",
-            ),
-            (
-                self.cookie_signing_key.is_some(),
-                "--cookie-signing-key and --cookie-encryption-key are deprecated: everyone on the machine can read them; without them keys are kept in the Secret kube-bind-backend-keys",
-            ),
-            (
-                self.allow_legacy_login,
-                "--allow-legacy-login puts tokens into URLs on users' machines; drop it when all users have the new plugin",
-            ),
-            (
-                is_clear_text(&self.oidc_callback_url),
-                "--oidc-callback-url is not https: cookies and codes travel in the clear",
-            ),
-            (
-                issuer.is_some_and(|url| is_clear_text(&url)),
-                "--oidc-issuer-url is not https: whoever is on the way can impersonate the identity provider",
-            ),
-            (
-                self.oidc_allowed_groups.is_empty() && self.oidc_allowed_users.is_empty(),
-                "neither --oidc-allowed-groups nor --oidc-allowed-users is given: only users with roles of their own can bind",
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(holds, text)| holds.then_some(Warning(text)))
-        .collect()
-    }
-}
-
-fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Read {
-        flag,
-        path: path.to_owned(),
-        source,
-    })
 }
 
 fn is_http(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.host_str().is_some()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

@@ -12,6 +12,7 @@ use kube_bind_crds::wire::ErrorCode;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{
     MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
 };
@@ -52,6 +53,8 @@ pub fn wrap(router: Router, state: &AppState) -> Router {
                     REQUEST_TIMEOUT,
                 ))
                 .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_REQUESTS))
+                // Refuses by the announced length, before the body is sent.
+                .layer(RequestBodyLimitLayer::new(BODY_MAX))
                 .layer(DefaultBodyLimit::max(BODY_MAX)),
         )
 }

@@ -1,16 +1,13 @@
 //! One login against the identity provider: where to send the browser, and what to make of the
-//! answer. Does IO: discovery, token endpoint, userinfo.
+//! answer. Does IO: token endpoint, userinfo.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::clock::SharedClock;
-use kube_bind_runtime::health::Health;
-use kube_bind_runtime::shutdown::Shutdown;
 use openidconnect::core::{CoreAuthenticationFlow, CoreIdTokenVerifier};
 use openidconnect::{
     AccessToken, AuthorizationCode, ClaimsVerificationError, CsrfToken, IssuerUrl, Nonce,
@@ -18,20 +15,13 @@ use openidconnect::{
     SignatureVerificationError, SubjectIdentifier, TokenResponse,
 };
 use tokio::sync::Mutex;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::http_client::HttpClient;
 use super::provider::{ALGORITHMS, Client, Metadata, Tokens, UserInfo, client};
 use crate::config::Sensitive;
 use crate::keys::random_id;
 use crate::session::User;
-
-/// Name of the check in `/readyz`.
-const CHECK: &str = "oidc";
-/// Discovery documents change rarely, but they do.
-const REDISCOVER: Duration = Duration::from_secs(3600);
-/// A token signed by an unknown key makes us read the keys again, but not more often than this.
-const REFRESH_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Why a login cannot begin or end well. `Display` is safe to show; sources are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -109,15 +99,15 @@ pub struct Callback {
 
 /// The relying party.
 pub struct RelyingParty {
-    settings: Settings,
-    issuer: IssuerUrl,
+    pub(super) settings: Settings,
+    pub(super) issuer: IssuerUrl,
     redirect_url: RedirectUrl,
-    http: HttpClient,
-    clock: SharedClock,
+    pub(super) http: HttpClient,
+    pub(super) clock: SharedClock,
     /// What was discovered last.
-    metadata: ArcSwapOption<Metadata>,
+    pub(super) metadata: ArcSwapOption<Metadata>,
     /// When discovery was last tried because of an unknown key.
-    refreshed: Mutex<Option<Instant>>,
+    pub(super) refreshed: Mutex<Option<Instant>>,
 }
 
 impl RelyingParty {
@@ -134,57 +124,6 @@ impl RelyingParty {
             metadata: ArcSwapOption::empty(),
             refreshed: Mutex::new(None),
         })
-    }
-
-    /// Discovers the identity provider and reads its keys, once.
-    pub async fn discover(&self) -> Result<(), Error> {
-        let metadata = Metadata::discover_async(self.issuer.clone(), &self.http).await;
-        let metadata = metadata.map_err(|err| Error::Discover {
-            issuer: self.settings.issuer.clone(),
-            problem: with_causes(&err),
-        })?;
-        self.metadata.store(Some(Arc::new(metadata)));
-        Ok(())
-    }
-
-    /// Discovers again and again: quickly until it works, hourly afterwards. `/readyz` shows the state.
-    pub async fn keep_discovering(self: Arc<Self>, health: Health, shutdown: Shutdown) {
-        health.set(
-            CHECK,
-            Err("discovery of the identity provider has not finished".to_owned()),
-        );
-        let backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(30));
-        loop {
-            let pause = match self.discover().await {
-                Ok(()) => {
-                    backoff.reset(&());
-                    info!(oidc.issuer = %self.settings.issuer, "discovered the identity provider");
-                    health.set(CHECK, Ok(()));
-                    REDISCOVER
-                }
-                Err(err) => {
-                    let pause = backoff.next(&());
-                    warn!(
-                        error = &err as &dyn StdError,
-                        retry_in_seconds = pause.as_secs_f64(),
-                        "logins are not possible until this works"
-                    );
-                    // What was discovered before stays in use.
-                    if self.metadata.load().is_none() {
-                        health.set(CHECK, Err(err.to_string()));
-                    }
-                    pause
-                }
-            };
-            if shutdown
-                .token
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await
-                .is_none()
-            {
-                return;
-            }
-        }
     }
 
     fn client(&self) -> Result<(Arc<Metadata>, Client), Error> {
@@ -285,26 +224,6 @@ impl RelyingParty {
         })
     }
 
-    /// Reads the keys again unless that was just done; whether it was done.
-    async fn refresh(&self) -> bool {
-        let mut refreshed = self.refreshed.lock().await;
-        let now = self.clock.monotonic();
-        if refreshed.is_some_and(|last| now.duration_since(last) < REFRESH_AT_MOST) {
-            return false;
-        }
-        *refreshed = Some(now);
-        match self.discover().await {
-            Ok(()) => true,
-            Err(err) => {
-                warn!(
-                    error = &err as &dyn StdError,
-                    "failed to read the identity provider's keys again"
-                );
-                false
-            }
-        }
-    }
-
     /// Groups from the userinfo endpoint. Without an answer the user has none, which only takes rights away.
     async fn groups_of(&self, client: &Client, token: AccessToken, subject: &str) -> Vec<String> {
         let expected = SubjectIdentifier::new(subject.to_owned());
@@ -330,7 +249,7 @@ struct Verified {
 }
 
 /// The error and its causes in one line: the library's types do not live long enough to be a source.
-fn with_causes(err: &dyn StdError) -> String {
+pub(super) fn with_causes(err: &dyn StdError) -> String {
     let mut text = err.to_string();
     let mut cause = err.source();
     while let Some(err) = cause {

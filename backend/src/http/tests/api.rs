@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use axum::body::Body;
+use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{Harness, PUBLIC};
@@ -273,6 +274,15 @@ async fn a_body_that_is_too_large_gets_413() {
     let answer = harness
         .post("/api/bind", Some(&harness.token_of("ada")), &body)
         .await;
+    answer.assert_error(413, "BAD_REQUEST");
+}
+
+#[tokio::test]
+async fn an_announced_length_is_enough_to_refuse_a_body() {
+    let harness = Harness::new().await;
+    let request = Request::post("/api/token").header(header::CONTENT_LENGTH, 2_000_000);
+    let endless = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let answer = harness.send(request.body(endless).unwrap()).await;
     answer.assert_error(413, "BAD_REQUEST");
 }
 
