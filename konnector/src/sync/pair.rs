@@ -20,6 +20,9 @@ pub(super) struct Pair {
     pub(super) status_settled: Option<(Digest, Digest)>,
     /// The configuration that was applied last: what differs from it later is drift.
     pub(super) sent: Digest,
+    /// The provider's status that was mirrored last: what differs from it later on the consumer was
+    /// changed there.
+    pub(super) mirrored: Digest,
     /// The configuration that the provider refused, and why.
     pub(super) refused: Option<Box<Refused>>,
 }
@@ -115,6 +118,7 @@ impl Pair {
         self.settled = job.settled;
         self.status_settled = job.status_settled;
         self.sent = job.sent;
+        self.mirrored = job.mirrored;
         self.refused = job.refused;
     }
 

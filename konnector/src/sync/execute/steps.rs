@@ -156,6 +156,7 @@ impl Run<'_> {
                 .json_patch(&self.key, self.shared.status_part, &operations);
         let answer = self.write(request).await?;
         self.on_consumer(answer).await?;
+        self.pair.mirrored = mirrored;
         let status = self.consumer()?.status;
         // What the consumer's schema made of it stays that way.
         self.pair.status_settled = (status != mirrored).then_some((status, mirrored));

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use kube_bind_crds::digest::Schema;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -20,6 +22,8 @@ struct Inner {
     requests: Vec<String>,
     /// Answers to give instead of doing the next request of that name.
     failures: HashMap<&'static str, Vec<Error>>,
+    /// Seed and probability of requests that fail, half of them after they took effect.
+    chaos: Option<(SmallRng, f64)>,
 }
 
 /// One resource of one server in memory. Clones are the same server.
@@ -115,9 +119,21 @@ impl FakeCluster {
             .push(error);
     }
 
+    /// From now on requests fail with this probability; half of them take effect all the same.
+    pub(in super::super) fn disturb(&self, seed: u64, probability: f64) {
+        self.inner.lock().unwrap().chaos = Some((SmallRng::seed_from_u64(seed), probability));
+    }
+
+    /// The keys of all objects.
+    pub(in super::super) fn keys(&self) -> Vec<Key> {
+        self.inner.lock().unwrap().objects.keys().cloned().collect()
+    }
+
     /// No more of the failures that were asked for.
     pub(in super::super) fn recover(&self) {
-        self.inner.lock().unwrap().failures.clear();
+        let mut inner = self.inner.lock().unwrap();
+        inner.failures.clear();
+        inner.chaos = None;
     }
 
     /// Tells all watches everything again, as after an expired position.
@@ -143,7 +159,21 @@ impl FakeCluster {
         {
             return Err(failures.remove(0));
         }
-        act(&mut inner, &self.schema)
+        let (fails, effect) = match &mut inner.chaos {
+            Some((random, probability)) => {
+                (random.random_bool(*probability), random.random_bool(0.5))
+            }
+            None => (false, true),
+        };
+        let lost = Error::Unavailable {
+            message: "lost".to_owned(),
+            retry_after: None,
+        };
+        if fails && !effect {
+            return Err(lost);
+        }
+        let answer = act(&mut inner, &self.schema);
+        if fails { Err(lost) } else { answer }
     }
 }
 

@@ -16,7 +16,10 @@ impl State {
     pub(in super::super) fn on_consumer(&mut self, event: WatchEvent, now: Instant) {
         self.hear(Side::Consumer, &event);
         match event {
-            WatchEvent::ListBegin => self.consumer_listing.epoch += 1,
+            WatchEvent::ListBegin => {
+                self.epoch += 1;
+                self.consumer_listing.epoch = self.epoch;
+            }
             WatchEvent::Listed(body) => self.file_consumer(body, Priority::Backlog, now),
             WatchEvent::Applied(body) => self.file_consumer(body, Priority::Change, now),
             WatchEvent::Deleted(body) => {
@@ -103,7 +106,10 @@ impl State {
             return;
         };
         match event {
-            WatchEvent::ListBegin => listing.epoch += 1,
+            WatchEvent::ListBegin => {
+                self.epoch += 1;
+                listing.epoch = self.epoch;
+            }
             WatchEvent::Listed(body) => self.file_provider(scope, body, Priority::Backlog, now),
             WatchEvent::Applied(body) => self.file_provider(scope, body, Priority::Change, now),
             WatchEvent::Deleted(body) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube_bind_crds::digest::Digest;
 use rand::Rng;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -245,11 +246,13 @@ fn is_orphan(pair: &Pair) -> bool {
     }
 }
 
-/// The copy differs although nothing changed since we applied it: somebody else changed our fields.
+/// A side differs from what we wrote there, although the other side has not changed since: somebody
+/// else changes what we write.
 fn is_drift(pair: &Pair) -> bool {
-    differs(pair)
-        && pair
-            .consumer
-            .as_ref()
-            .is_some_and(|consumer| consumer.configuration == pair.sent)
+    let (Some(consumer), Some(provider)) = (&pair.consumer, &pair.provider) else {
+        return false;
+    };
+    let status = consumer.status != provider.status && provider.status != Digest::default();
+    (differs(pair) && consumer.configuration == pair.sent)
+        || (status && provider.status == pair.mirrored)
 }

@@ -1,5 +1,6 @@
 //! The whole engine between two API servers in memory, with the requests counted.
 
 mod basics;
+mod chaos;
 mod trouble;
 mod world;

@@ -85,6 +85,7 @@ pub(super) struct World {
     pub(super) namespaces: Arc<FakeNamespaces>,
     pub(super) told: Arc<Mutex<Told>>,
     engine: Option<EngineHandle>,
+    rival: Option<EngineHandle>,
 }
 
 pub(super) fn schema() -> Value {
@@ -128,6 +129,7 @@ impl World {
             namespaces,
             told: Arc::default(),
             engine: None,
+            rival: None,
         }
     }
 
@@ -139,6 +141,21 @@ impl World {
     }
 
     pub(super) fn start(&mut self) {
+        self.engine = Some(self.engine());
+    }
+
+    /// A second engine on the same objects, as when two konnectors believe to lead.
+    pub(super) fn start_rival(&mut self) {
+        self.rival = Some(self.engine());
+    }
+
+    pub(super) async fn stop_rival(&mut self) {
+        if let Some(rival) = self.rival.take() {
+            rival.stop().await;
+        }
+    }
+
+    fn engine(&self) -> EngineHandle {
         let config = EngineConfig {
             binding: "widgets".into(),
             cluster_namespace: CLUSTER_NAMESPACE.into(),
@@ -164,7 +181,7 @@ impl World {
             referrers: None,
             fence: Arc::new(|| Duration::MAX),
         };
-        self.engine = Some(start(config, ports, &CancellationToken::new()));
+        start(config, ports, &CancellationToken::new())
     }
 
     pub(super) async fn restart(&mut self) {
