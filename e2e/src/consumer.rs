@@ -57,7 +57,12 @@ impl PluginRun {
     pub fn success(self) -> Result<PluginRun> {
         if !self.status.success() {
             crate::rundir::keep_all();
-            bail!("kubectl bind failed ({}):\n{}\n{}", self.status, self.stderr, self.stdout);
+            bail!(
+                "kubectl bind failed ({}):\n{}\n{}",
+                self.status,
+                self.stderr,
+                self.stdout
+            );
         }
         Ok(self)
     }
@@ -67,21 +72,38 @@ impl Consumer {
     /// Starts a consumer cluster; nothing of ours is in it yet.
     pub async fn start(name: &str) -> Result<Consumer> {
         let user = User::service_account(NAMESPACE, KONNECTOR);
-        let options = Options { users: vec![user.clone()], ..Default::default() };
+        let options = Options {
+            users: vec![user.clone()],
+            ..Default::default()
+        };
         let plane = ControlPlane::start(name, options).await?;
         let home = plane.dir().join("home");
         let path = plane.dir().join("bin");
         for dir in [&home, &path] {
-            std::fs::create_dir_all(dir).with_context(|| format!("failed to create {}", dir.display()))?;
+            std::fs::create_dir_all(dir)
+                .with_context(|| format!("failed to create {}", dir.display()))?;
         }
-        for (name, program) in
-            [("kubectl", plane.kubectl_program().to_owned()), ("kubectl-bind", own_binary("kubectl-bind")?)]
-        {
-            std::os::unix::fs::symlink(program, path.join(name)).with_context(|| format!("failed to link {name}"))?;
+        for (name, program) in [
+            ("kubectl", plane.kubectl_program().to_owned()),
+            ("kubectl-bind", own_binary("kubectl-bind")?),
+        ] {
+            std::os::unix::fs::symlink(program, path.join(name))
+                .with_context(|| format!("failed to link {name}"))?;
         }
-        let http = reqwest::Client::builder().no_proxy().build().context("failed to make an HTTP client")?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .context("failed to make an HTTP client")?;
         let (konnector, health) = (Mutex::new(None), Port::claim()?);
-        Ok(Consumer { plane, konnector, health, user, home, path, http })
+        Ok(Consumer {
+            plane,
+            konnector,
+            health,
+            user,
+            home,
+            path,
+            http,
+        })
     }
 
     /// `kubectl bind URL` as `person`, through sign-in and consent, until the binding works. Where the
@@ -104,13 +126,18 @@ impl Consumer {
         tokio::select! {
             run = self.attend(plugin, person, say) => run,
             // Ends with the plugin at the latest: a failed bind need not deploy anything.
-            failed = self.run_konnector_once_deployed() => failed.and_then(|never| match never {}),
+            failed = self.run_konnector_once_deployed() => failed.map(|never| match never {}),
         }
     }
 
     /// `kubectl bind login URL` as `person`.
     pub async fn login(&self, url: &str, person: &Person) -> Result<PluginRun> {
-        self.attend(self.plugin(&["bind", "login", url, "--skip-browser"])?, person, |_| {}).await
+        self.attend(
+            self.plugin(&["bind", "login", url, "--skip-browser"])?,
+            person,
+            |_| {},
+        )
+        .await
     }
 
     /// Runs `kubectl` with the plugin on the PATH, for commands that need no browser.
@@ -122,8 +149,12 @@ impl Consumer {
 
     /// Starts `kubectl` with the plugin on the PATH, as the cluster's administrator.
     pub fn plugin(&self, args: &[&str]) -> Result<Process> {
-        let logs = self.plane.dir().join(format!("plugin-{:06x}", rand::random_range(0..0x0100_0000)));
-        std::fs::create_dir_all(&logs).with_context(|| format!("failed to create {}", logs.display()))?;
+        let logs = self
+            .plane
+            .dir()
+            .join(format!("plugin-{:06x}", rand::random_range(0..0x0100_0000)));
+        std::fs::create_dir_all(&logs)
+            .with_context(|| format!("failed to create {}", logs.display()))?;
         Launch::new("plugin", self.path.join("kubectl"))
             .args(args)
             .env("PATH", format!("{}:/usr/bin:/bin", self.path.display()))
@@ -153,12 +184,21 @@ impl Consumer {
 
     /// Waits until the konnector says that it is ready.
     pub async fn wait_konnector_ready(&self) -> Result<()> {
-        self.konnector()?.wait_ready(&self.http, &format!("http://{}/readyz", self.health.address())).await
+        self.konnector()?
+            .wait_ready(
+                &self.http,
+                &format!("http://{}/readyz", self.health.address()),
+            )
+            .await
     }
 
     /// The konnector's process.
     pub fn konnector(&self) -> Result<Arc<Process>> {
-        self.konnector.lock().expect("no holder panics").clone().context("the konnector does not run")
+        self.konnector
+            .lock()
+            .expect("no holder panics")
+            .clone()
+            .context("the konnector does not run")
     }
 
     /// Ends the konnector at once.
@@ -169,7 +209,12 @@ impl Consumer {
 
     /// Asks the konnector to end and waits until it has.
     pub async fn stop_konnector(&self) -> Result<()> {
-        let process = self.konnector.lock().expect("no holder panics").take().context("the konnector does not run")?;
+        let process = self
+            .konnector
+            .lock()
+            .expect("no holder panics")
+            .take()
+            .context("the konnector does not run")?;
         process.terminate()?;
         process.wait_exit().await?;
         Ok(())
@@ -190,7 +235,12 @@ impl Consumer {
     }
 
     /// Reads the plugin's URL, is the person at the browser, and waits for the plugin's end.
-    async fn attend(&self, plugin: Process, person: &Person, say: impl FnMut(&str)) -> Result<PluginRun> {
+    async fn attend(
+        &self,
+        plugin: Process,
+        person: &Person,
+        say: impl FnMut(&str),
+    ) -> Result<PluginRun> {
         let mut browser = Browser::new()?;
         // It may end without asking: with a stored login, or with an error that the caller wants to see.
         let page = match plugin.line_or_end(LOGIN_URL).await? {
@@ -202,6 +252,17 @@ impl Consumer {
     }
 }
 
-fn finished(plugin: &Process, status: ExitStatus, visits: Vec<Visit>, page: Option<Page>) -> PluginRun {
-    PluginRun { status, stdout: plugin.stdout(), stderr: plugin.log(), visits, page }
+fn finished(
+    plugin: &Process,
+    status: ExitStatus,
+    visits: Vec<Visit>,
+    page: Option<Page>,
+) -> PluginRun {
+    PluginRun {
+        status,
+        stdout: plugin.stdout(),
+        stderr: plugin.log(),
+        visits,
+        page,
+    }
 }

@@ -53,7 +53,10 @@ impl IdentityProvider {
     pub async fn start(redirect_uri: &str, people: &[Person]) -> Result<IdentityProvider> {
         let program = tokio::task::spawn_blocking(toolchain::identity_provider).await??;
         let dir = RunDir::create("identity-provider")?;
-        let (client_id, client_secret) = ("kube-bind".to_owned(), format!("{:032x}", rand::random::<u128>()));
+        let (client_id, client_secret) = (
+            "kube-bind".to_owned(),
+            format!("{:032x}", rand::random::<u128>()),
+        );
         let config = json!({
             "port": 0,
             "clients": [{"id": client_id, "secret": client_secret, "redirectUris": [redirect_uri]}],
@@ -61,11 +64,20 @@ impl IdentityProvider {
         });
         let path = dir.join("config.json");
         std::fs::write(&path, config.to_string()).context("failed to write the configuration")?;
-        let process =
-            Launch::new("identity-provider", &program.node).arg(&program.server).arg(&path).start(dir.path())?;
+        let process = Launch::new("identity-provider", &program.node)
+            .arg(&program.server)
+            .arg(&path)
+            .start(dir.path())?;
         let line = process.wait_for_line(r#"^\{"issuer".*$"#).await?;
-        let started: Started = serde_json::from_str(&line).with_context(|| format!("unexpected line {line:?}"))?;
-        Ok(IdentityProvider { issuer: started.issuer, client_id, client_secret, process, _dir: dir })
+        let started: Started =
+            serde_json::from_str(&line).with_context(|| format!("unexpected line {line:?}"))?;
+        Ok(IdentityProvider {
+            issuer: started.issuer,
+            client_id,
+            client_secret,
+            process,
+            _dir: dir,
+        })
     }
 
     /// Its issuer URL.

@@ -20,7 +20,8 @@ impl Port {
     /// Claims a port that nobody listens on.
     pub fn claim() -> Result<Port> {
         let locks = std::env::temp_dir().join("kube-bind-e2e-ports");
-        std::fs::create_dir_all(&locks).with_context(|| format!("failed to create {}", locks.display()))?;
+        std::fs::create_dir_all(&locks)
+            .with_context(|| format!("failed to create {}", locks.display()))?;
         for _ in 0..1000 {
             let number = rand::random_range(RANGE);
             let path = locks.join(number.to_string());
@@ -30,8 +31,12 @@ impl Port {
                 .truncate(false)
                 .open(&path)
                 .with_context(|| format!("failed to open {}", path.display()))?;
-            if claim.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Port { number, _claim: claim });
+            if claim.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
+            {
+                return Ok(Port {
+                    number,
+                    _claim: claim,
+                });
             }
         }
         bail!("no free port between {} and {}", RANGE.start, RANGE.end)

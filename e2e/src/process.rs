@@ -28,7 +28,12 @@ pub struct Launch {
 impl Launch {
     /// A program; `name` is for logs and messages.
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Launch {
-        Launch { name: name.into(), program: program.into(), args: Vec::new(), env: Vec::new() }
+        Launch {
+            name: name.into(),
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+        }
     }
 
     /// Adds an argument.
@@ -39,13 +44,15 @@ impl Launch {
 
     /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Launch {
-        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     /// Sets an environment variable.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Launch {
-        self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.env
+            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -68,9 +75,18 @@ impl Launch {
             .stdout(open(&out)?)
             .stderr(open(&log)?);
         let child = spawner::spawn(command).with_context(|| {
-            format!("failed to start {} through setpriv (Debian package util-linux)", self.program.display())
+            format!(
+                "failed to start {} through setpriv (Debian package util-linux)",
+                self.program.display()
+            )
         })?;
-        Ok(Process { name: self.name, pid: child.id(), child: Mutex::new(child), log, out })
+        Ok(Process {
+            name: self.name,
+            pid: child.id(),
+            child: Mutex::new(child),
+            log,
+            out,
+        })
     }
 }
 
@@ -108,7 +124,9 @@ impl Process {
     /// How it ended, if it did.
     pub fn exited(&self) -> Result<Option<ExitStatus>> {
         let mut child = self.child.lock().expect("no holder panics");
-        child.try_wait().with_context(|| format!("failed to look after {}", self.name))
+        child
+            .try_wait()
+            .with_context(|| format!("failed to look after {}", self.name))
     }
 
     /// Fails, with the end of the log, if the program has ended.
@@ -117,7 +135,11 @@ impl Process {
             None => Ok(()),
             Some(status) => {
                 crate::rundir::keep_all();
-                bail!("{} has ended ({status}); its last lines:\n{}", self.name, tail(&self.log()))
+                bail!(
+                    "{} has ended ({status}); its last lines:\n{}",
+                    self.name,
+                    tail(&self.log())
+                )
             }
         }
     }
@@ -126,21 +148,29 @@ impl Process {
     pub async fn wait_for_line(&self, pattern: &str) -> Result<String> {
         match self.line_or_end(pattern).await? {
             Some(found) => Ok(found),
-            None => self.check_running().and_then(|()| bail!("{} did not print {pattern:?}", self.name)),
+            None => self
+                .check_running()
+                .and_then(|()| bail!("{} did not print {pattern:?}", self.name)),
         }
     }
 
     /// [`Self::wait_for_line`] of a program that may end without printing it.
     pub async fn line_or_end(&self, pattern: &str) -> Result<Option<String>> {
-        let regex = Regex::new(pattern).with_context(|| format!("{pattern:?} is no regular expression"))?;
+        let regex =
+            Regex::new(pattern).with_context(|| format!("{pattern:?} is no regular expression"))?;
         let probe = || async {
             // Asked first: lines written just before the end must be seen too.
             let ended = self.exited()?.is_some();
             let text = format!("{}\n{}", self.log(), self.stdout());
-            let found = text.lines().find_map(|line| regex.captures(line)).map(|captures| {
-                let found = captures.get(1).or_else(|| captures.get(0));
-                found.map(|found| found.as_str().to_owned()).unwrap_or_default()
-            });
+            let found = text
+                .lines()
+                .find_map(|line| regex.captures(line))
+                .map(|captures| {
+                    let found = captures.get(1).or_else(|| captures.get(0));
+                    found
+                        .map(|found| found.as_str().to_owned())
+                        .unwrap_or_default()
+                });
             if found.is_some() || ended {
                 return Ok(found);
             }
@@ -155,10 +185,18 @@ impl Process {
             if let Err(error) = self.check_running() {
                 return Ok(Err(error));
             }
-            let answer = client.get(url).timeout(Duration::from_secs(5)).send().await?;
+            let answer = client
+                .get(url)
+                .timeout(Duration::from_secs(5))
+                .send()
+                .await?;
             let status = answer.status();
             let body = answer.text().await?;
-            if status.is_success() { Ok(Ok(())) } else { Err(anyhow!("{status}: {body}")) }
+            if status.is_success() {
+                Ok(Ok(()))
+            } else {
+                Err(anyhow!("{status}: {body}"))
+            }
         };
         wait_for(&format!("{} to answer {url}", self.name), probe).await?
     }
@@ -166,15 +204,26 @@ impl Process {
     /// Waits until it has ended by itself.
     pub async fn wait_exit(&self) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);
-        wait_for_up_to(PATIENCE, &what, || async { self.exited()?.ok_or_else(|| anyhow!("it still runs")) }).await
+        wait_for_up_to(PATIENCE, &what, || async {
+            self.exited()?.ok_or_else(|| anyhow!("it still runs"))
+        })
+        .await
     }
 
     /// Its share of the machine's memory in bytes: shared pages are divided among their users.
     pub fn memory(&self) -> Result<u64> {
         let path = format!("/proc/{}/smaps_rollup", self.pid);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("smaps_rollup has no Pss line")?;
-        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().context("Pss is not a number")?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:"))
+            .context("smaps_rollup has no Pss line")?;
+        let kilobytes: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .context("Pss is not a number")?;
         Ok(kilobytes * 1024)
     }
 
@@ -196,7 +245,10 @@ impl Process {
     /// Kills it and waits until it is gone.
     pub fn kill(&self) -> Result<()> {
         let mut child = self.child.lock().expect("no holder panics");
-        child.kill().and_then(|()| child.wait()).with_context(|| format!("failed to kill {}", self.name))?;
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .with_context(|| format!("failed to kill {}", self.name))?;
         Ok(())
     }
 
@@ -204,7 +256,13 @@ impl Process {
         self.check_running()?;
         // The shell's own `kill`: the program of that name is not on every machine.
         let status = std::process::Command::new("sh")
-            .args(["-c", r#"kill -"$1" "$2""#, "kill", signal, &self.pid.to_string()])
+            .args([
+                "-c",
+                r#"kill -"$1" "$2""#,
+                "kill",
+                signal,
+                &self.pid.to_string(),
+            ])
             .status()
             .context("failed to start sh")?;
         if !status.success() {
@@ -244,5 +302,7 @@ pub fn own_binary(name: &str) -> Result<PathBuf> {
         .iter()
         .map(|dir| dir.join(name))
         .find(|path| path.is_file())
-        .with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` (`make test` does)"))
+        .with_context(|| {
+            format!("{name} is not built: run `cargo build --workspace --bins` (`make test` does)")
+        })
 }

@@ -74,20 +74,32 @@ impl Provider {
     }
 
     /// [`Self::start`], telling `say` what is ready.
-    pub async fn start_reporting(options: ProviderOptions, say: &(dyn Fn(&str) + Sync)) -> Result<Provider> {
+    pub async fn start_reporting(
+        options: ProviderOptions,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Provider> {
         let dir = RunDir::create("provider")?;
         let (api, ops, metrics) = (Port::claim()?, Port::claim()?, Port::claim()?);
-        let people =
-            [Person::new("alice", &[CONSUMERS]), Person::new("bob", &[CONSUMERS]), Person::new("mallory", &["others"])];
+        let people = [
+            Person::new("alice", &[CONSUMERS]),
+            Person::new("bob", &[CONSUMERS]),
+            Person::new("mallory", &["others"]),
+        ];
         let callback = format!("http://{}/api/callback", api.address());
         let (plane, identity_provider) = tokio::try_join!(
             ControlPlane::start("provider-cluster", Options::default()),
             IdentityProvider::start(&callback, &people)
         )?;
         say(&format!("provider control plane at {}", plane.server()));
-        say(&format!("identity provider at {}", identity_provider.issuer()));
+        say(&format!(
+            "identity provider at {}",
+            identity_provider.issuer()
+        ));
         let [alice, bob, mallory] = people;
-        let http = reqwest::Client::builder().no_proxy().build().context("failed to make an HTTP client")?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .context("failed to make an HTTP client")?;
         let mut provider = Provider {
             plane,
             identity_provider,
@@ -128,14 +140,20 @@ impl Provider {
 
     /// The backend's process.
     pub fn backend(&self) -> Result<Arc<Process>> {
-        self.backend.lock().expect("no holder panics").clone().context("the backend does not run")
+        self.backend
+            .lock()
+            .expect("no holder panics")
+            .clone()
+            .context("the backend does not run")
     }
 
     /// Starts the backend and waits until it is ready.
     pub async fn start_backend(&self) -> Result<()> {
         let process = Arc::new(self.launch_backend()?.start(self.dir.path())?);
         *self.backend.lock().expect("no holder panics") = Some(process.clone());
-        process.wait_ready(&self.http, &format!("{}/readyz", self.ops_url())).await?;
+        process
+            .wait_ready(&self.http, &format!("{}/readyz", self.ops_url()))
+            .await?;
         self.wait_until_consumers_may_bind().await
     }
 
@@ -153,7 +171,11 @@ impl Provider {
         wait_for("the right to bind", || async {
             let answer = reviews.create(&PostParams::default(), &review).await?;
             let status = answer.status.unwrap_or_default();
-            if status.allowed { Ok(()) } else { Err(anyhow::anyhow!("{:?}", status.reason)) }
+            if status.allowed {
+                Ok(())
+            } else {
+                Err(anyhow::anyhow!("{:?}", status.reason))
+            }
         })
         .await
     }
@@ -170,12 +192,34 @@ impl Provider {
         let launch = Launch::new("backend", own_binary("kube-bind-backend")?)
             .arg("--kubeconfig")
             .arg(self.plane.kubeconfig(ADMIN)?)
-            .args(["--namespace", BACKEND_NAMESPACE, "--pretty-name", "Example Company"])
-            .args(["--listen-address", &self.api.address(), "--ops-address", &self.ops.address()])
-            .args(["--oidc-issuer-url", idp.issuer(), "--oidc-issuer-client-id", idp.client_id()])
-            .args(["--oidc-callback-url", &format!("{}/api/callback", self.url())])
+            .args([
+                "--namespace",
+                BACKEND_NAMESPACE,
+                "--pretty-name",
+                "Example Company",
+            ])
+            .args([
+                "--listen-address",
+                &self.api.address(),
+                "--ops-address",
+                &self.ops.address(),
+            ])
+            .args([
+                "--oidc-issuer-url",
+                idp.issuer(),
+                "--oidc-issuer-client-id",
+                idp.client_id(),
+            ])
+            .args([
+                "--oidc-callback-url",
+                &format!("{}/api/callback", self.url()),
+            ])
             .args(["--oidc-allowed-groups", CONSUMERS])
-            .args(["--external-address", self.plane.server(), "--external-ca-file"])
+            .args([
+                "--external-address",
+                self.plane.server(),
+                "--external-ca-file",
+            ])
             .arg(self.plane.ca_file())
             .args(&self.backend_args)
             .env("OIDC_CLIENT_SECRET", idp.client_secret());
@@ -185,9 +229,16 @@ impl Provider {
     /// The certificate of the provider's own authority, as its operator keeps it.
     pub async fn authority(&self) -> Result<Vec<u8>> {
         let secrets: Api<Secret> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
-        let secret = secrets.get(ROOT).await.context("failed to get the authority's Secret")?;
+        let secret = secrets
+            .get(ROOT)
+            .await
+            .context("failed to get the authority's Secret")?;
         let data = secret.data.unwrap_or_default();
-        Ok(data.get("tls.crt").context("the authority's Secret has no certificate")?.0.clone())
+        Ok(data
+            .get("tls.crt")
+            .context("the authority's Secret has no certificate")?
+            .0
+            .clone())
     }
 
     /// Memory of the backend in bytes.
@@ -202,10 +253,24 @@ impl Provider {
 
     async fn install_crds(&self) -> Result<()> {
         let crds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
-        let path = crds.to_str().context("the path of the sources is not text")?;
-        self.plane.kubectl(&["apply", "--server-side", "-f", path]).await?;
-        self.plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", path]).await?;
-        self.plane.kubectl(&["create", "namespace", BACKEND_NAMESPACE]).await?;
+        let path = crds
+            .to_str()
+            .context("the path of the sources is not text")?;
+        self.plane
+            .kubectl(&["apply", "--server-side", "-f", path])
+            .await?;
+        self.plane
+            .kubectl(&[
+                "wait",
+                "--for=condition=Established",
+                "--timeout=60s",
+                "-f",
+                path,
+            ])
+            .await?;
+        self.plane
+            .kubectl(&["create", "namespace", BACKEND_NAMESPACE])
+            .await?;
         Ok(())
     }
 
@@ -218,19 +283,31 @@ impl Provider {
             }
         }
         self.apply(&objects).await?;
-        self.plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).await?;
+        self.plane
+            .kubectl(&[
+                "wait",
+                "--for=condition=Established",
+                "--timeout=60s",
+                "crd",
+                "--all",
+            ])
+            .await?;
         let process = Launch::new("cert-manager", &cert_manager.controller)
             .arg("--kubeconfig")
             .arg(self.plane.kubeconfig(ADMIN)?)
             .arg("--leader-elect=false")
             .arg(format!("--cluster-resource-namespace={OPERATOR_NAMESPACE}"))
-            .arg(format!("--metrics-listen-address={}", self._metrics.address()))
+            .arg(format!(
+                "--metrics-listen-address={}",
+                self._metrics.address()
+            ))
             .arg(format!("--controllers={OPERATOR_CONTROLLERS}"))
             .start(self.dir.path())?;
         self.operator = Some(process);
         // One after the other: an issuer that finds no Secret looks again only seconds later.
         self.apply(&root()).await?;
-        self.wait_ready("Certificate", Some(OPERATOR_NAMESPACE), ROOT).await?;
+        self.wait_ready("Certificate", Some(OPERATOR_NAMESPACE), ROOT)
+            .await?;
         self.apply(&offering()).await?;
         self.wait_ready("ClusterIssuer", None, ISSUER).await
     }
@@ -243,7 +320,11 @@ impl Provider {
         };
         wait_for(&format!("{kind} {name}"), || async {
             let object = api.get(name).await?;
-            if is_ready(&object.data) { Ok(()) } else { Err(anyhow::anyhow!("{}", object.data["status"])) }
+            if is_ready(&object.data) {
+                Ok(())
+            } else {
+                Err(anyhow::anyhow!("{}", object.data["status"]))
+            }
         })
         .await
     }
@@ -251,15 +332,22 @@ impl Provider {
     /// Applies objects as the provider's administrator.
     pub async fn apply(&self, objects: &[Value]) -> Result<()> {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &list.to_string()).await?;
+        self.plane
+            .kubectl_with_input(&["apply", "--server-side", "-f", "-"], &list.to_string())
+            .await?;
         Ok(())
     }
 }
 
 /// Has the object the condition `Ready=True`?
 pub fn is_ready(object: &Value) -> bool {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    conditions.is_some_and(|all| {
+        all.iter()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True")
+    })
 }
 
 fn issuer(name: &str, spec: &Value) -> Value {

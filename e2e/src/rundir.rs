@@ -36,20 +36,34 @@ impl RunDir {
     /// Creates `<tmp>/kube-bind-e2e/<name>-<random>`.
     pub fn create(name: &str) -> Result<RunDir> {
         let parent = std::env::temp_dir().join("kube-bind-e2e");
-        let path = parent.join(format!("{name}-{}-{:06x}", std::process::id(), rand::random_range(0..0x0100_0000)));
-        std::fs::create_dir_all(&path).with_context(|| format!("failed to create {}", path.display()))?;
+        let path = parent.join(format!(
+            "{name}-{}-{:06x}",
+            std::process::id(),
+            rand::random_range(0..0x0100_0000)
+        ));
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("failed to create {}", path.display()))?;
         let mut command = Command::new("sh");
         command.args(["-c", JANITOR, "janitor"]).arg(&path);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         // Out of the terminal's process group: Ctrl-C must not end it before its owner.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut janitor = command.spawn().context("failed to start sh, which removes temporary directories")?;
+        let mut janitor = command
+            .spawn()
+            .context("failed to start sh, which removes temporary directories")?;
         let alive = janitor.stdin.take().expect("standard input was asked for");
         LIVE.lock().expect("no holder panics").push(path.clone());
         if std::env::var(KEEP_VARIABLE).as_deref() == Ok("1") {
             keep(&path);
         }
-        Ok(RunDir { path, _janitor: janitor, _alive: alive })
+        Ok(RunDir {
+            path,
+            _janitor: janitor,
+            _alive: alive,
+        })
     }
 
     /// Where it is.
@@ -65,7 +79,9 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        LIVE.lock().expect("no holder panics").retain(|path| *path != self.path);
+        LIVE.lock()
+            .expect("no holder panics")
+            .retain(|path| *path != self.path);
         if std::thread::panicking() || FAILED.load(Ordering::Relaxed) {
             keep(&self.path);
         }
@@ -93,7 +109,10 @@ pub fn keep_all() {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "shown by the test runner next to the failure")]
+#[expect(
+    clippy::print_stderr,
+    reason = "shown by the test runner next to the failure"
+)]
 fn keep(path: &Path) {
     if std::env::var(KEEP_VARIABLE).as_deref() == Ok("0") {
         return;

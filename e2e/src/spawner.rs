@@ -36,6 +36,8 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
         requests
     });
     let (reply, answer) = channel();
-    spawner.send((command, reply)).expect("the spawner lives as long as the process");
+    spawner
+        .send((command, reply))
+        .expect("the spawner lives as long as the process");
     answer.recv().expect("the spawner answers every request")
 }

@@ -40,7 +40,10 @@ where
         tokio::time::sleep(INTERVAL).await;
     }
     crate::rundir::keep_all();
-    Err(anyhow!("waited {} s for {what}; at last: {last}", patience.as_secs()))
+    Err(anyhow!(
+        "waited {} s for {what}; at last: {last}",
+        patience.as_secs()
+    ))
 }
 
 /// Polls until `probe` says yes.

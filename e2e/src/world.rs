@@ -23,6 +23,10 @@ impl World {
             Consumer::start("consumer-north"),
             Consumer::start("consumer-south")
         )?;
-        Ok(World { provider, north, south })
+        Ok(World {
+            provider,
+            north,
+            south,
+        })
     }
 }

@@ -97,6 +97,7 @@ fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
 
 /// The budget holds now and after the next thing that the konnector does, which shows that nothing
 /// more was on its way: a probe object goes all the way through behind what is counted.
+#[expect(clippy::print_stderr, reason = "the numbers are read by people")]
 async fn settle(provider: &Provider, consumer: &Consumer, since: (Mark, Mark), what: &str, budget: usize) -> Result<()> {
     let probe = format!("probe-{}", what.replace(' ', "-"));
     let mine = widgets(&consumer.plane, "shop");

@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 #[test]
 fn a_certificate_of_the_providers_own_is_signed_by_its_authority() {
     run(async {
-        let provider = Provider::start(ProviderOptions { without_backend: true, ..Default::default() }).await.unwrap();
+        let provider = Provider::start(ProviderOptions {
+            without_backend: true,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
         let certificate = json!({
             "apiVersion": "cert-manager.io/v1",
             "kind": "Certificate",
@@ -20,15 +25,24 @@ fn a_certificate_of_the_providers_own_is_signed_by_its_authority() {
         });
         provider.apply(&[certificate]).await.unwrap();
         let plane = &provider.plane;
-        let get = async |args: &[&str]| -> anyhow::Result<Value> { Ok(serde_json::from_str(&plane.kubectl(args).await?)?) };
+        let get = async |args: &[&str]| -> anyhow::Result<Value> {
+            Ok(serde_json::from_str(&plane.kubectl(args).await?)?)
+        };
         wait_for("the certificate", || async {
             let certificate = get(&["get", "certificate", "site", "-o", "json"]).await?;
-            if is_ready(&certificate) { Ok(()) } else { Err(anyhow::anyhow!("{}", certificate["status"])) }
+            if is_ready(&certificate) {
+                Ok(())
+            } else {
+                Err(anyhow::anyhow!("{}", certificate["status"]))
+            }
         })
         .await
         .unwrap();
         let jsonpath = "go-template={{index .data \"tls.crt\" | base64decode}}";
-        let issued = plane.kubectl(&["get", "secret", "site-tls", "-o", jsonpath]).await.unwrap();
+        let issued = plane
+            .kubectl(&["get", "secret", "site-tls", "-o", jsonpath])
+            .await
+            .unwrap();
         let dir = tempfile::tempdir().unwrap();
         let (authority, leaf) = (dir.path().join("ca.crt"), dir.path().join("tls.crt"));
         std::fs::write(&authority, provider.authority().await.unwrap()).unwrap();

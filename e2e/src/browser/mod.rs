@@ -62,7 +62,10 @@ impl Browser {
             .user_agent("scripted-browser")
             .build()
             .context("failed to make a browser")?;
-        Ok(Browser { client, visits: Vec::new() })
+        Ok(Browser {
+            client,
+            visits: Vec::new(),
+        })
     }
 
     /// Opens an address and follows redirects to the page behind them.
@@ -79,28 +82,46 @@ impl Browser {
             url.query_pairs_mut().clear().extend_pairs(&values);
             return self.go(Method::GET, url, &[]).await;
         }
-        self.go(form.method.clone(), form.action.clone(), &values).await
+        self.go(form.method.clone(), form.action.clone(), &values)
+            .await
     }
 
     /// Opens `url` and goes through the identity provider's sign-in and consent forms as `person`.
     /// `say` hears what is being filled in. Ends at the first page that is neither.
-    pub async fn sign_in(&mut self, url: &str, person: &Person, mut say: impl FnMut(&str)) -> Result<Page> {
+    pub async fn sign_in(
+        &mut self,
+        url: &str,
+        person: &Person,
+        mut say: impl FnMut(&str),
+    ) -> Result<Page> {
         let mut page = self.open(url).await?;
         for _ in 0..5 {
             if !page.status.is_success() {
                 return Ok(page);
             }
-            let form = page.forms()?.into_iter().find(|form| form.method == Method::POST);
-            let Some(form) = form.filter(|form| form.asks_for("prompt")) else { return Ok(page) };
+            let form = page
+                .forms()?
+                .into_iter()
+                .find(|form| form.method == Method::POST);
+            let Some(form) = form.filter(|form| form.asks_for("prompt")) else {
+                return Ok(page);
+            };
             page = if form.asks_for("password") {
                 say(&format!("{} signs in at {}", person.name, form.action));
-                self.submit(&form, &[("login", &person.name), ("password", &person.password)]).await?
+                self.submit(
+                    &form,
+                    &[("login", &person.name), ("password", &person.password)],
+                )
+                .await?
             } else {
                 say(&format!("{} consents at {}", person.name, form.action));
                 self.submit(&form, &[]).await?
             };
         }
-        bail!("the identity provider asks again and again; at last on {}", page.url)
+        bail!(
+            "the identity provider asks again and again; at last on {}",
+            page.url
+        )
     }
 
     /// Everything that was requested so far.
@@ -116,18 +137,39 @@ impl Browser {
                 request = request.form(fields);
             }
             let visit = self.visits.len();
-            self.visits.push(Visit { method: method.clone(), url: url.clone(), status: None });
-            let answer = request.send().await.with_context(|| format!("failed to open {url}"))?;
+            self.visits.push(Visit {
+                method: method.clone(),
+                url: url.clone(),
+                status: None,
+            });
+            let answer = request
+                .send()
+                .await
+                .with_context(|| format!("failed to open {url}"))?;
             let status = answer.status();
             self.visits[visit].status = Some(status);
-            let location = answer.headers().get(LOCATION).cloned().filter(|_| status.is_redirection());
+            let location = answer
+                .headers()
+                .get(LOCATION)
+                .cloned()
+                .filter(|_| status.is_redirection());
             let Some(location) = location else {
-                let body = answer.text().await.with_context(|| format!("failed to read {url}"))?;
+                let body = answer
+                    .text()
+                    .await
+                    .with_context(|| format!("failed to read {url}"))?;
                 return Ok(Page { url, status, body });
             };
-            let location = location.to_str().context("a redirect to something that is no text")?;
-            url = url.join(location).with_context(|| format!("a redirect to {location:?}"))?;
-            if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+            let location = location
+                .to_str()
+                .context("a redirect to something that is no text")?;
+            url = url
+                .join(location)
+                .with_context(|| format!("a redirect to {location:?}"))?;
+            if !matches!(
+                status,
+                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+            ) {
                 method = Method::GET;
             }
         }

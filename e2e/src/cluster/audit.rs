@@ -47,14 +47,32 @@ pub struct AuditedRequest {
 impl AuditedRequest {
     /// Does it change something?
     pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+        matches!(
+            self.verb.as_str(),
+            "create" | "update" | "patch" | "delete" | "deletecollection"
+        )
     }
 
     /// `verb group/resource/subresource`, the key of [`count_by_kind`].
     pub fn kind(&self) -> String {
-        let slash = |text: &str| if text.is_empty() { String::new() } else { format!("/{text}") };
-        let group = if self.group.is_empty() { "core" } else { &self.group };
-        format!("{} {group}{}{}", self.verb, slash(&self.resource), slash(&self.subresource))
+        let slash = |text: &str| {
+            if text.is_empty() {
+                String::new()
+            } else {
+                format!("/{text}")
+            }
+        };
+        let group = if self.group.is_empty() {
+            "core"
+        } else {
+            &self.group
+        };
+        format!(
+            "{} {group}{}{}",
+            self.verb,
+            slash(&self.resource),
+            slash(&self.subresource)
+        )
     }
 }
 
@@ -65,7 +83,9 @@ impl Audit {
 
     /// The present end of the log.
     pub fn mark(&self) -> Result<Mark> {
-        let length = std::fs::metadata(&self.path).with_context(|| format!("failed to read {}", self.path.display()))?.len();
+        let length = std::fs::metadata(&self.path)
+            .with_context(|| format!("failed to read {}", self.path.display()))?
+            .len();
         Ok(Mark(length))
     }
 
@@ -98,8 +118,16 @@ pub fn count_by_kind(requests: &[AuditedRequest]) -> BTreeMap<String, usize> {
 
 fn parse(line: &str) -> Result<AuditedRequest> {
     let event: Value = serde_json::from_str(line).context("an audit line is not JSON")?;
-    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let user = event.pointer("/impersonatedUser/username").or_else(|| event.pointer("/user/username"));
+    let text = |pointer: &str| {
+        event
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let user = event
+        .pointer("/impersonatedUser/username")
+        .or_else(|| event.pointer("/user/username"));
     Ok(AuditedRequest {
         user: user.and_then(Value::as_str).unwrap_or_default().to_owned(),
         user_agent: text("/userAgent"),
@@ -110,7 +138,11 @@ fn parse(line: &str) -> Result<AuditedRequest> {
         namespace: text("/objectRef/namespace"),
         name: text("/objectRef/name"),
         uri: text("/requestURI"),
-        code: event.pointer("/responseStatus/code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or_default(),
+        code: event
+            .pointer("/responseStatus/code")
+            .and_then(Value::as_u64)
+            .and_then(|code| u16::try_from(code).ok())
+            .unwrap_or_default(),
         received: text("/requestReceivedTimestamp"),
     })
 }
@@ -129,6 +161,9 @@ mod tests {
         assert_eq!((request.user.as_str(), request.code), ("admin", 200));
         assert!(request.is_write());
         let counts = count_by_kind(&[request.clone(), request]);
-        assert_eq!(counts, [("patch example.org/widgets/status".to_owned(), 2)].into());
+        assert_eq!(
+            counts,
+            [("patch example.org/widgets/status".to_owned(), 2)].into()
+        );
     }
 }

@@ -35,7 +35,12 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    pub(super) fn new(dir: &Path, certificates: &Certificates, ports: &[Port; 3], options: &Options) -> Result<Flags> {
+    pub(super) fn new(
+        dir: &Path,
+        certificates: &Certificates,
+        ports: &[Port; 3],
+        options: &Options,
+    ) -> Result<Flags> {
         let [api_port, etcd_port, peer_port] = ports;
         let etcd_url = format!("http://{}", etcd_port.address());
         let peer_url = format!("http://{}", peer_port.address());
@@ -59,13 +64,28 @@ impl Flags {
             "--endpoint-reconciler-type=none".to_owned(),
             format!("--secure-port={}", api_port.number()),
             format!("--cert-dir={}", dir.join("pki").display()),
-            format!("--tls-cert-file={}", certificates.server_certificate.display()),
-            format!("--tls-private-key-file={}", certificates.server_key.display()),
-            format!("--token-auth-file={}", kubeconfig::tokens_file(dir).display()),
+            format!(
+                "--tls-cert-file={}",
+                certificates.server_certificate.display()
+            ),
+            format!(
+                "--tls-private-key-file={}",
+                certificates.server_key.display()
+            ),
+            format!(
+                "--token-auth-file={}",
+                kubeconfig::tokens_file(dir).display()
+            ),
             "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", certificates.service_account_key.display()),
-            format!("--service-account-signing-key-file={}", certificates.service_account_key.display()),
+            format!(
+                "--service-account-key-file={}",
+                certificates.service_account_key.display()
+            ),
+            format!(
+                "--service-account-signing-key-file={}",
+                certificates.service_account_key.display()
+            ),
             "--authorization-mode=RBAC".to_owned(),
             format!("--audit-policy-file={}", audit_policy.display()),
             format!("--audit-log-path={}", audit_log.display()),
@@ -82,13 +102,21 @@ impl Flags {
             "--secure-port=0".to_owned(),
             "--leader-elect=false".to_owned(),
             format!("--controllers={CONTROLLERS}"),
-            format!("--service-account-private-key-file={}", certificates.service_account_key.display()),
+            format!(
+                "--service-account-private-key-file={}",
+                certificates.service_account_key.display()
+            ),
             format!("--root-ca-file={}", certificates.ca.display()),
             "--kube-api-qps=200".to_owned(),
             "--kube-api-burst=400".to_owned(),
             "--concurrent-gc-syncs=4".to_owned(),
             "--profiling=false".to_owned(),
         ];
-        Ok(Flags { etcd, api_server, controller_manager, audit_log })
+        Ok(Flags {
+            etcd,
+            api_server,
+            controller_manager,
+            audit_log,
+        })
     }
 }

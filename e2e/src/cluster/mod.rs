@@ -41,7 +41,10 @@ impl User {
     pub fn service_account(namespace: &str, name: &str) -> User {
         User {
             name: format!("system:serviceaccount:{namespace}:{name}"),
-            groups: vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")],
+            groups: vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+            ],
         }
     }
 }
@@ -83,14 +86,22 @@ impl ControlPlane {
         let certificates = Certificates::generate(&dir.join("pki"), name)?;
         let ports = [Port::claim()?, Port::claim()?, Port::claim()?];
         let server = format!("https://{}", ports[0].address());
-        let admin = User { name: ADMIN.to_owned(), groups: vec!["system:masters".to_owned()] };
-        let users: Vec<User> = std::iter::once(admin).chain(options.users.iter().cloned()).collect();
+        let admin = User {
+            name: ADMIN.to_owned(),
+            groups: vec!["system:masters".to_owned()],
+        };
+        let users: Vec<User> = std::iter::once(admin)
+            .chain(options.users.iter().cloned())
+            .collect();
         let tokens = kubeconfig::write_all(dir.path(), name, &server, &certificates.ca, &users)?;
         let flags = flags::Flags::new(dir.path(), &certificates, &ports, &options)?;
 
-        let etcd = Launch::new("etcd", &programs.etcd).args(&flags.etcd).start(dir.path())?;
-        let api_server =
-            Launch::new("kube-apiserver", &programs.api_server).args(&flags.api_server).start(dir.path())?;
+        let etcd = Launch::new("etcd", &programs.etcd)
+            .args(&flags.etcd)
+            .start(dir.path())?;
+        let api_server = Launch::new("kube-apiserver", &programs.api_server)
+            .args(&flags.api_server)
+            .start(dir.path())?;
 
         let http = http_client(&certificates.ca)?;
         let client = client_of(&kubeconfig::path(dir.path(), ADMIN)).await?;
@@ -111,8 +122,15 @@ impl ControlPlane {
         };
         plane.wait_ready().await?;
         if !options.without_controller_manager {
-            let launch = Launch::new("kube-controller-manager", &plane.programs.controller_manager);
-            plane.controller_manager = Some(launch.args(&plane.flags.controller_manager).start(plane.dir.path())?);
+            let launch = Launch::new(
+                "kube-controller-manager",
+                &plane.programs.controller_manager,
+            );
+            plane.controller_manager = Some(
+                launch
+                    .args(&plane.flags.controller_manager)
+                    .start(plane.dir.path())?,
+            );
         }
         plane.wait_for_system_namespaces().await?;
         Ok(plane)
@@ -164,9 +182,17 @@ impl ControlPlane {
 
     /// Ids of all its processes.
     pub fn pids(&self) -> Vec<u32> {
-        let api_server = self.api_server.lock().expect("no holder panics").as_ref().map(|process| process.pid());
+        let api_server = self
+            .api_server
+            .lock()
+            .expect("no holder panics")
+            .as_ref()
+            .map(|process| process.pid());
         let manager = self.controller_manager.as_ref().map(Process::pid);
-        [Some(self.etcd.pid()), api_server, manager].into_iter().flatten().collect()
+        [Some(self.etcd.pid()), api_server, manager]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Reader of the API server's audit log.
@@ -194,11 +220,20 @@ impl ControlPlane {
             .spawn()
             .context("failed to start kubectl")?;
         let mut stdin = child.stdin.take().expect("standard input was asked for");
-        stdin.write_all(input.as_bytes()).await.context("failed to write to kubectl")?;
+        stdin
+            .write_all(input.as_bytes())
+            .await
+            .context("failed to write to kubectl")?;
         drop(stdin);
-        let output = child.wait_with_output().await.context("failed to wait for kubectl")?;
+        let output = child
+            .wait_with_output()
+            .await
+            .context("failed to wait for kubectl")?;
         if !output.status.success() {
-            bail!("kubectl {args:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "kubectl {args:?} failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -221,7 +256,8 @@ impl ControlPlane {
 
     /// Starts the API server again on the same address, with the same data, and waits for it.
     pub async fn start_api_server(&self) -> Result<()> {
-        let launch = Launch::new("kube-apiserver", &self.programs.api_server).args(&self.flags.api_server);
+        let launch =
+            Launch::new("kube-apiserver", &self.programs.api_server).args(&self.flags.api_server);
         let process = launch.start(self.dir.path())?;
         *self.api_server.lock().expect("no holder panics") = Some(std::sync::Arc::new(process));
         self.wait_ready().await
@@ -229,7 +265,10 @@ impl ControlPlane {
 
     /// Memory of the API server, etcd and the controller manager together, in bytes.
     pub fn memory(&self) -> Result<u64> {
-        let manager = self.controller_manager.as_ref().map_or(Ok(0), Process::memory)?;
+        let manager = self
+            .controller_manager
+            .as_ref()
+            .map_or(Ok(0), Process::memory)?;
         Ok(self.api_server()?.memory()? + self.etcd.memory()? + manager)
     }
 
@@ -238,12 +277,24 @@ impl ControlPlane {
         let url = format!("{}/readyz", self.server);
         let api_server = self.api_server()?;
         let probe = || async {
-            if let Err(ended) = self.etcd.check_running().and_then(|()| api_server.check_running()) {
+            if let Err(ended) = self
+                .etcd
+                .check_running()
+                .and_then(|()| api_server.check_running())
+            {
                 return Ok(Err(ended));
             }
-            let request = self.http.get(&url).bearer_auth(&self.admin_token).timeout(Duration::from_secs(5));
+            let request = self
+                .http
+                .get(&url)
+                .bearer_auth(&self.admin_token)
+                .timeout(Duration::from_secs(5));
             let status = request.send().await?.status();
-            if status.is_success() { Ok(Ok(())) } else { Err(anyhow::anyhow!("/readyz answered {status}")) }
+            if status.is_success() {
+                Ok(Ok(()))
+            } else {
+                Err(anyhow::anyhow!("/readyz answered {status}"))
+            }
         };
         wait_for(&format!("the API server of {}", self.name), probe).await?
     }
@@ -257,7 +308,11 @@ impl ControlPlane {
     }
 
     fn api_server(&self) -> Result<std::sync::Arc<Process>> {
-        self.api_server.lock().expect("no holder panics").clone().context("the API server does not run")
+        self.api_server
+            .lock()
+            .expect("no holder panics")
+            .clone()
+            .context("the API server does not run")
     }
 }
 
@@ -274,7 +329,10 @@ pub async fn client_of(kubeconfig: &Path) -> Result<Client> {
 
 fn http_client(ca: &Path) -> Result<reqwest::Client> {
     let pem = std::fs::read(ca).with_context(|| format!("failed to read {}", ca.display()))?;
-    let certificate = reqwest::Certificate::from_pem(&pem).context("the authority's certificate is not PEM")?;
-    let builder = reqwest::Client::builder().tls_certs_only([certificate]).no_proxy();
+    let certificate =
+        reqwest::Certificate::from_pem(&pem).context("the authority's certificate is not PEM")?;
+    let builder = reqwest::Client::builder()
+        .tls_certs_only([certificate])
+        .no_proxy();
     builder.build().context("failed to make an HTTP client")
 }

@@ -10,39 +10,56 @@ use sha2::{Digest, Sha256};
 const CACHE_VARIABLE: &str = "KUBE_BIND_E2E_CACHE";
 
 /// The directory of `component` for these inputs; `build` fills it if it does not exist yet.
-pub(super) fn ensure(component: &str, inputs: &[&[u8]], build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+pub(super) fn ensure(
+    component: &str,
+    inputs: &[&[u8]],
+    build: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     let root = root()?;
-    std::fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;
+    std::fs::create_dir_all(&root)
+        .with_context(|| format!("failed to create {}", root.display()))?;
     let entry = format!("{component}-{}", fingerprint(inputs));
     let complete = root.join(&entry);
     if complete.is_dir() {
         return Ok(complete);
     }
     let lock_path = root.join(format!("{entry}.lock"));
-    let lock = File::create(&lock_path).with_context(|| format!("failed to create {}", lock_path.display()))?;
-    lock.lock().with_context(|| format!("failed to lock {}", lock_path.display()))?;
+    let lock = File::create(&lock_path)
+        .with_context(|| format!("failed to create {}", lock_path.display()))?;
+    lock.lock()
+        .with_context(|| format!("failed to lock {}", lock_path.display()))?;
     // Somebody else may have built it while we waited.
     if complete.is_dir() {
         return Ok(complete);
     }
     let partial = root.join(format!("{entry}.partial"));
     if partial.exists() {
-        std::fs::remove_dir_all(&partial).with_context(|| format!("failed to remove {}", partial.display()))?;
+        std::fs::remove_dir_all(&partial)
+            .with_context(|| format!("failed to remove {}", partial.display()))?;
     }
-    std::fs::create_dir_all(&partial).with_context(|| format!("failed to create {}", partial.display()))?;
+    std::fs::create_dir_all(&partial)
+        .with_context(|| format!("failed to create {}", partial.display()))?;
     build(&partial).with_context(|| format!("failed to build {component}"))?;
-    std::fs::rename(&partial, &complete).with_context(|| format!("failed to move {} into place", partial.display()))?;
+    std::fs::rename(&partial, &complete)
+        .with_context(|| format!("failed to move {} into place", partial.display()))?;
     Ok(complete)
 }
 
 /// Says on standard error what takes long.
-#[expect(clippy::print_stderr, reason = "a first build takes minutes; the person waiting must see why")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a first build takes minutes; the person waiting must see why"
+)]
 pub(super) fn announce(what: &str) {
     eprintln!("[e2e toolchain] {what}");
 }
 
 fn root() -> Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(dir) = variable(CACHE_VARIABLE) {
         return Ok(dir);
     }
@@ -58,7 +75,11 @@ fn fingerprint(inputs: &[&[u8]]) -> String {
         hash.update(input.len().to_le_bytes());
         hash.update(input);
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use serde_json::Value;
 use super::go::{self, Program};
 
 const MODULE: &str = "github.com/cert-manager/cert-manager";
-const PROGRAMS: [Program; 1] =
-    [Program { name: "cert-manager-controller", package: "github.com/cert-manager/cert-manager/cmd/controller" }];
+const PROGRAMS: [Program; 1] = [Program {
+    name: "cert-manager-controller",
+    package: "github.com/cert-manager/cert-manager/cmd/controller",
+}];
 
 /// The operator.
 #[derive(Debug, Clone)]
@@ -29,7 +31,10 @@ pub fn cert_manager() -> Result<CertManager> {
         return Ok(cert_manager.clone());
     }
     let dir = go::build("cert-manager", &PROGRAMS, "-s -w")?;
-    let cert_manager = CertManager { controller: dir.join("cert-manager-controller"), crds: crds()? };
+    let cert_manager = CertManager {
+        controller: dir.join("cert-manager-controller"),
+        crds: crds()?,
+    };
     Ok(found.insert(cert_manager).clone())
 }
 
@@ -38,17 +43,24 @@ fn crds() -> Result<Vec<Value>> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(&dir)
         .with_context(|| format!("failed to list {}", dir.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     paths.sort();
     paths
         .iter()
         .map(|path| {
-            let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
-            let mut crd: Value =
-                serde_saphyr::from_str(&text).with_context(|| format!("failed to parse {}", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
+            let mut crd: Value = serde_saphyr::from_str(&text)
+                .with_context(|| format!("failed to parse {}", path.display()))?;
             // The labels are chart templates, which only its chart can fill in.
-            crd["metadata"].as_object_mut().context("a CRD without metadata")?.remove("labels");
+            crd["metadata"]
+                .as_object_mut()
+                .context("a CRD without metadata")?
+                .remove("labels");
             Ok(crd)
         })
         .collect()

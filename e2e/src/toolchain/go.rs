@@ -25,17 +25,35 @@ pub(super) fn build(component: &str, programs: &[Program], ldflags: &str) -> Res
         std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
     };
     let (go_mod, go_sum) = (read("go.mod")?, read("go.sum")?);
-    let recipe = programs.iter().map(|program| format!("{}={}\n", program.name, program.package)).collect::<String>() + ldflags;
-    ensure(component, &[&go_mod, &go_sum, recipe.as_bytes()], |target| {
-        for program in programs {
-            announce(&format!("building {} (once; takes minutes when Go has compiled none of it yet)", program.name));
-            let mut command = go(&module);
-            command.env("CGO_ENABLED", "0").args(["build", "-mod=readonly", "-trimpath", "-ldflags", ldflags, "-o"]);
-            command.arg(target.join(program.name)).arg(program.package);
-            run(&mut command)?;
-        }
-        Ok(())
-    })
+    let recipe = programs
+        .iter()
+        .map(|program| format!("{}={}\n", program.name, program.package))
+        .collect::<String>()
+        + ldflags;
+    ensure(
+        component,
+        &[&go_mod, &go_sum, recipe.as_bytes()],
+        |target| {
+            for program in programs {
+                announce(&format!(
+                    "building {} (once; takes minutes when Go has compiled none of it yet)",
+                    program.name
+                ));
+                let mut command = go(&module);
+                command.env("CGO_ENABLED", "0").args([
+                    "build",
+                    "-mod=readonly",
+                    "-trimpath",
+                    "-ldflags",
+                    ldflags,
+                    "-o",
+                ]);
+                command.arg(target.join(program.name)).arg(program.package);
+                run(&mut command)?;
+            }
+            Ok(())
+        },
+    )
 }
 
 /// Where the sources of a dependency of `component` lie.
@@ -62,7 +80,11 @@ fn go(module: &Path) -> Command {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().map_err(missing)?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .map_err(missing)?;
     if !status.success() {
         bail!("{command:?} failed ({status})");
     }

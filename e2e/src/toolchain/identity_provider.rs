@@ -27,27 +27,42 @@ pub fn identity_provider() -> Result<IdentityProvider> {
         let path = source.join(file);
         std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
     };
-    let contents = FILES.iter().map(|file| read(file)).collect::<Result<Vec<_>>>()?;
+    let contents = FILES
+        .iter()
+        .map(|file| read(file))
+        .collect::<Result<Vec<_>>>()?;
     let inputs: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
     let dir = ensure("oidc-provider", &inputs, |target| {
         announce("installing the identity provider oidc-provider (once)");
         for (file, content) in FILES.iter().zip(&contents) {
-            std::fs::write(target.join(file), content).with_context(|| format!("failed to write {file}"))?;
+            std::fs::write(target.join(file), content)
+                .with_context(|| format!("failed to write {file}"))?;
         }
         install(target)
     })?;
-    Ok(IdentityProvider { node: PathBuf::from("node"), server: dir.join("server.mjs") })
+    Ok(IdentityProvider {
+        node: PathBuf::from("node"),
+        server: dir.join("server.mjs"),
+    })
 }
 
 fn install(dir: &Path) -> Result<()> {
     let status = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"])
+        .args([
+            "ci",
+            "--ignore-scripts",
+            "--omit=dev",
+            "--no-audit",
+            "--no-fund",
+        ])
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
         .map_err(|error| match error.kind() {
-            ErrorKind::NotFound => anyhow!("npm is not installed: `apt-get install nodejs npm` (Node.js 20 or newer)"),
+            ErrorKind::NotFound => {
+                anyhow!("npm is not installed: `apt-get install nodejs npm` (Node.js 20 or newer)")
+            }
             _ => anyhow!(error).context("failed to start npm"),
         })?;
     if !status.success() {

@@ -11,10 +11,22 @@ use super::go::{self, Program};
 const ASSETS_VARIABLE: &str = "KUBEBUILDER_ASSETS";
 
 const PROGRAMS: [Program; 4] = [
-    Program { name: "etcd", package: "go.etcd.io/etcd/server/v3" },
-    Program { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver" },
-    Program { name: "kube-controller-manager", package: "k8s.io/kubernetes/cmd/kube-controller-manager" },
-    Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" },
+    Program {
+        name: "etcd",
+        package: "go.etcd.io/etcd/server/v3",
+    },
+    Program {
+        name: "kube-apiserver",
+        package: "k8s.io/kubernetes/cmd/kube-apiserver",
+    },
+    Program {
+        name: "kube-controller-manager",
+        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+    },
+    Program {
+        name: "kubectl",
+        package: "k8s.io/kubernetes/cmd/kubectl",
+    },
 ];
 
 /// Without a version the server calls itself v0.0.0, and clients stumble over that.
@@ -47,13 +59,20 @@ pub fn kubernetes() -> Result<Kubernetes> {
         return Ok(kubernetes.clone());
     }
     let assets = std::env::var_os(ASSETS_VARIABLE).map(PathBuf::from);
-    let given = |name: &str| assets.as_deref().map(|dir| dir.join(name)).filter(|path| path.is_file());
+    let given = |name: &str| {
+        assets
+            .as_deref()
+            .map(|dir| dir.join(name))
+            .filter(|path| path.is_file())
+    };
     // Built only when one is missing; the usual set of assets has no controller manager.
     let built = match PROGRAMS.iter().all(|program| given(program.name).is_some()) {
         true => None,
         false => Some(go::build("kubernetes", &PROGRAMS, LDFLAGS)?),
     };
-    let path = |name: &str| given(name).unwrap_or_else(|| built.as_deref().unwrap_or(Path::new("")).join(name));
+    let path = |name: &str| {
+        given(name).unwrap_or_else(|| built.as_deref().unwrap_or(Path::new("")).join(name))
+    };
     let kubernetes = Kubernetes {
         etcd: path("etcd"),
         api_server: path("kube-apiserver"),

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 
 /// Where the pins are: `e2e/tools/<component>`.
 fn pins(component: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tools").join(component)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tools")
+        .join(component)
 }
 
 /// Finds or builds everything, so that the first test does not pay for it.

@@ -10,14 +10,25 @@ pub struct Case {
     pub status: Value,
 }
 
-fn case(plural: &'static str, kind: &str, name: &str, namespaced: bool, spec: Value, status: Value) -> Case {
+fn case(
+    plural: &'static str,
+    kind: &str,
+    name: &str,
+    namespaced: bool,
+    spec: Value,
+    status: Value,
+) -> Case {
     let mut object = json!({
         "apiVersion": "kube-bind.io/v1alpha2", "kind": kind, "metadata": {"name": name}, "spec": spec,
     });
     if namespaced {
         object["metadata"]["namespace"] = json!("default");
     }
-    Case { plural, object, status }
+    Case {
+        plural,
+        object,
+        status,
+    }
 }
 
 fn conditions() -> Value {
@@ -82,46 +93,122 @@ fn bound_schema() -> (Value, Value) {
 /// All kinds.
 pub fn all() -> Vec<Case> {
     let secret = json!({"name": "kubeconfig", "key": "kubeconfig"});
-    let cluster_secret = json!({"name": "kubeconfig-x", "key": "kubeconfig", "namespace": "kube-bind"});
+    let cluster_secret =
+        json!({"name": "kubeconfig-x", "key": "kubeconfig", "namespace": "kube-bind"});
     let (schema_spec, schema_status) = bound_schema();
     let only_conditions = || json!({"conditions": conditions()});
     vec![
-        case("apiserviceexporttemplates", "APIServiceExportTemplate", "widgets", false, json!({
-            "description": "d", "scope": "Namespaced", "resources": resources(), "permissionClaims": claims(),
-            "namespaces": [{"name": "team-a"}], "schemaUpdatePolicy": "Always",
-        }), only_conditions()),
-        case("collections", "Collection", "all", false,
-            json!({"description": "d", "templates": [{"name": "widgets"}]}), only_conditions()),
-        case("clusters", "Cluster", "default", false, json!({}), only_conditions()),
-        case("apiserviceexportrequests", "APIServiceExportRequest", "widgets", true, request_spec(), json!({
-            "phase": "Failed", "terminalMessage": "no", "conditions": conditions(),
-        })),
-        case("apiserviceexports", "APIServiceExport", "widgets", true, json!({
-            "resources": resources(), "permissionClaims": claims(), "informerScope": "Namespaced",
-            "isolation": "Prefixed", "clusterScopedIsolation": "None",
-        }), only_conditions()),
-        case("boundschemas", "BoundSchema", "widgets.example.org", true, schema_spec, schema_status),
-        case("apiservicenamespaces", "APIServiceNamespace", "team-a", true, json!({}), json!({"namespace": "cluster-x-team-a"})),
-        case("clusterbindings", "ClusterBinding", "cluster", true, json!({
-            "kubeconfigSecretRef": secret, "providerPrettyName": "Example", "serviceProviderSpec": {"free": ["form"]},
-        }), json!({
-            "lastHeartbeatTime": "2026-01-02T03:04:05Z", "heartbeatInterval": "5m0s", "konnectorVersion": "v0.9.0",
-            "consumerSecretRef": {"name": "s", "namespace": "kube-bind"}, "conditions": conditions(),
-        })),
-        case("bindableresourcesrequests", "BindableResourcesRequest", "widgets", true, json!({
-            "templateRef": {"name": "widgets"}, "clusterIdentity": {"identity": "i", "prettyName": "p"}, "author": "a",
-            "kubeconfigSecretRef": secret, "ttlAfterFinished": "1h0m0s",
-        }), json!({
-            "phase": "Succeeded", "namespace": "cluster-x", "kubeconfigSecretRef": secret,
-            "completionTime": "2026-01-02T03:04:05Z",
-            "conditions": [{"type": "Ready", "status": "True", "observedGeneration": 2, "reason": "Done", "message": "",
-                            "lastTransitionTime": "2026-01-02T03:04:05Z"}],
-        })),
-        case("apiservicebindings", "APIServiceBinding", "widgets", false, json!({"kubeconfigSecretRef": cluster_secret}), json!({
-            "providerPrettyName": "Example", "boundSchemas": [{"group": "example.org", "resource": "widgets"}],
-            "permissionClaims": claims(), "conditions": conditions(),
-        })),
-        case("apiservicebindingbundles", "APIServiceBindingBundle", "widgets", false,
-            json!({"kubeconfigSecretRef": cluster_secret}), only_conditions()),
+        case(
+            "apiserviceexporttemplates",
+            "APIServiceExportTemplate",
+            "widgets",
+            false,
+            json!({
+                "description": "d", "scope": "Namespaced", "resources": resources(), "permissionClaims": claims(),
+                "namespaces": [{"name": "team-a"}], "schemaUpdatePolicy": "Always",
+            }),
+            only_conditions(),
+        ),
+        case(
+            "collections",
+            "Collection",
+            "all",
+            false,
+            json!({"description": "d", "templates": [{"name": "widgets"}]}),
+            only_conditions(),
+        ),
+        case(
+            "clusters",
+            "Cluster",
+            "default",
+            false,
+            json!({}),
+            only_conditions(),
+        ),
+        case(
+            "apiserviceexportrequests",
+            "APIServiceExportRequest",
+            "widgets",
+            true,
+            request_spec(),
+            json!({
+                "phase": "Failed", "terminalMessage": "no", "conditions": conditions(),
+            }),
+        ),
+        case(
+            "apiserviceexports",
+            "APIServiceExport",
+            "widgets",
+            true,
+            json!({
+                "resources": resources(), "permissionClaims": claims(), "informerScope": "Namespaced",
+                "isolation": "Prefixed", "clusterScopedIsolation": "None",
+            }),
+            only_conditions(),
+        ),
+        case(
+            "boundschemas",
+            "BoundSchema",
+            "widgets.example.org",
+            true,
+            schema_spec,
+            schema_status,
+        ),
+        case(
+            "apiservicenamespaces",
+            "APIServiceNamespace",
+            "team-a",
+            true,
+            json!({}),
+            json!({"namespace": "cluster-x-team-a"}),
+        ),
+        case(
+            "clusterbindings",
+            "ClusterBinding",
+            "cluster",
+            true,
+            json!({
+                "kubeconfigSecretRef": secret, "providerPrettyName": "Example", "serviceProviderSpec": {"free": ["form"]},
+            }),
+            json!({
+                "lastHeartbeatTime": "2026-01-02T03:04:05Z", "heartbeatInterval": "5m0s", "konnectorVersion": "v0.9.0",
+                "consumerSecretRef": {"name": "s", "namespace": "kube-bind"}, "conditions": conditions(),
+            }),
+        ),
+        case(
+            "bindableresourcesrequests",
+            "BindableResourcesRequest",
+            "widgets",
+            true,
+            json!({
+                "templateRef": {"name": "widgets"}, "clusterIdentity": {"identity": "i", "prettyName": "p"}, "author": "a",
+                "kubeconfigSecretRef": secret, "ttlAfterFinished": "1h0m0s",
+            }),
+            json!({
+                "phase": "Succeeded", "namespace": "cluster-x", "kubeconfigSecretRef": secret,
+                "completionTime": "2026-01-02T03:04:05Z",
+                "conditions": [{"type": "Ready", "status": "True", "observedGeneration": 2, "reason": "Done", "message": "",
+                                "lastTransitionTime": "2026-01-02T03:04:05Z"}],
+            }),
+        ),
+        case(
+            "apiservicebindings",
+            "APIServiceBinding",
+            "widgets",
+            false,
+            json!({"kubeconfigSecretRef": cluster_secret}),
+            json!({
+                "providerPrettyName": "Example", "boundSchemas": [{"group": "example.org", "resource": "widgets"}],
+                "permissionClaims": claims(), "conditions": conditions(),
+            }),
+        ),
+        case(
+            "apiservicebindingbundles",
+            "APIServiceBindingBundle",
+            "widgets",
+            false,
+            json!({"kubeconfigSecretRef": cluster_secret}),
+            only_conditions(),
+        ),
     ]
 }

@@ -13,6 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use narrator::Narrator;
 use story::Stage;
 
+/// What shells report for a program that an interrupt ended.
+const INTERRUPTED: u8 = 130;
+
 /// Provider, identity provider, backend, consumer and konnector, and a certificate that travels.
 #[derive(Debug, Parser)]
 struct Args {
@@ -28,31 +31,27 @@ fn main() -> ExitCode {
         Narrator::new().failure(&error);
         return ExitCode::FAILURE;
     }
-    kube_bind_e2e::run(async {
-        tokio::select! {
-            code = play(&args) => code,
-            // Dropping what `play` has started ends it.
-            () = interrupted() => ExitCode::from(130),
-        }
-    })
+    kube_bind_e2e::run(play(&args))
 }
 
 async fn play(args: &Args) -> ExitCode {
     let narrator = Narrator::new();
     let mut stage = Stage::default();
-    let outcome = story::tell(&narrator, &mut stage).await;
+    let outcome = tokio::select! {
+        outcome = story::tell(&narrator, &mut stage) => outcome,
+        // Returning drops what runs, which ends it.
+        () = interrupted() => return ExitCode::from(INTERRUPTED),
+    };
     if let Err(error) = &outcome {
         rundir::keep_all();
         narrator.failure(error);
         return ExitCode::FAILURE;
     }
-    if args.exit {
-        return ExitCode::SUCCESS;
+    if !args.exit {
+        story::invite(&narrator, &stage);
+        interrupted().await;
+        narrator.line("\nEnding everything.");
     }
-    story::invite(&narrator, &stage);
-    interrupted().await;
-    narrator.blank();
-    narrator.line("Ending everything.");
     ExitCode::SUCCESS
 }
 

@@ -1,5 +1,8 @@
 //! What the person in front of the demo reads. Writes to standard output.
-#![expect(clippy::print_stdout, reason = "the output is what this program is for")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the output is what this program is for"
+)]
 
 use std::time::Instant;
 
@@ -10,7 +13,9 @@ pub struct Narrator {
 
 impl Narrator {
     pub fn new() -> Narrator {
-        Narrator { start: Instant::now() }
+        Narrator {
+            start: Instant::now(),
+        }
     }
 
     /// A new chapter.
@@ -25,7 +30,11 @@ impl Narrator {
 
     /// Something that took this long, counted from `since`.
     pub fn arrived(&self, since: Instant, text: &str) {
-        println!("[{:6.1} s] {text} ({} ms later)", self.start.elapsed().as_secs_f64(), since.elapsed().as_millis());
+        println!(
+            "[{:6.1} s] {text} ({} ms later)",
+            self.start.elapsed().as_secs_f64(),
+            since.elapsed().as_millis()
+        );
     }
 
     /// Output of a program, set off.
@@ -40,13 +49,11 @@ impl Narrator {
         println!("{text}");
     }
 
-    /// An empty line.
-    pub fn blank(&self) {
-        println!();
-    }
-
     /// The end of a demo that did not get further.
     pub fn failure(&self, error: &anyhow::Error) {
-        println!("\nThe demo got as far as this after {:.1} s:\n{error:#}", self.start.elapsed().as_secs_f64());
+        println!(
+            "\nThe demo got as far as this after {:.1} s:\n{error:#}",
+            self.start.elapsed().as_secs_f64()
+        );
     }
 }
