@@ -44,28 +44,38 @@ pub(super) struct Refused {
 impl Pair {
     /// Files a state of the consumer object; `false` if we know a newer one.
     pub(super) fn see_consumer(&mut self, seen: Consumer) -> bool {
-        let known = self
-            .consumer
-            .as_ref()
-            .map_or(self.consumer_gone, |known| known.version);
-        let newer = is_newer(seen.version, known);
-        if newer {
+        let news = self.is_news_of_consumer(seen.version);
+        if news {
             self.consumer = Some(seen);
         }
-        newer
+        news
     }
 
     /// Files a state of the provider copy; `false` if we know a newer one.
     pub(super) fn see_provider(&mut self, seen: Provider) -> bool {
-        let known = self
-            .provider
-            .as_ref()
-            .map_or(self.provider_gone, |known| known.version);
-        let newer = is_newer(seen.version, known);
-        if newer {
+        let news = self.is_news_of_provider(seen.version);
+        if news {
             self.provider = Some(seen);
         }
-        newer
+        news
+    }
+
+    /// Whether a state of the consumer object with this version would tell something new.
+    pub(super) fn is_news_of_consumer(&self, version: Version) -> bool {
+        let known = self.consumer.as_ref();
+        is_newer(
+            version,
+            known.map_or(self.consumer_gone, |known| known.version),
+        )
+    }
+
+    /// Whether a state of the provider copy with this version would tell something new.
+    pub(super) fn is_news_of_provider(&self, version: Version) -> bool {
+        let known = self.provider.as_ref();
+        is_newer(
+            version,
+            known.map_or(self.provider_gone, |known| known.version),
+        )
     }
 
     /// Files that the consumer object was gone at this version; `false` if we know a newer state.

@@ -58,10 +58,12 @@ impl State {
     fn file_consumer(&mut self, body: Value, priority: Priority, now: Instant) {
         let key = form::key_of(&body);
         self.observe_referrer(&key, Some(&body));
-        let entry = self.form.consumer(&body);
         let slot = self.slots.entry(key.clone()).or_default();
         slot.seen[Side::Consumer as usize] = self.consumer_listing.epoch;
-        if slot.pair.see_consumer(entry) {
+        // Most events are echoes of our own writes: they are not worth a digest.
+        if slot.pair.is_news_of_consumer(form::version_of(&body))
+            && slot.pair.see_consumer(self.form.consumer(&body))
+        {
             self.bodies.hold(&key, Side::Consumer, Arc::new(body));
             self.touch(&key, priority, now);
         }
@@ -134,12 +136,13 @@ impl State {
         let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
             return;
         };
-        let entry = self.form.provider(&body);
         let slot = self.slots.entry(key.clone()).or_default();
         if let Some(listing) = self.provider_listings.get(scope) {
             slot.seen[Side::Provider as usize] = listing.epoch;
         }
-        if slot.pair.see_provider(entry) {
+        if slot.pair.is_news_of_provider(form::version_of(&body))
+            && slot.pair.see_provider(self.form.provider(&body))
+        {
             self.bodies.hold(&key, Side::Provider, Arc::new(body));
             self.touch(&key, priority, now);
         }

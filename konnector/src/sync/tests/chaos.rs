@@ -66,7 +66,7 @@ async fn schedule(seed: u64) {
     let theirs = world.provider.put(foreign());
     world.consumer.disturb(seed, 0.2);
     world.provider.disturb(seed + 1, 0.2);
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         world.start_rival();
     }
     for _ in 0..40 {
