@@ -18,6 +18,8 @@ pub(super) enum Class {
     Problem(Box<Problem>),
     /// A copy whose consumer object vanished.
     Orphan,
+    /// The same, and another consumer object has taken its name and waits for it to go.
+    Replaced,
 }
 
 impl Class {
@@ -34,7 +36,7 @@ impl Class {
         }
         match &pair.provider {
             Some(provider) if matches!(&provider.owner, Owner::Ours(uid) if *uid != consumer.uid) => {
-                Self::Orphan
+                Self::Replaced
             }
             Some(provider) if !provider.terminating && !consumer.terminating => {
                 if plan(pair, rules).is_empty() {
@@ -59,6 +61,8 @@ impl Class {
 #[derive(Default)]
 pub(super) struct Tally {
     counts: Counts,
+    /// Part of the pending ones.
+    replaced: usize,
 }
 
 impl Tally {
@@ -69,6 +73,8 @@ impl Tally {
         if let Some(count) = self.count(after) {
             *count += 1;
         }
+        self.replaced -= usize::from(*before == Class::Replaced);
+        self.replaced += usize::from(*after == Class::Replaced);
     }
 
     fn count(&mut self, class: &Class) -> Option<&mut usize> {
@@ -76,7 +82,7 @@ impl Tally {
         match class {
             Class::Nothing => None,
             Class::Synced => Some(&mut counts.synced),
-            Class::Pending => Some(&mut counts.pending),
+            Class::Pending | Class::Replaced => Some(&mut counts.pending),
             Class::WaitingNamespace => Some(&mut counts.waiting_namespace),
             Class::Problem(problem) => match problem.kind {
                 ProblemKind::Rejected => Some(&mut counts.rejected),
@@ -99,11 +105,11 @@ impl Tally {
 
     /// Copies whose consumer objects vanished.
     pub(super) fn orphans(&self) -> usize {
-        self.counts.orphans
+        self.counts.orphans + self.replaced
     }
 
     /// Objects that have a copy or should have one.
     pub(super) fn living(&self) -> usize {
-        self.counts.synced + self.counts.pending
+        self.counts.synced + self.counts.pending - self.replaced
     }
 }

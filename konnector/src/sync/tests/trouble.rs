@@ -187,6 +187,25 @@ async fn the_copy_of_a_vanished_object_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_made_anew_under_the_same_name_gets_a_copy_of_its_own() {
+    let mut world = World::synced("a").await;
+    let first = world.copy("a")["metadata"]["uid"].clone();
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["metadata"]["finalizers"] = json!(["operator/x"]);
+    });
+    world.consumer.vanish(&consumer_key("a"));
+    world.consumer.put(widget("a"));
+    world.restart().await;
+    assert_eq!((world.counts().objects, world.counts().pending), (1, 1));
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["metadata"]["finalizers"] = json!([]);
+    });
+    world.rest().await;
+    assert_eq!(world.counts().synced, 1);
+    assert_ne!(world.copy("a")["metadata"]["uid"], first);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_deleted_when_everything_vanishes_at_once() {
     let mut world = World::started().await;
     for n in 0..20 {
