@@ -6,13 +6,48 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// Whether a first list is complete. Stores know that too, but wake only one of those who wait.
+#[derive(Clone, Debug)]
+pub struct Listed(Arc<watch::Sender<bool>>);
+
+impl Listed {
+    /// Not yet.
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// It is complete now.
+    pub fn set(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether it is.
+    pub fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is.
+    pub async fn wait(&self) {
+        let listed = self.0.subscribe().wait_for(|listed| *listed).await.is_ok();
+        debug_assert!(listed, "the sender lives as long as we do");
+    }
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// What a watch tells.
 pub enum Signal<'a, K> {
@@ -57,5 +92,19 @@ pub async fn reflect<K>(
             }
             Err(error) => tell(Signal::Failed(&error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_complete_list_wakes_all_who_wait() {
+        let listed = Listed::new();
+        assert!(!listed.is_set());
+        let waiting = futures::future::join_all((0..3).map(|_| listed.wait()));
+        let (_, ()) = tokio::join!(waiting, async { listed.set() });
+        listed.wait().await;
     }
 }

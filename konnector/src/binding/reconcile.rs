@@ -103,6 +103,7 @@ pub(super) async fn reconcile(
     }
     report::binding(&supervisor, &binding, &observed, &facts, &mut subtree).await?;
     report::provider(&supervisor, &binding, &observed, &facts).await?;
+    tracing::debug!(binding.name = %name, "looked at APIServiceBinding {name}: {facts:?}");
     supervisor.backoff.reset(&name);
     if !rights_are_missing(&facts) {
         supervisor.rights.reset(&name);

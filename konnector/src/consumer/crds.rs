@@ -19,7 +19,7 @@ use kube::{Api, Client, ResourceExt};
 use kube_bind_runtime::{apply, shutdown::Shutdown};
 
 use crate::fault;
-use crate::watch::{Signal, reflect};
+use crate::watch::{Listed, Signal, reflect};
 
 /// What decisions need of a CRD.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,6 +84,7 @@ impl CrdView {
 pub struct Crds {
     api: Api<CustomResourceDefinition>,
     store: Store<PartialObjectMeta<CustomResourceDefinition>>,
+    listed: Listed,
     read: Mutex<HashMap<String, Arc<CrdView>>>,
 }
 
@@ -96,12 +97,14 @@ impl Crds {
         changed: impl Fn(&str, &[OwnerReference]) + Send + 'static,
     ) -> Self {
         let (store, writer) = kube::runtime::reflector::store();
+        let listed = Listed::new();
+        let told = listed.clone();
         let tell =
             move |signal: Signal<'_, PartialObjectMeta<CustomResourceDefinition>>| match signal {
                 Signal::Changed(crd) | Signal::Removed(crd) => {
                     changed(&crd.name_any(), crd.owner_references());
                 }
-                Signal::Listed => {}
+                Signal::Listed => told.set(),
                 Signal::Failed(error) => tracing::warn!(
                     error = fault::describe_watch(error),
                     "failed to watch custom resource definitions"
@@ -120,14 +123,18 @@ impl Crds {
         Self {
             api: Api::all(client),
             store,
+            listed,
             read: Mutex::default(),
         }
     }
 
     /// The CRD as it is now. A first question waits for the first list.
     pub async fn get(&self, name: &str) -> Result<Option<Arc<CrdView>>, kube::Error> {
-        // A dropped writer means that the process stops; the caller is being stopped as well.
-        let _ = self.store.wait_until_ready().await;
+        apply::timed(async {
+            self.listed.wait().await;
+            Ok(())
+        })
+        .await?;
         let known = self.store.get(&ObjectRef::new(name));
         let known = known.and_then(|crd| crd.metadata.resource_version.clone());
         if let Some(read) = self.lock().get(name)

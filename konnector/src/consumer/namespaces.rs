@@ -9,13 +9,14 @@ use kube::{Api, Client, ResourceExt};
 use kube_bind_runtime::{apply, shutdown::Shutdown};
 
 use crate::fault;
-use crate::watch::{Signal, reflect};
+use crate::watch::{Listed, Signal, reflect};
 
 /// The Namespaces of the consumer.
 #[derive(Clone)]
 pub struct ConsumerNamespaces {
     client: Client,
     store: Store<PartialObjectMeta<Namespace>>,
+    listed: Listed,
 }
 
 impl ConsumerNamespaces {
@@ -27,9 +28,14 @@ impl ConsumerNamespaces {
         gone: impl Fn(&str) + Send + 'static,
     ) -> Self {
         let (store, writer) = kube::runtime::reflector::store();
+        let listed = Listed::new();
+        let told = listed.clone();
         let tell = move |signal: Signal<'_, PartialObjectMeta<Namespace>>| match signal {
             Signal::Removed(namespace) => gone(&namespace.name_any()),
-            Signal::Listed => gone(""),
+            Signal::Listed => {
+                told.set();
+                gone("");
+            }
             Signal::Changed(_) => {}
             Signal::Failed(error) => tracing::warn!(
                 error = fault::describe_watch(error),
@@ -46,15 +52,18 @@ impl ConsumerNamespaces {
                 tell,
             ),
         );
-        Self { client, store }
+        Self {
+            client,
+            store,
+            listed,
+        }
     }
 
     /// Whether the watch knows the Namespace; `None` before the first list.
     pub fn known(&self, name: &str) -> Option<bool> {
-        // The store never blocks once it is ready, and polling the future once tells whether it is.
-        futures::FutureExt::now_or_never(self.store.wait_until_ready())?
-            .ok()
-            .map(|()| self.store.get(&ObjectRef::new(name)).is_some())
+        self.listed
+            .is_set()
+            .then(|| self.store.get(&ObjectRef::new(name)).is_some())
     }
 
     /// Whether the Namespace exists, asked of the API server.

@@ -13,7 +13,7 @@ use kube_bind_crds::names::{KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG};
 use kube_bind_runtime::shutdown::Shutdown;
 
 use crate::fault;
-use crate::watch::{Signal, reflect};
+use crate::watch::{Listed, Signal, reflect};
 
 /// How long a first list may take before the reader is told that it cannot be had.
 const FIRST_LIST: Duration = Duration::from_secs(5);
@@ -44,6 +44,7 @@ pub struct Secrets {
 
 struct Watched {
     store: Store<Secret>,
+    listed: Listed,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -62,8 +63,8 @@ impl Secrets {
     /// The Secret as it is now; the first question about a namespace starts its watch.
     pub async fn get(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Error> {
         let watched = self.watch(namespace);
-        let ready = tokio::time::timeout(FIRST_LIST, watched.store.wait_until_ready()).await;
-        if !matches!(ready, Ok(Ok(()))) {
+        let listed = tokio::time::timeout(FIRST_LIST, watched.listed.wait()).await;
+        if listed.is_err() {
             let failure = watched
                 .failure
                 .lock()
@@ -110,8 +111,10 @@ impl Secrets {
         }
         let (store, writer) = kube::runtime::reflector::store::<Secret>();
         let failure = Arc::<Mutex<Option<String>>>::default();
+        let listed = Listed::new();
         let watched = Arc::new(Watched {
             store,
+            listed: listed.clone(),
             failure: failure.clone(),
         });
         all.insert(namespace.to_owned(), watched.clone());
@@ -126,6 +129,7 @@ impl Secrets {
                 }
                 Signal::Listed => {
                     *failure = None;
+                    listed.set();
                     changed(&watched_namespace, "");
                 }
                 Signal::Failed(error) => {

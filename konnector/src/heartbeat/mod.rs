@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::fault;
 use crate::names::MANAGER_HEARTBEAT;
 use crate::provider::{LinkState, Provider, exports};
-use crate::watch::{Signal, reflect};
+use crate::watch::{Listed, Signal, reflect};
 
 /// How often the konnector reports at least; half of the interval that it promises.
 const TICK: Duration = Duration::from_secs(150);
@@ -94,9 +94,15 @@ impl Heart {
         let (store, writer) = reflector::store::<Secret>();
         let stop = self.provider.shutdown.token.child_token();
         let provider = self.provider.clone();
+        let listed = Listed::new();
+        let told = listed.clone();
         let tell = move |signal: Signal<'_, Secret>| match signal {
             Signal::Failed(_) => provider.link.check(),
-            Signal::Changed(_) | Signal::Removed(_) | Signal::Listed => provider.beat.notify_one(),
+            Signal::Changed(_) | Signal::Removed(_) => provider.beat.notify_one(),
+            Signal::Listed => {
+                told.set();
+                provider.beat.notify_one();
+            }
         };
         self.provider.shutdown.spawn(
             "watch of the provider's kubeconfig secret",
@@ -114,6 +120,7 @@ impl Heart {
         *watched = Some(WatchedSecret {
             name: name.clone(),
             store,
+            listed,
             _stop: stop.drop_guard(),
         });
     }
@@ -226,11 +233,12 @@ impl Heart {
 struct WatchedSecret {
     name: String,
     store: reflector::Store<Secret>,
+    listed: Listed,
     _stop: tokio_util::sync::DropGuard,
 }
 
 impl WatchedSecret {
     fn ready(&self) -> bool {
-        futures::FutureExt::now_or_never(self.store.wait_until_ready()).is_some()
+        self.listed.is_set()
     }
 }
