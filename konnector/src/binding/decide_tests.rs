@@ -102,7 +102,7 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with(|f| {
             f.claims = vec![claim(ClaimState::MissingRights(vec![
                 "list secrets".into(),
-            ]))]
+            ]))];
         }),
         with_provider(|p| p.link = LinkState::Unreachable("refused".into())),
         with_provider(|p| p.link = LinkState::Unauthorized("expired".into())),

@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt};
 use kube_bind_crds::api::GroupResource;
 use kube_bind_crds::claims::{Claimable, Referenced, claimable, may_cross};
 use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
+use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ use crate::sync::{Key, Namespaces, ObjectRef};
 
 /// Bodies pass through memory while a list is read; Secrets can be 1 MiB each.
 const PAGE: u32 = 50;
+/// A write is not begun with less than this left of the lease.
+const LEAST_TIME: Duration = Duration::from_millis(500);
 /// An unlabelled object in the way is not watched, so it is looked at again and again.
 const CONFLICT: Duration = Duration::from_secs(30);
 
@@ -453,10 +456,6 @@ impl ClaimsEngine {
         if work.steps.is_empty() {
             return Ok(None);
         }
-        // No write may still be under way when another one leads.
-        if self.ctx.leader.time_left() == Duration::ZERO {
-            return Ok(Some(Duration::from_millis(200)));
-        }
         let resource = self.api_resource();
         let writer = Writer {
             consumer: Api::namespaced_with(self.ctx.client.clone(), &key.namespace, &resource),
@@ -474,7 +473,13 @@ impl ClaimsEngine {
             source_uid: &work.source_uid,
         };
         for step in &work.steps {
-            match writer.perform(step).await? {
+            // No write may still be under way when another one leads.
+            let left = self.ctx.leader.time_left();
+            if left < LEAST_TIME {
+                return Ok(Some(LEAST_TIME));
+            }
+            let limit = left.min(apply::TIMEOUT);
+            match apply::timed_for(limit, writer.perform(step)).await? {
                 Written::Copy(copy) => {
                     let mut state = self.state();
                     state.conflicts.remove(key);
