@@ -1,10 +1,11 @@
 //! The controller of `APIServiceBinding`s: installs what is bound and says how it is doing. In four
-//! steps: `reconcile` reads, `decide` decides purely, `crds`, `subtree` and `unbind` act, `report`
-//! tells. A failure or a panic in one binding is its own business.
+//! steps: `reconcile` reads, `decide` decides purely, `look` and `unbind` act, `report` tells. A failure or a panic in one binding is its own business.
 
 mod crds;
 mod decide;
 mod facts;
+mod finalizer;
+mod look;
 mod reconcile;
 mod report;
 mod rights;

@@ -1,24 +1,21 @@
-//! Runs the claims on one kind of one provider: watches both sides, hears the references, and
-//! performs what `plan` decides, one key at a time. IO.
+//! Runs the claims on one kind of one provider: hears the references and performs what `plan`
+//! decides, one key at a time. What both sides have comes from `watches`. IO.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::pin::pin;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
-use kube::api::{ApiResource, DynamicObject};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::api::ApiResource;
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use kube_bind_crds::api::GroupResource;
 use kube_bind_crds::claims::{Claimable, Referenced, claimable, may_cross};
 use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
-use tokio_util::sync::CancellationToken;
 
-use super::copy::{Copy, Placement};
+use super::copy::Placement;
 use super::index::{Index, Origin};
 use super::plan::{Pair, Step, plan};
 use super::queue::Queue;
@@ -30,8 +27,6 @@ use crate::names::EVENT_CLAIM_CONFLICT;
 use crate::provider::Provider;
 use crate::sync::{Key, Namespaces, ObjectRef};
 
-/// Bodies pass through memory while a list is read; Secrets can be 1 MiB each.
-const PAGE: u32 = 50;
 /// A write is not begun with less than this left of the lease.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 /// An unlabelled object in the way is not watched, so it is looked at again and again.
@@ -39,9 +34,9 @@ const CONFLICT: Duration = Duration::from_secs(30);
 
 /// The claims on one kind of one provider.
 pub struct ClaimsEngine {
-    ctx: Arc<Context>,
-    provider: Arc<Provider>,
-    kind: &'static Claimable,
+    pub(super) ctx: Arc<Context>,
+    pub(super) provider: Arc<Provider>,
+    pub(super) kind: &'static Claimable,
     index: Mutex<Index>,
     state: Mutex<State>,
     queue: Queue,
@@ -175,7 +170,7 @@ impl ClaimsEngine {
         Some(left)
     }
 
-    fn api_resource(&self) -> ApiResource {
+    pub(super) fn api_resource(&self) -> ApiResource {
         let kind = self.kind;
         let gvk = kube::core::GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
         ApiResource::from_gvk_with_plural(&gvk, kind.plural)
@@ -185,7 +180,7 @@ impl ClaimsEngine {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,7 +197,7 @@ impl ClaimsEngine {
         }
     }
 
-    fn touch_all(&self) {
+    pub(super) fn touch_all(&self) {
         let state = self.state();
         for (key, _) in state.consumer.iter() {
             self.queue.push(key);
@@ -212,153 +207,20 @@ impl ClaimsEngine {
         }
     }
 
-    fn push_provider(&self, key: &Key) {
+    pub(super) fn push_provider(&self, key: &Key) {
         if let Some(namespace) = self.provider.namespaces.to_consumer(&key.namespace) {
             self.queue.push(Key::new(namespace, &key.name));
         }
     }
 
-    /// One watch per service namespace, as they come and go.
-    async fn watch_service_namespaces(self: Arc<Self>, stop: CancellationToken) {
-        let mut changed = self.provider.namespaces.subscribe();
-        let mut watched: BTreeMap<String, CancellationToken> = BTreeMap::new();
-        loop {
-            changed.mark_unchanged();
-            let wanted: BTreeSet<String> = self
-                .provider
-                .namespaces
-                .provider_namespaces()
-                .into_iter()
-                .collect();
-            watched.retain(|namespace, token| {
-                let keep = wanted.contains(namespace);
-                if !keep {
-                    token.cancel();
-                    let mut state = self.state();
-                    state.provider_listed.remove(namespace);
-                    state
-                        .provider
-                        .retain_listed(Some(namespace), &HashSet::new());
-                }
-                keep
-            });
-            for namespace in wanted {
-                if watched.contains_key(&namespace) {
-                    continue;
-                }
-                let token = stop.child_token();
-                let (this, name, task) = (self.clone(), namespace.clone(), token.clone());
-                let plural = self.kind.plural;
-                self.provider.shutdown.spawn(
-                    format!("watch of claimed {plural} in {namespace}"),
-                    async move {
-                        let client = this.provider.client.clone();
-                        let api = Api::namespaced_with(client, &name, &this.api_resource());
-                        let config = watcher::Config::default();
-                        this.watch(Side::Provider, Some(name), api, config, task)
-                            .await;
-                    },
-                );
-                watched.insert(namespace, token);
-            }
-            if changed.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    async fn watch(
-        &self,
-        side: Side,
-        namespace: Option<String>,
-        api: Api<DynamicObject>,
-        config: watcher::Config,
-        stop: CancellationToken,
-    ) {
-        let stream = watcher(api, config.page_size(PAGE)).default_backoff();
-        let mut stream = pin!(stream.take_until(stop.cancelled_owned()));
-        let mut listed = HashSet::new();
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(object)) => {
-                    listed.insert(self.file(side, &object));
-                }
-                Ok(watcher::Event::InitDone) => {
-                    self.list_complete(side, namespace.as_deref(), &listed);
-                    listed = HashSet::new();
-                }
-                Ok(watcher::Event::Apply(object)) => {
-                    self.file(side, &object);
-                }
-                Ok(watcher::Event::Delete(object)) => self.unfile(side, &object),
-                Err(error) => {
-                    tracing::warn!(
-                        error = fault::describe_watch(&error),
-                        "failed to watch claimed {} on the {side:?} side",
-                        self.kind.plural
-                    );
-                    if side == Side::Provider {
-                        self.provider.link.check();
-                    }
-                }
-            }
-        }
-    }
-
-    fn file(&self, side: Side, object: &DynamicObject) -> Key {
-        let key = key_of(object);
-        let mut state = self.state();
-        match side {
-            Side::Consumer => state.consumer.file(&key, Copy::of(object)),
-            Side::Provider => state.provider.file(&key, Copy::of(object)),
-        }
-        drop(state);
-        self.push(side, &key);
-        key
-    }
-
-    fn unfile(&self, side: Side, object: &DynamicObject) {
-        let key = key_of(object);
-        let uid = object.uid().unwrap_or_default();
-        match side {
-            Side::Consumer => {
-                self.state().consumer.remove(&key, &uid);
-                self.tell_waiting();
-            }
-            Side::Provider => {
-                self.state().provider.remove(&key, &uid);
-            }
-        }
-        self.push(side, &key);
-    }
-
-    fn list_complete(&self, side: Side, namespace: Option<&str>, listed: &HashSet<Key>) {
-        let mut state = self.state();
-        match (side, namespace) {
-            (Side::Consumer, _) => {
-                state.consumer.retain_listed(None, listed);
-                state.consumer_listed = true;
-            }
-            (Side::Provider, namespace) => {
-                state.provider.retain_listed(namespace, listed);
-                state.provider_listed.extend(namespace.map(str::to_owned));
-            }
-        }
-        drop(state);
-        self.touch_all();
-        self.tell_waiting();
-        self.ctx.wake_users(&self.provider.secrets());
-    }
-
-    fn push(&self, side: Side, key: &Key) {
+    pub(super) fn push(&self, side: Side, key: &Key) {
         match side {
             Side::Consumer => self.queue.push(key.clone()),
             Side::Provider => self.push_provider(key),
         }
     }
 
-    fn tell_waiting(&self) {
+    pub(super) fn tell_waiting(&self) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for binding in waiting.iter() {
             self.ctx.wake.binding(binding);
@@ -526,8 +388,4 @@ struct Work {
     source_uid: String,
     binding: String,
     referrers: Vec<ObjectRef>,
-}
-
-fn key_of(object: &DynamicObject) -> Key {
-    Key::new(object.namespace().unwrap_or_default(), object.name_any())
 }

@@ -14,6 +14,7 @@ mod plan;
 mod queue;
 mod sink;
 mod state;
+mod watches;
 mod write;
 
 pub use engine::ClaimsEngine;
