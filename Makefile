@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # Where cargo puts programs. Started from there, because `cargo run` would choose other features for
 # one package than for the workspace, and compile the dependencies again.
-PROGRAMS = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
+TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
 .PHONY: help build demo test lint fmt crds bench sim release deny
 
@@ -14,10 +14,10 @@ build: ## all programs, unoptimised
 	$(CARGO) build --workspace --bins
 
 demo: build ## everything at once, to look at and to play with; ARGS=--exit ends by itself
-	@$(PROGRAMS)/demo $(ARGS)
+	@$(TARGET)/debug/demo $(ARGS)
 
 test: ## everything; ONLY=<package, test binary or test name> for a part
-	@MAKE_PID=$$PPID PROGRAMS=$(PROGRAMS) e2e/tools/run-tests '$(ONLY)'
+	@MAKE_PID=$$PPID PROGRAMS=$(TARGET)/debug e2e/tools/run-tests '$(ONLY)'
 
 lint: ## clippy, warnings denied
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -26,7 +26,13 @@ fmt: ## formats the sources
 	$(CARGO) fmt --all
 
 crds: build ## generates deploy/crds from the types
-	$(PROGRAMS)/crds-gen
+	$(TARGET)/debug/crds-gen
+
+bench: release ## measures times and memory, prints a table of targets and results
+	@$(TARGET)/release/bench
+
+sim: ## the sync engine alone, under seeded disturbances
+	$(CARGO) test --package konnector --lib sync::
 
 release: ## optimised programs
 	$(CARGO) build --workspace --bins --release

@@ -25,9 +25,10 @@ const LOGIN_URL: &str = r"(https?://\S+/api/authorize\?\S+)";
 
 /// A running consumer.
 pub struct Consumer {
+    // Ends before the cluster that it works on.
+    konnector: Mutex<Option<Arc<Process>>>,
     /// Its Kubernetes.
     pub plane: ControlPlane,
-    konnector: Mutex<Option<Arc<Process>>>,
     health: Port,
     user: User,
     /// Home directory of the person who binds: the plugin keeps its tokens there.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use futures::TryStreamExt;
+use kube::ResourceExt;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::ResourceExt;
 use tokio::sync::Notify;
 
 /// First sightings by name.
@@ -28,7 +28,11 @@ impl Sightings {
         let sightings = Sightings::default();
         let noting = sightings.clone();
         let watching = async move {
-            let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
+            let mut events = std::pin::pin!(
+                watcher(api, watcher::Config::default())
+                    .default_backoff()
+                    .applied_objects()
+            );
             while let Some(object) = events.try_next().await? {
                 if shows(&object) {
                     let mut seen = noting.seen.lock().expect("no holder panics");
@@ -60,8 +64,13 @@ impl Sightings {
 pub fn percentile(samples: &[Duration], percent: usize) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort();
-    let rank = (sorted.len() * percent).div_ceil(100).clamp(1, sorted.len().max(1)) - 1;
-    sorted.get(rank).map_or(f64::NAN, |sample| sample.as_secs_f64() * 1000.0)
+    let rank = (sorted.len() * percent)
+        .div_ceil(100)
+        .clamp(1, sorted.len().max(1))
+        - 1;
+    sorted
+        .get(rank)
+        .map_or(f64::NAN, |sample| sample.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
@@ -73,6 +82,9 @@ mod tests {
     #[test]
     fn percentiles_are_taken_by_rank() {
         let samples: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
-        assert_eq!((percentile(&samples, 50), percentile(&samples, 99)), (50.0, 99.0));
+        assert_eq!(
+            (percentile(&samples, 50), percentile(&samples, 99)),
+            (50.0, 99.0)
+        );
     }
 }

@@ -47,6 +47,9 @@ pub struct ProviderOptions {
 
 /// A running provider.
 pub struct Provider {
+    // These end before the cluster that they work on.
+    backend: Mutex<Option<Arc<Process>>>,
+    operator: Option<Process>,
     /// Its Kubernetes.
     pub plane: ControlPlane,
     /// Where its users sign in.
@@ -57,8 +60,6 @@ pub struct Provider {
     pub bob: Person,
     /// A user who can sign in but may not bind.
     pub mallory: Person,
-    backend: Mutex<Option<Arc<Process>>>,
-    operator: Option<Process>,
     http: reqwest::Client,
     backend_args: Vec<String>,
     api: Port,

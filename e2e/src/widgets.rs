@@ -68,7 +68,20 @@ pub fn template(name: &str, plural: &str) -> Value {
 
 /// Puts the kind and its offering in place.
 pub async fn offer(provider: &Provider) -> Result<()> {
-    provider.apply(&[crd("widgets", "Widget", true), template(TEMPLATE, "widgets")]).await?;
-    provider.plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/widgets.example.org"]).await?;
+    provider
+        .apply(&[
+            crd("widgets", "Widget", true),
+            template(TEMPLATE, "widgets"),
+        ])
+        .await?;
+    provider
+        .plane
+        .kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "crd/widgets.example.org",
+        ])
+        .await?;
     Ok(())
 }

@@ -7,14 +7,20 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube_bind_e2e::cluster::{AuditedRequest, Mark, count_by_kind};
 use kube_bind_e2e::consumer::Consumer;
-use kube_bind_e2e::objects::{as_consumer, create, create_namespace, service_namespace, wait_gone, wait_until};
+use kube_bind_e2e::objects::{
+    as_consumer, create, create_namespace, service_namespace, wait_gone, wait_until,
+};
 use kube_bind_e2e::provider::{Provider, ProviderOptions};
 use kube_bind_e2e::widgets::{self, TEMPLATE, widget, widgets};
 use kube_bind_e2e::{eventually, run};
 use serde_json::json;
 
 /// The konnector's requests about widgets on both sides, since the marks.
-fn spent(provider: &Provider, consumer: &Consumer, since: (Mark, Mark)) -> Result<Vec<AuditedRequest>> {
+fn spent(
+    provider: &Provider,
+    consumer: &Consumer,
+    since: (Mark, Mark),
+) -> Result<Vec<AuditedRequest>> {
     let mut all = provider.plane.audit().since(since.0)?;
     all.extend(consumer.plane.audit().since(since.1)?);
     all.retain(|request| {
@@ -26,16 +32,31 @@ fn spent(provider: &Provider, consumer: &Consumer, since: (Mark, Mark)) -> Resul
 }
 
 fn marks(provider: &Provider, consumer: &Consumer) -> Result<(Mark, Mark)> {
-    Ok((provider.plane.audit().mark()?, consumer.plane.audit().mark()?))
+    Ok((
+        provider.plane.audit().mark()?,
+        consumer.plane.audit().mark()?,
+    ))
 }
 
 #[test]
 fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
     run(async {
-        let options = ProviderOptions { without_operator: true, ..ProviderOptions::default() };
-        let (provider, consumer) = tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
+        let options = ProviderOptions {
+            without_operator: true,
+            ..ProviderOptions::default()
+        };
+        let (provider, consumer) =
+            tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
         widgets::offer(&provider).await?;
-        consumer.bind_reporting(&provider.url(), &provider.alice, &["--template-name", TEMPLATE], |_| {}).await?.success()?;
+        consumer
+            .bind_reporting(
+                &provider.url(),
+                &provider.alice,
+                &["--template-name", TEMPLATE],
+                |_| {},
+            )
+            .await?
+            .success()?;
         create_namespace(&consumer.plane, "shop").await?;
         let mine = widgets(&consumer.plane, "shop");
         // The first object makes the mapping of its namespace, which is not what we count.
@@ -62,18 +83,30 @@ fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
 
         let since = marks(&provider, &consumer)?;
         let change = json!({"spec": {"size": 2, "colours": ["red", "blue"]}});
-        mine.patch("counted", &PatchParams::default(), &Patch::Merge(&change)).await?;
-        wait_until(&copies, "counted", "the new size", |copy| copy.data["spec"]["size"] == 2).await?;
+        mine.patch("counted", &PatchParams::default(), &Patch::Merge(&change))
+            .await?;
+        wait_until(&copies, "counted", "the new size", |copy| {
+            copy.data["spec"]["size"] == 2
+        })
+        .await?;
         settle(&provider, &consumer, since, "spec change", 1).await?;
 
         let since = marks(&provider, &consumer)?;
         let status = json!({"status": {"phase": "Built"}});
-        copies.patch_status("counted", &PatchParams::default(), &Patch::Merge(&status)).await?;
-        wait_until(&mine, "counted", "the status", |object| object.data["status"]["phase"] == "Built").await?;
+        copies
+            .patch_status("counted", &PatchParams::default(), &Patch::Merge(&status))
+            .await?;
+        wait_until(&mine, "counted", "the status", |object| {
+            object.data["status"]["phase"] == "Built"
+        })
+        .await?;
         settle(&provider, &consumer, since, "status change", 1).await?;
 
         // A clean stop, then a start with nothing changed.
-        let before = (mine.get("counted").await?.resource_version(), copies.get("counted").await?.resource_version());
+        let before = (
+            mine.get("counted").await?.resource_version(),
+            copies.get("counted").await?.resource_version(),
+        );
         consumer.stop_konnector().await?;
         let since = marks(&provider, &consumer)?;
         consumer.start_konnector()?;
@@ -83,8 +116,15 @@ fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
         arrived("after").await?;
         let mut requests = spent(&provider, &consumer, since)?;
         requests.retain(|request| request.name != "after");
-        ensure!(requests.is_empty(), "a restart with nothing changed cost {:#?}", count_by_kind(&requests));
-        let after = (mine.get("counted").await?.resource_version(), copies.get("counted").await?.resource_version());
+        ensure!(
+            requests.is_empty(),
+            "a restart with nothing changed cost {:#?}",
+            count_by_kind(&requests)
+        );
+        let after = (
+            mine.get("counted").await?.resource_version(),
+            copies.get("counted").await?.resource_version(),
+        );
         ensure!(before == after, "a restart changes no resourceVersion");
 
         let since = marks(&provider, &consumer)?;
@@ -98,26 +138,48 @@ fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
 /// The budget holds now and after the next thing that the konnector does, which shows that nothing
 /// more was on its way: a probe object goes all the way through behind what is counted.
 #[expect(clippy::print_stderr, reason = "the numbers are read by people")]
-async fn settle(provider: &Provider, consumer: &Consumer, since: (Mark, Mark), what: &str, budget: usize) -> Result<()> {
+async fn settle(
+    provider: &Provider,
+    consumer: &Consumer,
+    since: (Mark, Mark),
+    what: &str,
+    budget: usize,
+) -> Result<()> {
     let probe = format!("probe-{}", what.replace(' ', "-"));
     let mine = widgets(&consumer.plane, "shop");
     create(&mine, &widget(&probe, 1)).await?;
-    wait_until(&mine, &probe, "annotated", |object| object.annotations().contains_key("kube-bind.io/provider-uid")).await?;
+    wait_until(&mine, &probe, "annotated", |object| {
+        object
+            .annotations()
+            .contains_key("kube-bind.io/provider-uid")
+    })
+    .await?;
     mine.delete(&probe, &DeleteParams::default()).await?;
     wait_gone(&mine, &probe).await?;
     // The audit log is written as requests end, a little after their answers.
     eventually("the audit log of the probe", || async {
-        spent(provider, consumer, since)
-            .is_ok_and(|all| all.iter().any(|request| request.name == probe && request.verb == "delete"))
+        spent(provider, consumer, since).is_ok_and(|all| {
+            all.iter()
+                .any(|request| request.name == probe && request.verb == "delete")
+        })
     })
     .await
     .context(probe.clone())?;
     let mut requests = spent(provider, consumer, since)?;
     requests.retain(|request| request.name == "counted");
-    let lines: Vec<String> =
-        requests.iter().map(|request| format!("{} {} {}", request.kind(), request.code, request.uri)).collect();
-    ensure!(requests.len() <= budget, "{what}: {} requests, at most {budget} allowed: {lines:#?}", requests.len());
-    ensure!(!requests.is_empty(), "{what}: the audit log names no request at all");
+    let lines: Vec<String> = requests
+        .iter()
+        .map(|request| format!("{} {} {}", request.kind(), request.code, request.uri))
+        .collect();
+    ensure!(
+        requests.len() <= budget,
+        "{what}: {} requests, at most {budget} allowed: {lines:#?}",
+        requests.len()
+    );
+    ensure!(
+        !requests.is_empty(),
+        "{what}: the audit log names no request at all"
+    );
     eprintln!("{what}: {} of at most {budget} requests", requests.len());
     Ok(())
 }

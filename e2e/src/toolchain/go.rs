@@ -94,8 +94,8 @@ fn run(command: &mut Command) -> Result<()> {
 fn missing(error: std::io::Error) -> anyhow::Error {
     if error.kind() == ErrorKind::NotFound {
         return anyhow!(
-            "go is not installed: install Go 1.26 or newer from https://go.dev/dl, or point KUBEBUILDER_ASSETS at a \
-             directory with etcd, kube-apiserver, kube-controller-manager and kubectl"
+            "go is not installed: install Go 1.26 or newer from https://go.dev/dl (it builds Kubernetes, unless \
+             KUBEBUILDER_ASSETS names a directory with all of it, and cert-manager)"
         );
     }
     anyhow!(error).context("failed to start go")
