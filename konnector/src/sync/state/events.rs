@@ -24,11 +24,13 @@ impl State {
             WatchEvent::Applied(body) => self.file_consumer(body, Priority::Change, now),
             WatchEvent::Deleted(body) => {
                 let key = form::key_of(&body);
+                // Whoever follows references is told by the stream alone: the pair may have learned
+                // of the deletion before, from the answer to our own release.
+                self.observe_referrer(&key, None);
                 let Some(slot) = self.slots.get_mut(&key) else {
                     return;
                 };
                 if slot.pair.lose_consumer(form::version_of(&body)) {
-                    self.observe_referrer(&key, None);
                     self.touch(&key, Priority::Change, now);
                 }
             }
@@ -74,21 +76,27 @@ impl State {
         let first = !self.consumer_listing.complete;
         self.consumer_listing.complete = true;
         let mut touched = Vec::new();
+        let mut absent = Vec::new();
         for (key, slot) in &mut self.slots {
-            let absent = slot.seen[Side::Consumer as usize] != epoch;
-            let lost = absent && slot.pair.lose_consumer(version);
+            let lost = slot.seen[Side::Consumer as usize] != epoch && {
+                let lost = slot.pair.lose_consumer(version);
+                if slot.pair.consumer.is_none() {
+                    absent.push(key.clone());
+                }
+                lost
+            };
             if lost || (first && slot.pair.consumer.is_none()) {
-                touched.push((key.clone(), lost));
+                touched.push(key.clone());
             }
         }
-        for (key, lost) in &touched {
-            if *lost {
-                self.observe_referrer(key, None);
-            }
+        for key in &absent {
+            self.observe_referrer(key, None);
+        }
+        for key in &touched {
             // All of them are counted before the first one is acted upon.
             self.classify(key, now);
         }
-        for (key, _) in touched {
+        for key in touched {
             self.touch(&key, Priority::Backlog, now);
         }
         if let Some(referrers) = self.referrers.as_ref().filter(|_| first) {
@@ -174,7 +182,7 @@ impl State {
         }
     }
 
-    fn observe_referrer(&self, key: &Key, body: Option<&Value>) {
+    pub(super) fn observe_referrer(&self, key: &Key, body: Option<&Value>) {
         if let Some(referrers) = &self.referrers {
             referrers.observe(key, body);
         }

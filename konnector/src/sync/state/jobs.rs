@@ -87,6 +87,7 @@ impl State {
         let slot = self.slots.entry(key.clone()).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
         slot.pair.learn(pair, lost);
+        let gone = lost.consumer && slot.pair.consumer.is_none();
         if slot.pair.refused.is_none() {
             slot.refusals = 0;
             slot.retry_at = None;
@@ -98,6 +99,9 @@ impl State {
             slot.refusals = slot.refusals.saturating_add(1);
             slot.retry_at = Some(now + wait);
             self.queue.push_at(key.clone(), now + wait);
+        }
+        if gone {
+            self.observe_referrer(&key, None);
         }
         let jitter = self.random.random::<f64>();
         match verdict {

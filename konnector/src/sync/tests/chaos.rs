@@ -100,6 +100,18 @@ async fn schedule(seed: u64) {
             "seed {seed} {name}"
         );
     }
+    // A rival tells the same listener, and may have been stopped in the middle of an old story.
+    if !seed.is_multiple_of(3) {
+        let existing = NAMES
+            .into_iter()
+            .filter(|name| world.consumer.object(&consumer_key(name)).is_some());
+        let existing: std::collections::BTreeSet<String> = existing.map(str::to_owned).collect();
+        assert_eq!(
+            world.told.lock().unwrap().referrers,
+            existing,
+            "seed {seed}: who may refer"
+        );
+    }
     assert_eq!(
         world.provider.keys().len() - 1,
         world.counts().synced,

@@ -1,6 +1,6 @@
 //! Two servers, a namespace mapping, an engine between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(super) const CLUSTER_NAMESPACE: &str = "kube-bind-abc";
 pub(super) struct Told {
     pub(super) raised: Vec<String>,
     pub(super) solved: usize,
+    /// Names of the objects that may refer to others, as a claim would know them.
+    pub(super) referrers: BTreeSet<String>,
 }
 
 impl ProblemSink for Mutex<Told> {
@@ -31,6 +33,18 @@ impl ProblemSink for Mutex<Told> {
     fn solved(&self, _object: &ObjectRef) {
         self.lock().unwrap().solved += 1;
     }
+}
+
+impl ReferrerSink for Mutex<Told> {
+    fn observe(&self, consumer: &Key, body: Option<&Value>) {
+        let referrers = &mut self.lock().unwrap().referrers;
+        match body {
+            Some(_) => referrers.insert(consumer.name.clone()),
+            None => referrers.remove(&consumer.name),
+        };
+    }
+
+    fn listed(&self) {}
 }
 
 pub(super) struct FakeNamespaces {
@@ -178,7 +192,7 @@ impl World {
             provider: Arc::new(self.provider.clone()),
             namespaces: Arc::clone(&self.namespaces) as Arc<dyn Namespaces>,
             problems: Arc::clone(&self.told) as Arc<dyn ProblemSink>,
-            referrers: None,
+            referrers: Some(Arc::clone(&self.told) as Arc<dyn ReferrerSink>),
             fence: Arc::new(|| Duration::MAX),
         };
         start(config, ports, &CancellationToken::new())
@@ -188,6 +202,8 @@ impl World {
         if let Some(engine) = self.engine.take() {
             engine.stop().await;
         }
+        // Whoever follows references starts a new run with each engine.
+        self.told.lock().unwrap().referrers.clear();
         self.start();
         self.rest().await;
     }
