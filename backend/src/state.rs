@@ -22,6 +22,7 @@ pub trait Provision: Send + Sync {
     fn provision<'a>(
         &'a self,
         consumer: &'a Consumer,
+        offering: &'a str,
     ) -> BoxFuture<'a, Result<Provisioned, ProvisionError>>;
 }
 
@@ -29,8 +30,9 @@ impl Provision for Provisioner {
     fn provision<'a>(
         &'a self,
         consumer: &'a Consumer,
+        offering: &'a str,
     ) -> BoxFuture<'a, Result<Provisioned, ProvisionError>> {
-        Box::pin(Self::provision(self, consumer))
+        Box::pin(Self::provision(self, consumer, offering))
     }
 }
 

@@ -47,16 +47,19 @@ const SESSION: &str = "session-of-the-plugin";
 struct CountingProvisioner {
     calls: AtomicUsize,
     seen: Mutex<Option<Consumer>>,
+    offering: Mutex<Option<String>>,
 }
 
 impl Provision for CountingProvisioner {
     fn provision<'a>(
         &'a self,
         consumer: &'a Consumer,
+        offering: &'a str,
     ) -> BoxFuture<'a, Result<Provisioned, ProvisionError>> {
         Box::pin(async move {
             self.calls.fetch_add(1, Ordering::SeqCst);
             *self.seen.lock().unwrap() = Some(consumer.clone());
+            *self.offering.lock().unwrap() = Some(offering.to_owned());
             if consumer.identity == "taken" {
                 return Err(ProvisionError::OtherAuthor {
                     namespace: "cluster-x".to_owned(),

@@ -14,10 +14,7 @@ pub async fn ensure(
     desired: &Desired,
     manager: &str,
 ) -> Result<bool, kube::Error> {
-    let api: Api<DynamicObject> = match &desired.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &desired.resource),
-        None => Api::all_with(client.clone(), &desired.resource),
-    };
+    let api = api_of(client, desired);
     let current = timed(api.get_opt(&desired.name)).await?;
     let mut body = desired.body.clone();
     match change(current.as_ref(), desired) {
@@ -36,6 +33,29 @@ pub async fn ensure(
     }
     apply(&api, &desired.name, manager, &body).await?;
     Ok(true)
+}
+
+/// Creates the object; that one of its name exists is an error.
+pub async fn create_desired(
+    client: &Client,
+    desired: &Desired,
+    manager: &str,
+) -> Result<bool, kube::Error> {
+    let params = PostParams {
+        field_manager: Some(manager.to_owned()),
+        ..PostParams::default()
+    };
+    let object: DynamicObject =
+        serde_json::from_value(desired.body.clone()).map_err(kube::Error::SerdeError)?;
+    timed(api_of(client, desired).create(&params, &object)).await?;
+    Ok(true)
+}
+
+fn api_of(client: &Client, desired: &Desired) -> Api<DynamicObject> {
+    match &desired.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &desired.resource),
+        None => Api::all_with(client.clone(), &desired.resource),
+    }
 }
 
 /// Creates an object unless one of its name exists; says whether it did. The caller decides whether

@@ -8,6 +8,7 @@ pub mod ensure;
 mod error;
 pub mod names;
 mod namespace;
+pub mod offerings;
 pub mod ownership;
 pub mod plan;
 mod settings;
@@ -17,12 +18,13 @@ pub(crate) mod test_support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use kube::api::Api;
+use kube::{Client, ResourceExt};
 use kube_bind_crds::api::ClusterBinding;
 use kube_bind_crds::names::{CLUSTER_BINDING_NAME, GROUP};
 use kube_bind_runtime::apply::timed;
 use kube_bind_runtime::clock::SharedClock;
+use serde_json::json;
 
 pub use error::Error;
 pub use settings::Settings;
@@ -36,6 +38,8 @@ pub const MANAGER: &str = "kube-bind-backend/provision";
 
 /// How long new rights may take to be in effect; usually some milliseconds.
 const RIGHTS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Binds of the same consumer at the same time make each other look again.
+const ATTEMPTS: usize = 4;
 const RIGHTS_POLL: Duration = Duration::from_millis(50);
 
 /// A consumer cluster, as its user describes it after logging in.
@@ -96,13 +100,17 @@ impl Provisioner {
         }
     }
 
-    /// Finds or makes everything that `consumer` needs, and returns its kubeconfig, whose rights are
-    /// in effect.
-    pub async fn provision(&self, consumer: &Consumer) -> Result<Provisioned, Error> {
+    /// Finds or makes everything that `consumer` needs, records that it may order `offering`, and
+    /// returns its kubeconfig, whose rights are in effect.
+    pub async fn provision(
+        &self,
+        consumer: &Consumer,
+        offering: &str,
+    ) -> Result<Provisioned, Error> {
         let namespace =
             namespace::claim(&self.client, &self.settings.namespace_prefix, consumer).await?;
         self.rights(&namespace).await?;
-        let secret = self.cluster_binding(&namespace, consumer).await?;
+        let secret = self.cluster_binding(&namespace, consumer, offering).await?;
         let credential = self.credentials.ensure(&namespace, &secret).await?;
         self.confirm(&namespace).await?;
         Ok(Provisioned {
@@ -126,21 +134,37 @@ impl Provisioner {
         &self,
         namespace: &str,
         consumer: &Consumer,
+        offering: &str,
     ) -> Result<SecretKey, Error> {
         let api: Api<ClusterBinding> = Api::namespaced(self.client.clone(), namespace);
-        let existing = timed(api.get_opt(CLUSTER_BINDING_NAME))
-            .await
-            .map_err(Error::request("read the ClusterBinding"))?;
-        let desired = plan::cluster_binding(
-            namespace,
-            consumer,
-            &self.settings.pretty_name,
-            existing.as_ref(),
-        );
-        ensure::ensure(&self.client, &desired, MANAGER)
-            .await
-            .map_err(Error::request("apply the ClusterBinding"))?;
-        Ok(plan::secret_of(existing.as_ref()))
+        for _ in 0..ATTEMPTS {
+            let existing = timed(api.get_opt(CLUSTER_BINDING_NAME))
+                .await
+                .map_err(Error::request("read the ClusterBinding"))?;
+            let mut desired = plan::cluster_binding(
+                namespace,
+                consumer,
+                offering,
+                &self.settings.pretty_name,
+                existing.as_ref(),
+            );
+            // What is recorded rests on what was read: of two binds at once none may undo the other's.
+            let written = if let Some(existing) = &existing {
+                desired.body["metadata"]["resourceVersion"] = json!(existing.resource_version());
+                ensure::ensure(&self.client, &desired, MANAGER).await
+            } else {
+                ensure::create_desired(&self.client, &desired, MANAGER).await
+            };
+            match written {
+                Ok(_) => return Ok(plan::secret_of(existing.as_ref())),
+                Err(kube::Error::Api(status))
+                    if status.is_conflict() || status.is_already_exists() => {}
+                Err(source) => return Err(Error::request("apply the ClusterBinding")(source)),
+            }
+        }
+        Err(Error::Contended {
+            namespace: namespace.to_owned(),
+        })
     }
 
     /// Waits until the first thing that the plugin does with the kubeconfig is allowed.

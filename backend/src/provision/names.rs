@@ -25,6 +25,10 @@ pub const ANNOTATION_DIGEST: &str = "backend.kube-bind.io/credential-digest";
 /// On the kubeconfig Secret: digest of address, CA and server name, which shows changed settings.
 pub const ANNOTATION_ENDPOINT: &str = "backend.kube-bind.io/credential-endpoint";
 
+/// On the `ClusterBinding`: names of the templates that the consumer's user was permitted to bind, with
+/// commas between them.
+pub const ANNOTATION_OFFERINGS: &str = "backend.kube-bind.io/offerings";
+
 /// On an `APIServiceExport`: whether its schemas follow their source. The request that said so is
 /// deleted after a while.
 pub const ANNOTATION_UPDATE_POLICY: &str = "backend.kube-bind.io/schema-update-policy";

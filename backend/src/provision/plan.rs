@@ -9,8 +9,9 @@ use kube_bind_crds::names::{
 };
 use serde_json::{Value, json};
 
-use super::Consumer;
 use super::desired::Desired;
+use super::names::ANNOTATION_OFFERINGS;
+use super::{Consumer, offerings};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -64,10 +65,12 @@ fn binder_rules() -> Value {
     ])
 }
 
-/// The connection object. An existing one keeps its Secret, because that reference is immutable.
+/// The connection object, with `offering` in its record. An existing one keeps its Secret, because that
+/// reference is immutable.
 pub fn cluster_binding(
     namespace: &str,
     consumer: &Consumer,
+    offering: &str,
     provider_pretty_name: &str,
     existing: Option<&ClusterBinding>,
 ) -> Desired {
@@ -82,6 +85,8 @@ pub fn cluster_binding(
             annotations.insert(key.to_owned(), json!(value));
         }
     }
+    let offerings = offerings::with(existing, offering);
+    annotations.insert(ANNOTATION_OFFERINGS.to_owned(), json!(offerings));
     Desired::of::<ClusterBinding>(
         Some(namespace),
         CLUSTER_BINDING_NAME,
@@ -139,7 +144,13 @@ mod tests {
     #[test]
     fn nothing_of_a_consumer_is_cluster_wide() {
         let mut all = rights("cluster-a");
-        all.push(cluster_binding("cluster-a", &consumer(), "Provider", None));
+        all.push(cluster_binding(
+            "cluster-a",
+            &consumer(),
+            "widgets",
+            "Provider",
+            None,
+        ));
         for desired in all {
             assert_eq!(
                 desired.namespace.as_deref(),
@@ -177,7 +188,13 @@ mod tests {
                 ..ClusterBindingSpec::default()
             },
         );
-        let desired = cluster_binding("cluster-a", &consumer(), "Provider", Some(&existing));
+        let desired = cluster_binding(
+            "cluster-a",
+            &consumer(),
+            "widgets",
+            "Provider",
+            Some(&existing),
+        );
         assert_eq!(
             desired.body["spec"]["kubeconfigSecretRef"],
             json!({ "name": "older", "key": "kc" })

@@ -2,28 +2,30 @@
 
 use std::collections::BTreeSet;
 
-use kube_bind_crds::api::InformerScope;
+use kube_bind_crds::api::{APIServiceExportRequest, InformerScope};
 use kube_bind_crds::conditions::{reasons, types};
 use kube_bind_crds::{claims, schema};
 
 use super::decide::{Input, Problem, export_spec, pending, refused};
-use super::offer;
+use super::offer::{self, Offer};
 
 /// Reason: no template has what was asked for.
-pub const NOT_OFFERED: &str = "NotOffered";
+const NOT_OFFERED: &str = "NotOffered";
 
-/// All checks; the first problem counts. Claims come first, as the conditions rely on.
-pub const ALL: [fn(Input<'_>) -> Option<Problem>; 7] = [
-    claim_not_claimable,
-    claim_twice,
-    not_offered,
+/// What the request alone shows; nothing is read for one that fails here. The first problem counts, and
+/// claims come first, as the conditions rely on.
+pub const ALONE: [fn(&APIServiceExportRequest) -> Option<Problem>; 2] =
+    [claim_not_claimable, claim_twice];
+
+/// What the provider's objects show.
+pub const OBSERVED: [fn(Input<'_>) -> Option<Problem>; 4] = [
     source_missing,
     cluster_scoped,
     cluster_wide_informers,
     other_export,
 ];
 
-fn claim_not_claimable((request, ..): Input<'_>) -> Option<Problem> {
+fn claim_not_claimable(request: &APIServiceExportRequest) -> Option<Problem> {
     let resources = request
         .spec
         .permission_claims
@@ -40,7 +42,7 @@ fn claim_not_claimable((request, ..): Input<'_>) -> Option<Problem> {
     ))
 }
 
-fn claim_twice((request, ..): Input<'_>) -> Option<Problem> {
+fn claim_twice(request: &APIServiceExportRequest) -> Option<Problem> {
     let mut seen = BTreeSet::new();
     let resources = request
         .spec
@@ -58,8 +60,9 @@ fn claim_twice((request, ..): Input<'_>) -> Option<Problem> {
     ))
 }
 
-fn not_offered((request, observed, _): Input<'_>) -> Option<Problem> {
-    let message = offer::beyond(&request.spec, observed.templates.iter().map(|t| &t.spec))?;
+/// Whether this consumer is offered all of it.
+pub fn not_offered(request: &APIServiceExportRequest, offer: &Offer) -> Option<Problem> {
+    let message = offer::beyond(&request.spec, offer.permitted())?;
     Some(refused(types::EXPORTS_READY, NOT_OFFERED, message))
 }
 

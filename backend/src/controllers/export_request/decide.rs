@@ -1,12 +1,10 @@
 //! What becomes of a request (contract section 4.5): an ordered chain of checks, each with one reason. Pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use kube::api::ObjectMeta;
 use kube_bind_crds::api::{
-    APIServiceExport, APIServiceExportRequest, APIServiceExportSpec, APIServiceExportTemplate,
-    BoundSchema, ExportResource, SchemaUpdatePolicy,
+    APIServiceExport, APIServiceExportRequest, APIServiceExportSpec, BoundSchema, ExportResource, SchemaUpdatePolicy,
 };
 use kube_bind_crds::conditions::types;
 use kube_bind_crds::names::ANNOTATION_SOURCE_SPEC_HASH;
@@ -14,13 +12,12 @@ use kube_bind_crds::schema;
 use serde_json::Value;
 
 use super::checks;
+use super::offer::Offer;
 use crate::provision::Settings;
 use crate::provision::names::ANNOTATION_UPDATE_POLICY;
 
 /// Everything that a decision about a request rests on.
 pub struct Observed {
-    /// Known templates.
-    pub templates: Vec<Arc<APIServiceExportTemplate>>,
     /// Exported CRDs of the requested resources, by name of their bound schema.
     pub sources: BTreeMap<String, Value>,
     /// Bound schemas of the requested resources that exist already, by name.
@@ -53,14 +50,30 @@ pub struct Grant {
 
 pub(super) type Input<'a> = (&'a APIServiceExportRequest, &'a Observed, &'a Settings);
 
-/// Decides about a pending request.
+/// Whether the request is one that anybody could be granted.
+pub fn check(request: &APIServiceExportRequest) -> Result<(), Problem> {
+    match checks::ALONE.iter().find_map(|check| check(request)) {
+        Some(problem) => Err(problem),
+        None => Ok(()),
+    }
+}
+
+/// Whether this consumer is offered what it asks for.
+pub fn check_offer(request: &APIServiceExportRequest, offer: &Offer) -> Result<(), Problem> {
+    match checks::not_offered(request, offer) {
+        Some(problem) => Err(problem),
+        None => Ok(()),
+    }
+}
+
+/// Decides about a pending request that has passed both checks.
 pub fn decide(
     request: &APIServiceExportRequest,
     observed: &Observed,
     settings: &Settings,
 ) -> Result<Grant, Problem> {
     let input = (request, observed, settings);
-    if let Some(problem) = checks::ALL.iter().find_map(|check| check(input)) {
+    if let Some(problem) = checks::OBSERVED.iter().find_map(|check| check(input)) {
         return Err(problem);
     }
     grant(request, observed, settings)

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ObjectMeta};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -20,9 +21,9 @@ use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use kube_bind_crds::api::{
     APIServiceExport, APIServiceExportRequest, APIServiceNamespace, APIServiceNamespaceSpec,
-    BoundSchema, Phase,
+    BoundSchema, ClusterBinding, Phase,
 };
-use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
+use kube_bind_crds::names::{CLUSTER_BINDING_NAME, LABEL_OWNER, OWNER_PROVIDER};
 use kube_bind_crds::schema;
 use kube_bind_runtime::apply::timed;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +33,10 @@ use super::error::Error;
 use super::sources::{Change, Sources, crd_name};
 use super::{Context, seen};
 use crate::provision::ensure;
-use checks::NOT_OFFERED;
+use crate::provision::offerings::Permitted;
 pub(crate) use decide::schema_reason;
-use decide::{Grant, Observed};
+use decide::{Grant, Observed, Problem};
+use offer::Offer;
 use report::{finish, report};
 
 const NAME: &str = "export-request";
@@ -101,21 +103,53 @@ async fn reconcile(
     if phase(&request) != Phase::Pending {
         return finish(&request, &scoped).await;
     }
-    let settings = &scoped.context.settings;
-    let mut observed = observe(&request, &scoped).await?;
-    let mut decision = decide::decide(&request, &observed, settings);
-    if decision
-        .as_ref()
-        .is_err_and(|problem| problem.reason == NOT_OFFERED)
-    {
-        let now = scoped.state.templates_now().await;
-        observed.templates = now.map_err(Error::request("list templates"))?;
-        decision = decide::decide(&request, &observed, settings);
-    }
+    let decision = judge(&request, &scoped).await?;
     if let Ok(grant) = &decision {
         apply(&request, grant, &scoped).await?;
     }
     report(&request, &decision, &scoped).await
+}
+
+/// Observes and decides, the cheapest first: whoever may write requests can write many.
+async fn judge(
+    request: &APIServiceExportRequest,
+    scoped: &Scoped<Sources>,
+) -> Result<Result<Grant, Problem>, Error> {
+    if let Err(problem) = decide::check(request) {
+        return Ok(Err(problem));
+    }
+    let mut offer = Offer {
+        templates: scoped.state.templates(),
+        permitted: observe_permitted(request, scoped).await?,
+    };
+    if decide::check_offer(request, &offer).is_err() {
+        let now = scoped.state.templates_now().await;
+        offer.templates = now.map_err(Error::request("list templates"))?;
+        if let Err(problem) = decide::check_offer(request, &offer) {
+            return Ok(Err(problem));
+        }
+    }
+    let observed = observe(request, scoped).await?;
+    Ok(decide::decide(request, &observed, &scoped.context.settings))
+}
+
+/// Read from the API server, as the request may follow the bind that permits it at once.
+async fn observe_permitted(
+    request: &APIServiceExportRequest,
+    scoped: &Scoped<Sources>,
+) -> Result<Permitted, Error> {
+    let namespace = request.namespace().unwrap_or_default();
+    let client = &scoped.context.client;
+    let bindings: Api<ClusterBinding> = Api::namespaced(client.clone(), &namespace);
+    let binding = timed(bindings.get_opt(CLUSTER_BINDING_NAME))
+        .await
+        .map_err(Error::request("read the ClusterBinding"))?;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let found = timed(namespaces.get_metadata_opt(&namespace))
+        .await
+        .map_err(Error::request(format!("read namespace {namespace}")))?;
+    let found = found.map(|found| found.metadata);
+    Ok(Permitted::of(binding.as_ref(), found.as_ref()))
 }
 
 async fn observe(
@@ -141,7 +175,6 @@ async fn observe(
         .await
         .map_err(Error::request("read the export"))?;
     Ok(Observed {
-        templates: scoped.state.templates(),
         sources,
         schemas,
         export,

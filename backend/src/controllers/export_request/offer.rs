@@ -1,10 +1,35 @@
-//! Whether a request stays within what the provider offers. Requests are written by consumers, so the
-//! templates are the only thing that says what they may have. Pure.
+//! Whether a request stays within what its consumer is offered. Requests are written by consumers, so
+//! the templates that their users were permitted to bind are the only thing that says what they may
+//! have. Pure.
 
+use std::sync::Arc;
+
+use kube::ResourceExt;
 use kube_bind_crds::api::{
-    APIServiceExportRequestSpec, APIServiceExportTemplateSpec, ExportResource, PermissionClaim,
+    APIServiceExportRequestSpec, APIServiceExportTemplate, APIServiceExportTemplateSpec,
+    ExportResource, PermissionClaim,
 };
 use kube_bind_crds::schema;
+
+use crate::provision::offerings::Permitted;
+
+/// What one consumer is offered.
+pub struct Offer {
+    /// All templates of the provider.
+    pub templates: Vec<Arc<APIServiceExportTemplate>>,
+    /// Which of them this consumer may order.
+    pub permitted: Permitted,
+}
+
+impl Offer {
+    /// The templates that the consumer may order.
+    pub fn permitted(&self) -> impl Iterator<Item = &APIServiceExportTemplateSpec> + Clone {
+        self.templates
+            .iter()
+            .filter(|template| self.permitted.allows(&template.name_any()))
+            .map(|template| &template.spec)
+    }
+}
 
 /// What no single template allows, in a sentence; nothing if one of them allows all.
 pub fn beyond<'a>(

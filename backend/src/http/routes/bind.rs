@@ -133,7 +133,10 @@ pub async fn handle(
         },
         pretty_name: wanted.pretty_name,
     };
-    let provisioned = state.provisioner.provision(&consumer).await?;
+    let provisioned = state
+        .provisioner
+        .provision(&consumer, &wanted.template)
+        .await?;
     info!(
         consumer.namespace = %provisioned.namespace,
         template.name = %wanted.template,

@@ -1,8 +1,9 @@
 use kube_bind_crds::api::{
-    APIServiceExportTemplateSpec, BoundSchemaSpec, InformerScope, SchemaVersion,
+    APIServiceExportTemplate, APIServiceExportTemplateSpec, BoundSchemaSpec, InformerScope, SchemaVersion,
 };
 
 use super::*;
+use crate::provision::offerings::Permitted;
 use crate::provision::test_support::{claim, crd, export, resource, settings};
 
 const WIDGETS: &str = "widgets.example.org";
@@ -25,7 +26,7 @@ fn widgets() -> APIServiceExportRequest {
     request(vec![resource(WIDGETS, &[])], &["secrets."])
 }
 
-fn observed() -> Observed {
+fn offer() -> Offer {
     let template = APIServiceExportTemplate::new(
         "offer",
         APIServiceExportTemplateSpec {
@@ -34,8 +35,14 @@ fn observed() -> Observed {
             ..APIServiceExportTemplateSpec::default()
         },
     );
+    Offer {
+        templates: vec![std::sync::Arc::new(template)],
+        permitted: Permitted::Only(["offer".to_owned()].into()),
+    }
+}
+
+fn observed() -> Observed {
     Observed {
-        templates: vec![Arc::new(template)],
         sources: BTreeMap::from([(
             WIDGETS.to_owned(),
             crd(WIDGETS, "Namespaced", &["v1", "v2"]),
@@ -43,6 +50,12 @@ fn observed() -> Observed {
         schemas: BTreeMap::new(),
         export: None,
     }
+}
+
+fn decided(request: &APIServiceExportRequest, observed: &Observed) -> Result<Grant, Problem> {
+    check(request)?;
+    check_offer(request, &offer())?;
+    decide(request, observed, &settings())
 }
 
 fn problem(
@@ -54,7 +67,7 @@ fn problem(
         reason,
         is_final,
         message,
-    } = decide(request, observed, &settings()).unwrap_err();
+    } = decided(request, observed).unwrap_err();
     assert!(!message.is_empty());
     (condition, reason, is_final)
 }
@@ -121,17 +134,29 @@ fn claims_are_checked_first_and_finally() {
 
 #[test]
 fn only_what_a_template_offers_can_be_had() {
-    let mut wanted = observed();
-    wanted.templates.clear();
+    let mut nothing = offer();
+    nothing.templates.clear();
+    let problem_of_nothing = check_offer(&widgets(), &nothing).unwrap_err();
     assert_eq!(
-        problem(&widgets(), &wanted),
-        ("ExportsReady", "NotOffered", true)
+        (problem_of_nothing.reason, problem_of_nothing.is_final),
+        ("NotOffered", true)
     );
     let configmaps = request(vec![resource(WIDGETS, &[])], &["configmaps."]);
     assert_eq!(
         problem(&configmaps, &observed()),
         ("ExportsReady", "NotOffered", true)
     );
+}
+
+#[test]
+fn an_offering_that_the_user_was_not_permitted_to_bind_cannot_be_ordered() {
+    assert_eq!(check_offer(&widgets(), &offer()), Ok(()));
+    let mut other = offer();
+    other.permitted = Permitted::Only(["another".to_owned()].into());
+    let refused = check_offer(&widgets(), &other).unwrap_err();
+    assert_eq!((refused.reason, refused.is_final), ("NotOffered", true));
+    other.permitted = Permitted::Any;
+    assert_eq!(check_offer(&widgets(), &other), Ok(()));
 }
 
 #[test]
