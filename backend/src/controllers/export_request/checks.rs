@@ -14,8 +14,13 @@ const NOT_OFFERED: &str = "NotOffered";
 
 /// What the request alone shows; nothing is read for one that fails here. The first problem counts, and
 /// claims come first, as the conditions rely on.
-pub const ALONE: [fn(&APIServiceExportRequest) -> Option<Problem>; 2] =
-    [claim_not_claimable, claim_twice];
+pub const ALONE: [fn(&APIServiceExportRequest) -> Option<Problem>; 4] =
+    [too_many, claim_not_claimable, claim_twice, resource_twice];
+
+/// Most resources, and most claims, of one request: each costs reads.
+const ITEMS_MAX: usize = 64;
+/// Most versions of one resource.
+const VERSIONS_MAX: usize = 16;
 
 /// What the provider's objects show.
 pub const OBSERVED: [fn(Input<'_>) -> Option<Problem>; 4] = [
@@ -24,6 +29,30 @@ pub const OBSERVED: [fn(Input<'_>) -> Option<Problem>; 4] = [
     cluster_wide_informers,
     other_export,
 ];
+
+fn too_many(request: &APIServiceExportRequest) -> Option<Problem> {
+    let spec = &request.spec;
+    let refuse = |condition, what: &str, found: usize, most: usize| {
+        let message = format!("the request has {found} {what}, more than {most}");
+        refused(condition, "TooMany", message)
+    };
+    let claims = spec.permission_claims.len();
+    if claims > ITEMS_MAX {
+        return Some(refuse(types::PERMISSION_CLAIM, "claims", claims, ITEMS_MAX));
+    }
+    for (what, found) in [
+        ("resources", spec.resources.len()),
+        ("namespaces", spec.namespaces.len()),
+    ] {
+        if found > ITEMS_MAX {
+            return Some(refuse(types::EXPORTS_READY, what, found, ITEMS_MAX));
+        }
+    }
+    let mut versions = spec.resources.iter().map(|r| r.versions.len());
+    let found = versions.find(|found| *found > VERSIONS_MAX)?;
+    let what = "versions of one resource";
+    Some(refuse(types::EXPORTS_READY, what, found, VERSIONS_MAX))
+}
 
 fn claim_not_claimable(request: &APIServiceExportRequest) -> Option<Problem> {
     let resources = request
@@ -56,6 +85,18 @@ fn claim_twice(request: &APIServiceExportRequest) -> Option<Problem> {
     Some(refused(
         types::PERMISSION_CLAIM,
         reasons::DUPLICATE_PERMISSION_CLAIM,
+        message,
+    ))
+}
+
+fn resource_twice(request: &APIServiceExportRequest) -> Option<Problem> {
+    let mut seen = BTreeSet::new();
+    let mut resources = request.spec.resources.iter().map(|r| &r.group_resource);
+    let twice = resources.find(|resource| !seen.insert(*resource))?;
+    let message = format!("{} is requested more than once", schema::name(twice));
+    Some(refused(
+        types::EXPORTS_READY,
+        "DuplicateResource",
         message,
     ))
 }

@@ -79,20 +79,31 @@ pub fn decide(
     grant(request, observed, settings)
 }
 
+/// Messages repeat what the consumer wrote, which may be as long as an object can be.
+const MESSAGE_MAX: usize = 512;
+
 pub(super) fn refused(condition: &'static str, reason: &'static str, message: String) -> Problem {
     Problem {
         condition,
         reason,
-        message,
+        message: shortened(message),
         is_final: true,
     }
+}
+
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 pub(super) fn pending(reason: &'static str, message: String) -> Problem {
     Problem {
         condition: types::EXPORTS_READY,
         reason,
-        message,
+        message: shortened(message),
         is_final: false,
     }
 }

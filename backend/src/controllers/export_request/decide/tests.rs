@@ -255,3 +255,40 @@ fn a_schema_that_another_export_made_is_shared_if_it_suffices() {
         ("ExportsReady", "BoundInOtherVersions", true)
     );
 }
+
+#[test]
+fn what_is_asked_for_is_limited_in_number_and_repeated_in_short() {
+    let many = |count: usize| -> Vec<ExportResource> {
+        (0..count)
+            .map(|n| resource(&format!("r{n}.example.org"), &[]))
+            .collect()
+    };
+    let judged = |request: &APIServiceExportRequest| {
+        let problem = check(request).unwrap_err();
+        assert!(problem.is_final);
+        (problem.condition, problem.reason)
+    };
+    assert_eq!(check(&request(many(64), &[])), Ok(()));
+    assert_eq!(
+        judged(&request(many(65), &[])),
+        ("ExportsReady", "TooMany")
+    );
+    let claims = vec!["secrets."; 65];
+    assert_eq!(
+        judged(&request(many(1), &claims)),
+        ("PermissionClaim", "TooMany")
+    );
+    let versions = vec!["v1"; 17];
+    assert_eq!(
+        judged(&request(vec![resource(WIDGETS, &versions)], &[])),
+        ("ExportsReady", "TooMany")
+    );
+    let twice = vec![resource(WIDGETS, &["v1"]), resource(WIDGETS, &["v2"])];
+    assert_eq!(
+        judged(&request(twice, &[])),
+        ("ExportsReady", "DuplicateResource")
+    );
+    let long = request(vec![resource(&format!("{}.example.org", "ä".repeat(10_000)), &[])], &[]);
+    let message = check_offer(&long, &offer()).unwrap_err().message;
+    assert!(message.chars().count() <= 513 && message.ends_with('…'));
+}
