@@ -2,7 +2,7 @@
 //! that stay, with their path printed, when a test failed: the logs in them are what one reads then.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
@@ -22,14 +22,22 @@ done"#;
 
 static FAILED: AtomicBool = AtomicBool::new(false);
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Dropped, but not removed yet: only the end of the test says whether it failed.
+static DROPPED: Mutex<Vec<Dropped>> = Mutex::new(Vec::new());
 static HOOK: Once = Once::new();
 
 /// A directory for configuration, data and logs.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    _janitor: Child,
-    _alive: ChildStdin,
+    /// The janitor's standard input; closing it is the order to remove.
+    alive: Option<ChildStdin>,
+}
+
+#[derive(Debug)]
+struct Dropped {
+    path: PathBuf,
+    _alive: Option<ChildStdin>,
 }
 
 impl RunDir {
@@ -54,16 +62,12 @@ impl RunDir {
         let mut janitor = command
             .spawn()
             .context("failed to start sh, which removes temporary directories")?;
-        let alive = janitor.stdin.take().expect("standard input was asked for");
+        let alive = janitor.stdin.take();
         LIVE.lock().expect("no holder panics").push(path.clone());
         if std::env::var(KEEP_VARIABLE).as_deref() == Ok("1") {
             keep(&path);
         }
-        Ok(RunDir {
-            path,
-            _janitor: janitor,
-            _alive: alive,
-        })
+        Ok(RunDir { path, alive })
     }
 
     /// Where it is.
@@ -82,10 +86,23 @@ impl Drop for RunDir {
         LIVE.lock()
             .expect("no holder panics")
             .retain(|path| *path != self.path);
+        let dropped = Dropped {
+            path: self.path.clone(),
+            _alive: self.alive.take(),
+        };
+        DROPPED.lock().expect("no holder panics").push(dropped);
         if std::thread::panicking() || FAILED.load(Ordering::Relaxed) {
             keep(&self.path);
         }
     }
+}
+
+/// The end of a test: removes what it has dropped, or keeps it because the test failed.
+pub(crate) fn settle(failed: bool) {
+    if failed {
+        keep_all();
+    }
+    DROPPED.lock().expect("no holder panics").clear();
 }
 
 /// Keeps all directories of this process from the first panic on.
@@ -102,10 +119,12 @@ pub(crate) fn keep_on_panic() {
 /// Keeps all directories of this process: something failed, and the logs tell what.
 pub fn keep_all() {
     FAILED.store(true, Ordering::Relaxed);
+    // Not `lock`: this runs in the panic hook, perhaps of a thread that holds it.
     if let Ok(live) = LIVE.try_lock() {
-        for path in live.iter() {
-            keep(path);
-        }
+        live.iter().for_each(|path| keep(path));
+    }
+    if let Ok(dropped) = DROPPED.try_lock() {
+        dropped.iter().for_each(|dropped| keep(&dropped.path));
     }
 }
 

@@ -2,6 +2,7 @@
 //! them, so tests that share a world must share the runtime too: `#[test] fn x() { run(async { .. }) }`.
 
 use std::future::Future;
+use std::process::ExitCode;
 use std::sync::{Once, OnceLock};
 
 use tokio::runtime::{Builder, Runtime};
@@ -10,10 +11,36 @@ use tracing_subscriber::EnvFilter;
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static INIT: Once = Once::new();
 
-/// Runs a test to its end on the shared runtime.
-pub fn run<F: Future>(test: F) -> F::Output {
+/// What a test may end with.
+pub trait Outcome {
+    /// Is there something to look for in the logs?
+    fn failed(&self) -> bool;
+}
+
+impl Outcome for () {
+    fn failed(&self) -> bool {
+        false
+    }
+}
+
+impl Outcome for ExitCode {
+    fn failed(&self) -> bool {
+        *self == ExitCode::FAILURE
+    }
+}
+
+impl<T, E> Outcome for Result<T, E> {
+    fn failed(&self) -> bool {
+        self.is_err()
+    }
+}
+
+/// Runs a test to its end on the shared runtime. Logs are kept if it panics or ends with an error.
+pub fn run<F: Future<Output: Outcome>>(test: F) -> F::Output {
     init();
-    runtime().block_on(test)
+    let outcome = runtime().block_on(test);
+    crate::rundir::settle(outcome.failed());
+    outcome
 }
 
 /// The shared runtime, for background work of the harness.
