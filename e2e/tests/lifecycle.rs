@@ -1,0 +1,311 @@
+//! A bind from the first object to the last: what both sides hold afterwards, what a second run of
+//! the plugin changes (nothing), and what is left after the binding is deleted (nothing).
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
+use kube_bind_crds::names;
+use kube_bind_e2e::consumer::Consumer;
+use kube_bind_e2e::objects::{
+    api, as_consumer, condition, create, create_namespace, service_namespace, wait_gone, wait_until,
+};
+use kube_bind_e2e::provider::{Provider, ProviderOptions};
+use kube_bind_e2e::run;
+use kube_bind_e2e::widgets::{self, TEMPLATE, widget, widgets};
+use serde_json::{Value, json};
+
+/// A kind of ours on either side.
+fn ours(plane: &kube_bind_e2e::ControlPlane, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    api(
+        plane.client(),
+        ("kube-bind.io", "v1alpha2", kind),
+        namespace,
+    )
+}
+
+fn is(object: &DynamicObject, kind: &str, status: &str) -> bool {
+    condition(object, kind).is_some_and(|(found, ..)| found == status)
+}
+
+#[test]
+fn a_bind_from_the_first_object_to_the_last() -> Result<()> {
+    run(async {
+        let options = ProviderOptions {
+            without_operator: true,
+            ..ProviderOptions::default()
+        };
+        let (provider, consumer) =
+            tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
+        widgets::offer(&provider).await?;
+        let bind = ["--template-name", TEMPLATE];
+        let url = provider.url();
+        consumer
+            .bind_reporting(&url, &provider.alice, &bind, |_| {})
+            .await?
+            .success()?;
+        create_namespace(&consumer.plane, "shop").await?;
+        create(&widgets(&consumer.plane, "shop"), &widget("one", 1)).await?;
+        let (_, cluster_namespace) = as_consumer(&consumer.plane).await?;
+        let service = service_namespace(&provider.plane, &cluster_namespace, "shop").await?;
+        wait_until(
+            &widgets(&provider.plane, &service),
+            "one",
+            "at the provider",
+            |_| true,
+        )
+        .await?;
+
+        provider_side(&provider, &consumer, &cluster_namespace, &service).await?;
+        consumer_side(&consumer).await?;
+        second_run_changes_nothing(&provider, &consumer).await?;
+        unbind(&provider, &consumer, &service).await
+    })
+}
+
+/// Contract sections 3, 4 and 5.5, and what the original's own tests assert (10.1).
+async fn provider_side(
+    provider: &Provider,
+    consumer: &Consumer,
+    cluster_namespace: &str,
+    service: &str,
+) -> Result<()> {
+    let plane = &provider.plane;
+    let export = ours(plane, "APIServiceExport", cluster_namespace)
+        .get(TEMPLATE)
+        .await?;
+    ensure!(
+        export.data["spec"]["isolation"] == "Prefixed"
+            && export.data["spec"]["informerScope"] == "Namespaced"
+    );
+    let hash = export.annotations().get(names::ANNOTATION_SOURCE_SPEC_HASH);
+    ensure!(hash.is_some_and(|hash| hash.len() == 64), "{hash:?}");
+    let exports = ours(plane, "APIServiceExport", cluster_namespace);
+    for kind in ["ProviderInSync", "Connected", "ConsumerInSync"] {
+        wait_until(&exports, TEMPLATE, kind, |export| is(export, kind, "True")).await?;
+    }
+
+    let schemas = ours(plane, "BoundSchema", cluster_namespace);
+    let schema = schemas.get("widgets.example.org").await?;
+    let owner = schema
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
+    let owner = owner.context("the schema is controlled by nobody")?;
+    ensure!((owner.kind.as_str(), owner.name.as_str()) == ("APIServiceExport", TEMPLATE));
+    ensure!(Some(&owner.uid) == export.uid().as_ref());
+    wait_until(
+        &schemas,
+        "widgets.example.org",
+        "the consumer's names",
+        |schema| {
+            schema.data["status"]["acceptedNames"]["plural"] == "widgets"
+                && schema.data["status"]["storedVersions"] == json!(["v1"])
+                && is(schema, "Established", "True")
+        },
+    )
+    .await?;
+
+    let requests = ours(plane, "APIServiceExportRequest", cluster_namespace);
+    let request = requests.get(TEMPLATE).await?;
+    ensure!(request.data["status"]["phase"] == "Succeeded" && is(&request, "Ready", "True"));
+
+    let bindings = ours(plane, "ClusterBinding", cluster_namespace);
+    let binding = wait_until(
+        &bindings,
+        names::CLUSTER_BINDING_NAME,
+        "a heartbeat",
+        |binding| {
+            is(binding, "SecretValid", "True")
+                && is(binding, "ValidVersion", "True")
+                && is(binding, "Ready", "True")
+        },
+    )
+    .await?;
+    let status = &binding.data["status"];
+    ensure!(
+        status["heartbeatInterval"] == "5m0s" && status["lastHeartbeatTime"].is_string(),
+        "{status}"
+    );
+    ensure!(
+        status["konnectorVersion"]
+            .as_str()
+            .is_some_and(|version| version.starts_with('v')),
+        "{status}"
+    );
+    ensure!(
+        status["consumerSecretRef"]["namespace"] == names::KONNECTOR_NAMESPACE,
+        "{status}"
+    );
+
+    let namespaces: Api<Namespace> = Api::all(plane.client());
+    let identity: Api<Namespace> = Api::all(consumer.plane.client());
+    let identity = identity.get("kube-system").await?.uid();
+    let home = namespaces.get(cluster_namespace).await?;
+    ensure!(home.annotations().get(names::ANNOTATION_IDENTITY) == identity.as_ref());
+    let mapped = namespaces.get(service).await?;
+    let mark = mapped
+        .annotations()
+        .get(names::ANNOTATION_API_SERVICE_NAMESPACE);
+    ensure!(
+        mark == Some(&format!("{cluster_namespace}/shop")),
+        "{mark:?}"
+    );
+    ensure!(service == format!("{cluster_namespace}-shop"));
+    Ok(())
+}
+
+/// Contract section 5.4 and 5.6.
+async fn consumer_side(consumer: &Consumer) -> Result<()> {
+    let binding = ours(&consumer.plane, "APIServiceBinding", "")
+        .get(TEMPLATE)
+        .await?;
+    for kind in [
+        "SecretValid",
+        "InformersSynced",
+        "Heartbeating",
+        "Connected",
+        "SchemaInSync",
+        "Ready",
+    ] {
+        ensure!(
+            is(&binding, kind, "True"),
+            "{kind}: {}",
+            binding.data["status"]
+        );
+    }
+    let status = &binding.data["status"];
+    ensure!(
+        status["providerPrettyName"] == "Example Company",
+        "{status}"
+    );
+    ensure!(
+        status["boundSchemas"] == json!([{"group": "example.org", "resource": "widgets"}]),
+        "{status}"
+    );
+    let crds = api(
+        consumer.plane.client(),
+        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+        "",
+    );
+    let crd = crds.get("widgets.example.org").await?;
+    let owner = crd
+        .owner_references()
+        .first()
+        .context("the CRD has no owner")?;
+    ensure!((owner.kind.as_str(), owner.name.as_str()) == ("APIServiceBinding", TEMPLATE));
+    ensure!(owner.controller == Some(true) && owner.block_owner_deletion != Some(true));
+    let table = consumer
+        .plane
+        .kubectl(&["get", "apiservicebindings"])
+        .await?;
+    ensure!(
+        table.contains("PROVIDER") && table.contains("Example Company") && table.contains("True"),
+        "{table}"
+    );
+
+    // No right of the konnector is a wildcard.
+    let roles = consumer
+        .plane
+        .kubectl(&["get", "clusterroles,roles", "-A", "-o", "json"])
+        .await?;
+    let roles: Value = serde_json::from_str(&roles)?;
+    let ours = roles["items"]
+        .as_array()
+        .context("no roles")?
+        .iter()
+        .filter(|role| {
+            role["metadata"]["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("kube-bind-konnector"))
+        });
+    let mut found = 0;
+    for role in ours {
+        found += 1;
+        ensure!(!role["rules"].to_string().contains("\"*\""), "{role}");
+    }
+    ensure!(found >= 3, "{found} roles of the konnector");
+    Ok(())
+}
+
+/// The plugin is idempotent: it says `unchanged`, and no object has another version afterwards.
+async fn second_run_changes_nothing(provider: &Provider, consumer: &Consumer) -> Result<()> {
+    let versions = || async {
+        let mut versions = Vec::new();
+        for kind in [
+            "clusterroles",
+            "clusterrolebindings",
+            "deployments",
+            "apiservicebindings",
+            "secrets",
+        ] {
+            let list = consumer
+                .plane
+                .kubectl(&["get", kind, "-A", "-o", "json"])
+                .await?;
+            let list: Value = serde_json::from_str(&list)?;
+            for item in list["items"].as_array().into_iter().flatten() {
+                let metadata = &item["metadata"];
+                versions.push(format!(
+                    "{kind} {} {}",
+                    metadata["name"], metadata["generation"]
+                ));
+            }
+        }
+        anyhow::Ok(versions)
+    };
+    let before = versions().await?;
+    let args = [
+        "bind",
+        &provider.url(),
+        "--template-name",
+        TEMPLATE,
+        "--yes",
+    ];
+    let run = consumer.run_plugin(&args).await?.success()?;
+    ensure!(
+        run.stdout.contains(&format!(
+            "apiservicebinding.kube-bind.io/{TEMPLATE} unchanged"
+        )),
+        "{}",
+        run.stdout
+    );
+    ensure!(!run.stdout.contains(" created"), "{}", run.stdout);
+    ensure!(
+        before == versions().await?,
+        "a second run changed something"
+    );
+    Ok(())
+}
+
+/// Contract section 5.6 without defect C10: nothing hangs and nothing is left behind.
+async fn unbind(provider: &Provider, consumer: &Consumer, service: &str) -> Result<()> {
+    let bindings = ours(&consumer.plane, "APIServiceBinding", "");
+    bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
+    wait_gone(&bindings, TEMPLATE).await?;
+    let crds = api(
+        consumer.plane.client(),
+        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+        "",
+    );
+    ensure!(
+        crds.get_opt("widgets.example.org").await?.is_none(),
+        "the CRD is left"
+    );
+    let copies = widgets(&provider.plane, service)
+        .list(&ListParams::default())
+        .await?;
+    ensure!(
+        copies.items.is_empty(),
+        "{} copies are left",
+        copies.items.len()
+    );
+    // The provider's own kind is untouched.
+    let theirs = api(
+        provider.plane.client(),
+        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+        "",
+    );
+    ensure!(theirs.get_opt("widgets.example.org").await?.is_some());
+    consumer.konnector()?.check_running()
+}
