@@ -69,6 +69,23 @@ impl Error {
     }
 }
 
+impl Error {
+    /// What the API server says about a write that it will not take however often it is tried: not a
+    /// conflict, not a namespace that goes, not a busy server.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let Self::Request {
+            step,
+            source: kube::Error::Api(status),
+        } = self
+        else {
+            return None;
+        };
+        let refused = matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422);
+        (refused && !self.is_expected())
+            .then(|| format!("the provider failed to {step}: {}", status.message))
+    }
+}
+
 /// How often everything is looked at without a reason, because events can be missed.
 pub const RESYNC: Duration = Duration::from_secs(30 * 60);
 
@@ -105,5 +122,22 @@ mod tests {
         assert!(answered(409, "Conflict", None).is_expected());
         assert!(!answered(500, "InternalError", None).is_expected());
         assert!(Error::waiting("it").is_expected());
+    }
+
+    #[test]
+    fn what_is_tried_again_in_vain_is_a_refusal() {
+        let refusal = answered(422, "Invalid", None).refusal().unwrap();
+        assert_eq!(refusal, "the provider failed to do it: m");
+        assert!(answered(403, "Forbidden", None).refusal().is_some());
+        for passing in [
+            answered(403, "Forbidden", Some("NamespaceTerminating")),
+            answered(404, "NotFound", None),
+            answered(409, "Conflict", None),
+            answered(429, "TooManyRequests", None),
+            answered(500, "InternalError", None),
+            Error::waiting("it"),
+        ] {
+            assert_eq!(passing.refusal(), None, "{passing}");
+        }
     }
 }

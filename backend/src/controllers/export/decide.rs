@@ -77,6 +77,16 @@ pub fn decide(export: &APIServiceExport, observed: &Observed, settings: &Setting
     decision
 }
 
+/// The condition when the API server refuses what was decided.
+pub fn write_refused(message: String) -> New {
+    New::false_(
+        types::PROVIDER_IN_SYNC,
+        Severity::Error,
+        "WriteRefused",
+        message,
+    )
+}
+
 type Problem = (Severity, &'static str, String);
 
 struct Bound {

@@ -6,6 +6,7 @@ mod decide;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -30,6 +31,8 @@ use decide::{Decision, Observed};
 
 const NAME: &str = "export";
 const CONCURRENCY: u16 = 4;
+/// When a write that was refused is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Serves all exports until `stop`.
 pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
@@ -95,15 +98,27 @@ async fn reconcile(
     }
     let settings = &scoped.context.settings;
     let observed = observe(&export, &scoped).await?;
-    let decision = decide::decide(&export, &observed, settings);
-    apply(&export, &decision, &scoped).await?;
+    let mut decision = decide::decide(&export, &observed, settings);
+    let mut next = RESYNC;
+    if let Err(error) = apply(&export, &decision, &scoped).await {
+        let Some(message) = error.refusal() else {
+            return Err(error);
+        };
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            export.name = %export.name_any(),
+            "failed to write the schemas of an export"
+        );
+        decision.condition = decide::write_refused(message);
+        next = LOOK_AGAIN;
+    }
     report(&export, &decision, &scoped).await?;
     // Every change of a source is seen by a watch; this is for what was missed.
     let follows = observed.exports.iter().any(decide::follows_source);
     Ok(Action::requeue(if follows {
-        settings.schema_sync_interval
+        settings.schema_sync_interval.min(next)
     } else {
-        RESYNC
+        next
     }))
 }
 
@@ -189,7 +204,9 @@ async fn change(
     match timed(api.patch(name, params, &Patch::<()>::Json(patch))).await {
         Ok(_) => Ok(()),
         // The test on the resourceVersion failed.
-        Err(kube::Error::Api(status)) if status.is_invalid() || status.is_conflict() => {
+        Err(kube::Error::Api(status))
+            if status.is_conflict() || status.is_invalid() && is_failed_test(&status) =>
+        {
             Err(Error::waiting(format!(
                 "BoundSchema {name} was changed by somebody: {}",
                 status.message
@@ -197,6 +214,11 @@ async fn change(
         }
         Err(source) => Err(Error::request(format!("change BoundSchema {name}"))(source)),
     }
+}
+
+/// A JSON patch whose test fails and one whose result is invalid get the same code.
+fn is_failed_test(status: &kube::core::Status) -> bool {
+    status.details.as_ref().is_none_or(|details| details.causes.is_empty())
 }
 
 async fn report(

@@ -8,7 +8,7 @@ use kube_bind_crds::api::{
 };
 use kube_bind_crds::conditions::types;
 use kube_bind_crds::names::ANNOTATION_SOURCE_SPEC_HASH;
-use kube_bind_crds::schema;
+use kube_bind_crds::schema::{self, FromCrd};
 use serde_json::Value;
 
 use super::checks;
@@ -46,6 +46,8 @@ pub struct Grant {
     pub schemas: Vec<BoundSchema>,
     /// The export, unless it exists.
     pub export: Option<APIServiceExport>,
+    /// Versions that stay behind, in a sentence, if there are any.
+    pub left_out: Option<String>,
 }
 
 pub(super) type Input<'a> = (&'a APIServiceExportRequest, &'a Observed, &'a Settings);
@@ -129,9 +131,16 @@ fn grant(
     let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
     let mut new = Vec::new();
     let mut specs = Vec::new();
+    let mut left_out = Vec::new();
     for resource in &request.spec.resources {
         let name = schema::name(&resource.group_resource);
-        let wanted = build(resource, &observed.sources[&name], namespace, settings)?;
+        let FromCrd {
+            bound_schema: wanted,
+            left_out: behind,
+        } = build(resource, &observed.sources[&name], namespace, settings)?;
+        if !behind.is_empty() {
+            left_out.push(format!("{name} {}", behind.join(", ")));
+        }
         match observed.schemas.get(&name) {
             None => {
                 specs.push(wanted.spec.clone());
@@ -182,6 +191,12 @@ fn grant(
     Ok(Grant {
         schemas: new,
         export,
+        left_out: (!left_out.is_empty()).then(|| {
+            let versions = left_out.join("; ");
+            shortened(format!(
+                "not exported, because only the provider's webhook can convert them: {versions}"
+            ))
+        }),
     })
 }
 
@@ -190,7 +205,7 @@ fn build(
     source: &Value,
     namespace: &str,
     settings: &Settings,
-) -> Result<BoundSchema, Problem> {
+) -> Result<FromCrd, Problem> {
     schema::bound_schema_from_crd(
         source,
         &resource.group_resource,
@@ -199,7 +214,6 @@ fn build(
         settings.informer_scope,
         settings.isolation,
     )
-    .map(|made| made.bound_schema)
     .map_err(|error| Problem {
         // A kind of Kubernetes itself stays one; everything else the provider can repair.
         is_final: matches!(error, schema::Error::BuiltIn { .. }),

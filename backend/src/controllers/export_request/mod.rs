@@ -103,11 +103,26 @@ async fn reconcile(
     if phase(&request) != Phase::Pending {
         return finish(&request, &scoped).await;
     }
-    let decision = judge(&request, &scoped).await?;
-    if let Ok(grant) = &decision {
-        apply(&request, grant, &scoped).await?;
-    }
+    let decision = match judge(&request, &scoped).await? {
+        Ok(grant) => match apply(&request, &grant, &scoped).await {
+            Ok(()) => Ok(grant),
+            Err(error) => Err(refused_write(error)?),
+        },
+        Err(problem) => Err(problem),
+    };
     report(&request, &decision, &scoped).await
+}
+
+/// A write that is refused is no secret of the provider's log: the consumer waits for it.
+fn refused_write(error: Error) -> Result<Problem, Error> {
+    let Some(message) = error.refusal() else {
+        return Err(error);
+    };
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "failed to make what a request was granted"
+    );
+    Ok(decide::pending("WriteRefused", message))
 }
 
 /// Observes and decides, the cheapest first: whoever may write requests can write many.
@@ -189,7 +204,11 @@ async fn apply(
 ) -> Result<(), Error> {
     let namespace = request.namespace().unwrap_or_default();
     let (client, manager) = (&scoped.context.client, scoped.manager());
-    let Grant { schemas, export } = grant;
+    let Grant {
+        schemas,
+        export,
+        left_out: _,
+    } = grant;
     let api: Api<BoundSchema> = Api::namespaced(client.clone(), &namespace);
     for new in schemas {
         let name = new.name_any();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube_bind_crds::api::{
     APIServiceExportRequestSpec, APIServiceExportTemplate, APIServiceExportTemplateSpec,
-    ExportResource, PermissionClaim,
+    ExportResource, PermissionClaim, SchemaUpdatePolicy,
 };
 use kube_bind_crds::schema;
 
@@ -70,7 +70,7 @@ fn excess(
         resources,
         permission_claims,
         namespaces,
-        schema_update_policy: _,
+        schema_update_policy,
     } = request;
     let resource = resources
         .iter()
@@ -88,7 +88,13 @@ fn excess(
             .find(|namespace| !template.namespaces.contains(namespace));
         excess.map(|namespace| format!("namespace {}", namespace.name))
     };
-    resource.or_else(claim).or_else(namespace)
+    // The other way round is fine: who is offered updates may do without.
+    let updates = || {
+        let excess = *schema_update_policy == SchemaUpdatePolicy::Always
+            && template.schema_update_policy == SchemaUpdatePolicy::Never;
+        excess.then(|| "schemaUpdatePolicy Always".to_owned())
+    };
+    resource.or_else(claim).or_else(namespace).or_else(updates)
 }
 
 fn offers(template: &APIServiceExportTemplateSpec, wanted: &ExportResource) -> bool {
@@ -192,6 +198,18 @@ mod tests {
             name: "private".into(),
         }];
         assert!(refused(&more).unwrap().contains("private"));
+    }
+
+    #[test]
+    fn updates_of_schemas_are_part_of_the_offer() {
+        let mut wanted = request(vec![resource("gadgets.example.org", &[])]);
+        wanted.schema_update_policy = SchemaUpdatePolicy::Always;
+        assert!(refused(&wanted).unwrap().contains("Always"));
+        let mut generous = template();
+        generous.schema_update_policy = SchemaUpdatePolicy::Always;
+        assert_eq!(beyond(&wanted, [generous.clone()].iter()), None);
+        wanted.schema_update_policy = SchemaUpdatePolicy::Never;
+        assert_eq!(beyond(&wanted, [generous].iter()), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::controllers::sources::Sources;
 use crate::controllers::status;
 use crate::provision::ensure;
 
-/// Age at which a finished request is deleted.
+/// Age at which a finished request is deleted, and at which one that still waits fails.
 const KEEP: Duration = Duration::from_secs(10 * 60);
 /// What a request waits for is watched; this is for what was missed.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -29,6 +29,7 @@ pub async fn report(
 ) -> Result<Action, Error> {
     let now = scoped.context.clock.now();
     let current = request.status.clone().unwrap_or_default();
+    let decision = &give_up(request, decision.clone(), now);
     let wanted = wanted_status(&current, decision, now);
     let namespace = request.namespace().unwrap_or_default();
     let api: Api<APIServiceExportRequest> =
@@ -60,6 +61,18 @@ pub async fn report(
     }
 }
 
+/// Ends the waiting: a request that is as old as finished ones get fails with what it waited for.
+fn give_up(
+    request: &APIServiceExportRequest,
+    decision: Result<Grant, Problem>,
+    now: Timestamp,
+) -> Result<Grant, Problem> {
+    decision.map_err(|problem| Problem {
+        is_final: problem.is_final || age(request, now).is_some_and(|age| age >= KEEP),
+        ..problem
+    })
+}
+
 fn wanted_status(
     current: &APIServiceExportRequestStatus,
     decision: &Result<Grant, Problem>,
@@ -68,9 +81,14 @@ fn wanted_status(
     let mut wanted = current.clone();
     let all = &mut wanted.conditions;
     match decision {
-        Ok(_) => {
+        Ok(grant) => {
             conditions::set(all, New::true_(types::PERMISSION_CLAIM), now);
-            conditions::set(all, New::true_(types::EXPORTS_READY), now);
+            let ready = New::true_(types::EXPORTS_READY);
+            let ready = match &grant.left_out {
+                Some(what) => ready.with_reason("VersionsLeftOut", what),
+                None => ready,
+            };
+            conditions::set(all, ready, now);
             wanted.phase = Phase::Succeeded;
         }
         Err(Problem {
@@ -112,11 +130,23 @@ pub async fn finish(
     Ok(Action::await_change())
 }
 
-/// How long a finished request stays, if it still does.
+/// How long a finished request stays, if it still does. One that failed late stays as long after that,
+/// so that somebody can read why.
 fn left(request: &APIServiceExportRequest, now: Timestamp) -> Option<Duration> {
     let created = request.metadata.creation_timestamp.as_ref()?.0;
-    let age = Duration::try_from(now.duration_since(created)).unwrap_or(Duration::ZERO);
+    let status = request.status.as_ref();
+    let failed = status
+        .filter(|status| status.phase == Phase::Failed)
+        .and_then(|status| conditions::get(&status.conditions, types::READY))
+        .map(|ready| ready.last_transition_time.0);
+    let since = failed.map_or(created, |failed| failed.max(created));
+    let age = Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO);
     KEEP.checked_sub(age).filter(|left| !left.is_zero())
+}
+
+fn age(request: &APIServiceExportRequest, now: Timestamp) -> Option<Duration> {
+    let created = request.metadata.creation_timestamp.as_ref()?.0;
+    Duration::try_from(now.duration_since(created)).ok()
 }
 
 #[cfg(test)]

@@ -292,3 +292,15 @@ fn what_is_asked_for_is_limited_in_number_and_repeated_in_short() {
     let message = check_offer(&long, &offer()).unwrap_err().message;
     assert!(message.chars().count() <= 513 && message.ends_with('…'));
 }
+
+#[test]
+fn versions_that_stay_behind_are_named() {
+    let mut wanted = observed();
+    let crd = wanted.sources.get_mut(WIDGETS).unwrap();
+    crd["spec"]["conversion"] = serde_json::json!({ "strategy": "Webhook" });
+    let grant = decided(&widgets(), &wanted).unwrap();
+    assert_eq!(grant.schemas[0].spec.versions.len(), 1);
+    let left_out = grant.left_out.unwrap();
+    assert!(left_out.contains("widgets.example.org v1"), "{left_out}");
+    assert_eq!(decided(&widgets(), &observed()).unwrap().left_out, None);
+}

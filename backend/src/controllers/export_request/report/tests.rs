@@ -64,10 +64,13 @@ fn success_does_not_depend_on_age() {
     let grant = Grant {
         schemas: vec![],
         export: None,
+        left_out: Some("not exported: widgets v1".into()),
     };
     let status = wanted_status(&Default::default(), &Ok(grant), at(NOW));
     assert_eq!(status.phase, Phase::Succeeded);
     assert!(conditions::is_true(&status.conditions, types::READY));
+    let ready = conditions::get(&status.conditions, types::EXPORTS_READY).unwrap();
+    assert_eq!(ready.message.as_deref(), Some("not exported: widgets v1"));
 }
 
 #[test]
@@ -77,4 +80,28 @@ fn a_finished_request_stays_ten_minutes() {
     assert_eq!(left(&request, at(NOW)), Some(Duration::from_secs(300)));
     request.metadata.creation_timestamp = Some(Time(at("2026-01-01T11:50:00Z")));
     assert_eq!(left(&request, at(NOW)), None);
+}
+
+#[test]
+fn waiting_ends_after_ten_minutes_and_the_reason_can_be_read_for_ten_more() {
+    let waiting = || {
+        Err(Problem {
+            condition: types::EXPORTS_READY,
+            reason: "SchemaNotFound",
+            message: "no such CRD".into(),
+            is_final: false,
+        })
+    };
+    let mut request = APIServiceExportRequest::new("a", APIServiceExportRequestSpec::default());
+    request.metadata.creation_timestamp = Some(Time(at("2026-01-01T11:50:01Z")));
+    let young = give_up(&request, waiting(), at(NOW));
+    assert!(!young.unwrap_err().is_final);
+    request.metadata.creation_timestamp = Some(Time(at("2026-01-01T11:50:00Z")));
+    let old = give_up(&request, waiting(), at(NOW));
+    let status = wanted_status(&Default::default(), &old, at(NOW));
+    assert_eq!(status.phase, Phase::Failed);
+    assert_eq!(status.terminal_message.as_deref(), Some("no such CRD"));
+    request.status = Some(status);
+    assert_eq!(left(&request, at(NOW)), Some(KEEP));
+    assert_eq!(left(&request, at("2026-01-01T12:10:00Z")), None);
 }
