@@ -1,6 +1,8 @@
 //! Keeps what every connected consumer needs in its cluster namespace: service account, rights, and a
-//! credential that is renewed in time, made anew when it was revoked or damaged. Only consumers whose
-//! `ClusterBinding` exists are served, so deleting it ends a consumer for good.
+//! credential that is renewed in time, made anew when it was damaged, and withdrawn when it was revoked.
+//!
+//! Only consumers whose `ClusterBinding` exists are served. It owns the binding of the rights and the
+//! Secrets of the credential, so deleting it ends a consumer until somebody who may bind does so again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use super::driver::{Driver, Scoped};
 use super::error::{Error, RESYNC};
 use super::rights::Rights;
 use super::{Context, seen};
-use crate::credentials::{Credentials, Reason};
+use crate::credentials::{Credentials, Reason, Renewal};
 use crate::provision::names::{COMPONENT_CREDENTIAL, LABEL_COMPONENT};
 use crate::provision::{Provisioner, ensure, plan};
 
@@ -80,13 +82,29 @@ async fn reconcile(
         provisioner,
         credentials,
     } = &scoped.state;
-    provisioner.rights(&namespace).await?;
+    let Some(owner) = binding.owner_ref(&()) else {
+        return Ok(Action::await_change());
+    };
+    provisioner.rights(&namespace, &owner).await?;
     if scoped.context.settings.isolation == Isolation::Namespaced {
         grant_exports(&namespace, &scoped).await?;
     }
-    let credential = credentials
-        .ensure(&namespace, &plan::secret_of(Some(&binding)))
+    let renewal = credentials
+        .renew(&namespace, &plan::secret_of(Some(&binding)), &owner)
         .await?;
+    let credential = match renewal {
+        Renewal::Good(credential) => credential,
+        Renewal::None => return Ok(Action::requeue(RESYNC)),
+        Renewal::Withdrawn => {
+            let note = "the credential was revoked; the next bind of this consumer issues another";
+            scoped
+                .context
+                .events
+                .warning(&binding.object_ref(&()), "CredentialWithdrawn", note)
+                .await;
+            return Ok(Action::requeue(RESYNC));
+        }
+    };
     if let Some(reason) = credential.issued {
         let object = binding.object_ref(&());
         let note = format!("issued a new credential, because {reason}");

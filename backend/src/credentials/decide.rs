@@ -13,6 +13,9 @@ use crate::provision::names::{
     ANNOTATION_ISSUED,
 };
 
+/// Shortest time between two credentials of a consumer.
+const RENEWAL_MIN: SignedDuration = SignedDuration::from_secs(5);
+
 /// Why a new credential is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
@@ -22,7 +25,7 @@ pub enum Reason {
     /// It is not what was written, or the original wrote it.
     #[error("it was changed by others, or is one without an end")]
     Damaged,
-    /// The Secret that it is bound to is gone.
+    /// The Secret that it is bound to is gone: somebody wants it to be worth nothing.
     #[error("it was revoked")]
     Revoked,
     /// The provider is reached under another address, CA or name.
@@ -59,11 +62,15 @@ pub fn decide(
     let Some(secret) = secret else {
         return Decision::Issue(Reason::Missing);
     };
+    let annotations = secret.metadata.annotations.as_ref().unwrap_or(&none);
+    let get = |name: &str| annotations.get(name).map(String::as_str);
+    // Before all else: what was withdrawn because of this is still revoked.
+    if get(ANNOTATION_BOUND_TO).is_some_and(|uid| bound_to != Some(uid)) {
+        return Decision::Issue(Reason::Revoked);
+    }
     let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else {
         return Decision::Issue(Reason::Missing);
     };
-    let annotations = secret.metadata.annotations.as_ref().unwrap_or(&none);
-    let get = |name: &str| annotations.get(name).map(String::as_str);
     let time = |name: &str| get(name).and_then(|text| text.parse::<Timestamp>().ok());
     let (Ok(kubeconfig), Some(issued), Some(expires)) = (
         String::from_utf8(bytes.0.clone()),
@@ -75,8 +82,8 @@ pub fn decide(
     if get(ANNOTATION_DIGEST) != Some(digest(&kubeconfig).as_str()) {
         return Decision::Issue(Reason::Damaged);
     }
-    if bound_to.is_none() || get(ANNOTATION_BOUND_TO) != bound_to {
-        return Decision::Issue(Reason::Revoked);
+    if get(ANNOTATION_BOUND_TO).is_none() {
+        return Decision::Issue(Reason::Damaged);
     }
     if get(ANNOTATION_ENDPOINT) != Some(endpoint(settings).as_str()) {
         return Decision::Issue(Reason::EndpointChanged);
@@ -91,11 +98,24 @@ pub fn decide(
     }
 }
 
-/// The earlier of `renew_after` and half of the life that the API server granted.
+/// Whether a new credential may be made without a login. What was revoked stays revoked until somebody
+/// who may bind does so again, and a consumer that never had one waits for the end of its first bind.
+pub fn is_renewal(reason: Reason, is_bound: bool) -> bool {
+    match reason {
+        Reason::Revoked => false,
+        Reason::Missing => is_bound,
+        // Without the Secret to be bound to it is the original's, which bound nothing.
+        Reason::Damaged | Reason::EndpointChanged | Reason::Due => true,
+    }
+}
+
+/// The earlier of `renew_after` and half of the life that the API server granted, but not at once: with
+/// clocks apart, or a server that grants seconds, there would be no end of issuing.
 pub fn renew_at(issued: Timestamp, expires: Timestamp, renew_after: Duration) -> Timestamp {
     let half = expires.duration_since(issued) / 2;
     let after = SignedDuration::try_from(renew_after).unwrap_or(SignedDuration::MAX);
-    issued.saturating_add(half.min(after)).unwrap_or(issued)
+    let wait = half.min(after).max(RENEWAL_MIN);
+    issued.saturating_add(wait).unwrap_or(issued)
 }
 
 /// Digest of a kubeconfig. It holds a token of high entropy, so the digest gives nothing away.

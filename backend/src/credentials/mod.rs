@@ -1,7 +1,8 @@
 //! The credential of a consumer: a service account token bound to a Secret made for that purpose, in a
 //! kubeconfig, in a Secret of the cluster namespace. `decide` says whether it is good; this does the IO.
 //!
-//! Deleting the bound Secret revokes all tokens at once. A renewal leaves it in place, so that the
+//! Deleting the bound Secret revokes all tokens at once, and for good: the kubeconfig is withdrawn, and
+//! only a bind, which takes a login, makes another. A renewal leaves that Secret in place, so that the
 //! former token works until its own end.
 
 mod decide;
@@ -14,7 +15,8 @@ use k8s_openapi::api::authentication::v1::{
     BoundObjectReference, TokenRequest, TokenRequestSpec, TokenRequestStatus,
 };
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::api::{Api, ObjectMeta, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use kube_bind_crds::names::BINDER;
 use kube_bind_runtime::apply::{apply, timed};
@@ -75,6 +77,17 @@ pub struct Credential {
     pub issued: Option<Reason>,
 }
 
+/// What became of the credential of a consumer that nobody is logged in for.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Renewal {
+    /// It is good, or there is a new one.
+    Good(Credential),
+    /// It was revoked, and has just been taken away.
+    Withdrawn,
+    /// There is none until somebody binds.
+    None,
+}
+
 /// Issues credentials.
 #[derive(Clone)]
 pub struct Credentials {
@@ -93,58 +106,134 @@ impl Credentials {
         }
     }
 
-    /// Returns the credential in `secret`; makes a new one if there is none or if it is not good any more.
-    pub async fn ensure(&self, namespace: &str, secret: &SecretKey) -> Result<Credential, Error> {
+    /// Returns the credential in `secret` for somebody who has logged in; makes a new one if there is
+    /// none or if it is not good any more. It ends with `owner`.
+    pub async fn ensure(
+        &self,
+        namespace: &str,
+        secret: &SecretKey,
+        owner: &OwnerReference,
+    ) -> Result<Credential, Error> {
+        let known = self.look(namespace, secret, owner).await?;
+        match known.decision {
+            Decision::Keep {
+                kubeconfig,
+                renew_at,
+            } => Ok(kept(kubeconfig, renew_at)),
+            Decision::Issue(reason) => {
+                let target = Target {
+                    namespace,
+                    secret,
+                    owner,
+                };
+                self.issue(target, known, reason).await
+            }
+        }
+    }
+
+    /// Renews the credential in `secret` when it is time; takes it away when it was revoked.
+    pub async fn renew(
+        &self,
+        namespace: &str,
+        secret: &SecretKey,
+        owner: &OwnerReference,
+    ) -> Result<Renewal, Error> {
+        let known = self.look(namespace, secret, owner).await?;
+        let reason = match known.decision {
+            Decision::Keep {
+                kubeconfig,
+                renew_at,
+            } => return Ok(Renewal::Good(kept(kubeconfig, renew_at))),
+            Decision::Issue(reason) => reason,
+        };
+        if decide::is_renewal(reason, known.bound.is_some()) {
+            let target = Target {
+                namespace,
+                secret,
+                owner,
+            };
+            let credential = self.issue(target, known, reason).await?;
+            return Ok(Renewal::Good(credential));
+        }
+        let holds = |current: &Secret| {
+            let data = current.data.as_ref();
+            data.is_some_and(|data| data.contains_key(&secret.key))
+        };
+        match known.current.filter(holds) {
+            Some(current) => {
+                self.withdraw(namespace, &current, &secret.key).await?;
+                Ok(Renewal::Withdrawn)
+            }
+            None => Ok(Renewal::None),
+        }
+    }
+
+    async fn look(
+        &self,
+        namespace: &str,
+        secret: &SecretKey,
+        owner: &OwnerReference,
+    ) -> Result<Known, Error> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let current = timed(api.get_opt(&secret.name))
             .await
             .map_err(request("read the kubeconfig secret"))?;
-        let bound = self.bound_secret(&api).await?;
+        let bound = self.bound_secret(&api, owner).await?;
         let now = self.clock.now();
         let bound_uid = bound
             .as_ref()
             .and_then(|secret| secret.metadata.uid.as_deref());
-        let decided = decide::decide(
+        let decision = decide::decide(
             current.as_ref(),
             &secret.key,
             bound_uid,
             &self.settings,
             now,
         );
-        match decided {
-            Decision::Keep {
-                kubeconfig,
-                renew_at,
-            } => Ok(Credential {
-                kubeconfig,
-                renew_at,
-                issued: None,
-            }),
-            Decision::Issue(reason) => {
-                let bound = match bound {
-                    Some(bound) => bound,
-                    None => self.make_bound_secret(&api, namespace).await?,
-                };
-                self.issue(namespace, secret, &bound, reason, now).await
-            }
-        }
+        Ok(Known {
+            current,
+            bound,
+            decision,
+            now,
+        })
     }
 
-    /// The Secret that tokens are bound to, unless it is gone or going.
-    async fn bound_secret(&self, api: &Api<Secret>) -> Result<Option<Secret>, Error> {
+    /// The Secret that tokens are bound to, unless it is gone or going; one that belongs to a former
+    /// `owner` is as good as gone.
+    async fn bound_secret(
+        &self,
+        api: &Api<Secret>,
+        owner: &OwnerReference,
+    ) -> Result<Option<Secret>, Error> {
         let found = timed(api.get_opt(TOKEN_SECRET))
             .await
             .map_err(request("read the token secret"))?;
-        Ok(found.filter(|secret| secret.metadata.deletion_timestamp.is_none()))
+        Ok(found.filter(|secret| {
+            secret.metadata.deletion_timestamp.is_none() && !is_of_former(secret, owner)
+        }))
     }
 
-    async fn make_bound_secret(&self, api: &Api<Secret>, namespace: &str) -> Result<Secret, Error> {
+    async fn make_bound_secret(
+        &self,
+        api: &Api<Secret>,
+        namespace: &str,
+        owner: &OwnerReference,
+    ) -> Result<Secret, Error> {
+        let found = timed(api.get_opt(TOKEN_SECRET))
+            .await
+            .map_err(request("read the token secret"))?;
+        if let Some(former) = found.filter(|secret| is_of_former(secret, owner)) {
+            delete(api, &former)
+                .await
+                .map_err(request("delete the former token secret"))?;
+        }
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(TOKEN_SECRET.to_owned()),
                 labels: Some(
                     [(LABEL_COMPONENT.to_owned(), COMPONENT_CREDENTIAL.to_owned())].into(),
                 ),
+                owner_references: Some(vec![owner.clone()]),
                 ..ObjectMeta::default()
             },
             type_: Some("Opaque".to_owned()),
@@ -153,24 +242,42 @@ impl Credentials {
         create(api, &secret, MANAGER)
             .await
             .map_err(request("create the token secret"))?;
-        self.bound_secret(api).await?.ok_or_else(|| Error::Unbound {
-            namespace: namespace.to_owned(),
-        })
+        self.bound_secret(api, owner)
+            .await?
+            .ok_or_else(|| Error::Unbound {
+                namespace: namespace.to_owned(),
+            })
     }
 
     async fn issue(
         &self,
-        namespace: &str,
-        secret: &SecretKey,
-        bound: &Secret,
+        target: Target<'_>,
+        known: Known,
         reason: Reason,
-        now: Timestamp,
     ) -> Result<Credential, Error> {
+        let Target {
+            namespace,
+            secret,
+            owner,
+        } = target;
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let now = known.now;
+        let bound = match known.bound {
+            Some(bound) => bound,
+            None => self.make_bound_secret(&api, namespace, owner).await?,
+        };
         let TokenRequestStatus {
             expiration_timestamp,
             token,
-        } = self.token(namespace, bound).await?;
+        } = self.token(namespace, &bound).await?;
         let expires = expiration_timestamp.0;
+        if expires <= now {
+            tracing::warn!(
+                namespace.name = namespace,
+                credential.expires = %expires,
+                "the API server issued a credential for {namespace} that has ended already: the clocks differ"
+            );
+        }
         let settings = &self.settings;
         let ca = settings.external_ca.as_deref().map(String::from_utf8_lossy);
         let kubeconfig = kubeconfig::render(
@@ -186,6 +293,7 @@ impl Credentials {
             "metadata": {
                 "name": secret.name,
                 "labels": { LABEL_COMPONENT: COMPONENT_CREDENTIAL },
+                "ownerReferences": [owner],
                 "annotations": {
                     ANNOTATION_ISSUED: now.to_string(),
                     ANNOTATION_EXPIRES: expires.to_string(),
@@ -196,7 +304,6 @@ impl Credentials {
             },
             "data": { &secret.key: ByteString(kubeconfig.clone().into_bytes()) },
         });
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         apply(&api, &secret.name, MANAGER, &body)
             .await
             .map_err(request("write the kubeconfig secret"))?;
@@ -207,6 +314,29 @@ impl Credentials {
             renew_at,
             issued: Some(reason),
         })
+    }
+
+    /// Takes the kubeconfig out of the Secret. What it was bound to stays written there, which is how a
+    /// revocation is known from a consumer that never had a credential.
+    async fn withdraw(&self, namespace: &str, current: &Secret, key: &str) -> Result<(), Error> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        // With the version: a bind may be issuing a new one at this moment.
+        let patch = json!({
+            "metadata": { "uid": current.uid(), "resourceVersion": current.resource_version() },
+            "data": { key: null },
+        });
+        timed(api.patch(&current.name_any(), &params, &Patch::Merge(patch)))
+            .await
+            .map_err(request("withdraw the revoked kubeconfig"))?;
+        tracing::info!(
+            namespace.name = namespace,
+            "withdrew the revoked credential for {namespace}"
+        );
+        Ok(())
     }
 
     /// Deletes the token without an end that the original made for a consumer; says whether there was
@@ -250,6 +380,35 @@ impl Credentials {
             .filter(|status| !status.token.is_empty())
             .ok_or(Error::NoToken)
     }
+}
+
+/// Where a credential goes.
+struct Target<'a> {
+    namespace: &'a str,
+    secret: &'a SecretKey,
+    owner: &'a OwnerReference,
+}
+
+/// What there is of a credential.
+struct Known {
+    current: Option<Secret>,
+    bound: Option<Secret>,
+    decision: Decision,
+    now: Timestamp,
+}
+
+fn kept(kubeconfig: String, renew_at: Timestamp) -> Credential {
+    Credential {
+        kubeconfig,
+        renew_at,
+        issued: None,
+    }
+}
+
+/// Whether the Secret belongs to a predecessor of `owner`, with which it is about to go.
+fn is_of_former(secret: &Secret, owner: &OwnerReference) -> bool {
+    let mut owners = secret.owner_references().iter();
+    owners.any(|other| other.kind == owner.kind && other.uid != owner.uid)
 }
 
 #[cfg(test)]

@@ -40,15 +40,14 @@ pub async fn create_desired(
     client: &Client,
     desired: &Desired,
     manager: &str,
-) -> Result<bool, kube::Error> {
+) -> Result<DynamicObject, kube::Error> {
     let params = PostParams {
         field_manager: Some(manager.to_owned()),
         ..PostParams::default()
     };
     let object: DynamicObject =
         serde_json::from_value(desired.body.clone()).map_err(kube::Error::SerdeError)?;
-    timed(api_of(client, desired).create(&params, &object)).await?;
-    Ok(true)
+    timed(api_of(client, desired).create(&params, &object)).await
 }
 
 fn api_of(client: &Client, desired: &Desired) -> Api<DynamicObject> {

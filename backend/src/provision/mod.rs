@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::Api;
-use kube::{Client, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Client, Resource, ResourceExt};
 use kube_bind_crds::api::ClusterBinding;
 use kube_bind_crds::names::{CLUSTER_BINDING_NAME, GROUP};
 use kube_bind_runtime::apply::timed;
@@ -109,9 +110,9 @@ impl Provisioner {
     ) -> Result<Provisioned, Error> {
         let namespace =
             namespace::claim(&self.client, &self.settings.namespace_prefix, consumer).await?;
-        self.rights(&namespace).await?;
-        let secret = self.cluster_binding(&namespace, consumer, offering).await?;
-        let credential = self.credentials.ensure(&namespace, &secret).await?;
+        let (secret, owner) = self.cluster_binding(&namespace, consumer, offering).await?;
+        self.rights(&namespace, &owner).await?;
+        let credential = self.credentials.ensure(&namespace, &secret, &owner).await?;
         self.confirm(&namespace).await?;
         Ok(Provisioned {
             namespace,
@@ -119,9 +120,9 @@ impl Provisioner {
         })
     }
 
-    /// Brings the service account and its rights up to date.
-    pub async fn rights(&self, namespace: &str) -> Result<(), Error> {
-        for desired in plan::rights(namespace) {
+    /// Brings the service account and its rights up to date; they end with `owner`.
+    pub async fn rights(&self, namespace: &str, owner: &OwnerReference) -> Result<(), Error> {
+        for desired in plan::rights(namespace, owner) {
             let step = Error::request(format!("apply {} {}", desired.resource.kind, desired.name));
             ensure::ensure(&self.client, &desired, MANAGER)
                 .await
@@ -135,7 +136,7 @@ impl Provisioner {
         namespace: &str,
         consumer: &Consumer,
         offering: &str,
-    ) -> Result<SecretKey, Error> {
+    ) -> Result<(SecretKey, OwnerReference), Error> {
         let api: Api<ClusterBinding> = Api::namespaced(self.client.clone(), namespace);
         for _ in 0..ATTEMPTS {
             let existing = timed(api.get_opt(CLUSTER_BINDING_NAME))
@@ -151,12 +152,23 @@ impl Provisioner {
             // What is recorded rests on what was read: of two binds at once none may undo the other's.
             let written = if let Some(existing) = &existing {
                 desired.body["metadata"]["resourceVersion"] = json!(existing.resource_version());
-                ensure::ensure(&self.client, &desired, MANAGER).await
+                let ensured = ensure::ensure(&self.client, &desired, MANAGER).await;
+                ensured.map(|_| existing.uid())
             } else {
-                ensure::create_desired(&self.client, &desired, MANAGER).await
+                let created = ensure::create_desired(&self.client, &desired, MANAGER).await;
+                created.map(|created| created.uid())
             };
             match written {
-                Ok(_) => return Ok(plan::secret_of(existing.as_ref())),
+                Ok(uid) => {
+                    let owner = OwnerReference {
+                        api_version: ClusterBinding::api_version(&()).into_owned(),
+                        kind: ClusterBinding::kind(&()).into_owned(),
+                        name: CLUSTER_BINDING_NAME.to_owned(),
+                        uid: uid.unwrap_or_default(),
+                        ..OwnerReference::default()
+                    };
+                    return Ok((plan::secret_of(existing.as_ref()), owner));
+                }
                 Err(kube::Error::Api(status))
                     if status.is_conflict() || status.is_already_exists() => {}
                 Err(source) => return Err(Error::request("apply the ClusterBinding")(source)),

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube_bind_crds::api::ClusterBinding;
 use kube_bind_crds::names::{
     ANNOTATION_AUTHOR, ANNOTATION_CLUSTER_PRETTY_NAME, ANNOTATION_IDENTITY, BINDER,
@@ -15,12 +16,15 @@ use super::{Consumer, offerings};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// The service account of a consumer and its rights within the cluster namespace, in the order of creation.
-pub fn rights(namespace: &str) -> Vec<Desired> {
+/// The service account of a consumer and its rights within the cluster namespace, in the order of
+/// creation. What binds them ends with `owner`, the connection object.
+pub fn rights(namespace: &str, owner: &OwnerReference) -> Vec<Desired> {
+    let mut binding = role_binding(namespace, BINDER, namespace);
+    binding.body["metadata"]["ownerReferences"] = json!([owner]);
     vec![
         Desired::of::<ServiceAccount>(Some(namespace), BINDER, json!({})),
         Desired::of::<Role>(Some(namespace), BINDER, json!({ "rules": binder_rules() })),
-        role_binding(namespace, BINDER, namespace),
+        binding,
     ]
 }
 
@@ -143,7 +147,15 @@ mod tests {
 
     #[test]
     fn nothing_of_a_consumer_is_cluster_wide() {
-        let mut all = rights("cluster-a");
+        let owner = OwnerReference {
+            uid: "uid-of-cluster".into(),
+            ..OwnerReference::default()
+        };
+        let mut all = rights("cluster-a", &owner);
+        assert_eq!(
+            all[2].body["metadata"]["ownerReferences"][0]["uid"],
+            "uid-of-cluster"
+        );
         all.push(cluster_binding(
             "cluster-a",
             &consumer(),

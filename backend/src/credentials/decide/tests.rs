@@ -114,8 +114,32 @@ fn everything_that_is_wrong_with_a_credential_has_a_reason() {
 }
 
 #[test]
-fn a_credential_that_ended_before_it_began_is_due_at_once() {
+fn a_credential_that_ended_before_it_began_is_not_replaced_without_a_pause() {
     let issued = at("2026-01-02T00:00:00Z");
     let expired = at("2026-01-01T00:00:00Z");
-    assert!(renew_at(issued, expired, Duration::from_secs(60)) < issued);
+    for ttl in [Duration::from_secs(60), Duration::ZERO] {
+        assert_eq!(renew_at(issued, expired, ttl), at("2026-01-02T00:00:05Z"));
+    }
+}
+
+#[test]
+fn what_was_revoked_stays_revoked_even_when_it_was_withdrawn() {
+    let mut withdrawn = secret(|_| {});
+    withdrawn.data = None;
+    for bound in [None, Some("made by hand afterwards")] {
+        let Decision::Issue(reason) = decided(&withdrawn, bound, "2026-01-01T00:00:01Z") else {
+            panic!("kept")
+        };
+        assert_eq!(reason, Reason::Revoked);
+        assert!(!is_renewal(reason, bound.is_some()));
+    }
+}
+
+#[test]
+fn without_a_login_only_what_a_consumer_has_is_made_anew() {
+    assert!(is_renewal(Reason::Due, true));
+    assert!(is_renewal(Reason::EndpointChanged, true));
+    // Somebody deleted the kubeconfig, or the original's consumer has never had ours.
+    assert!(is_renewal(Reason::Missing, true) && is_renewal(Reason::Damaged, false));
+    assert!(!is_renewal(Reason::Missing, false));
 }
