@@ -68,9 +68,9 @@ impl Mapping {
         self.to_consumer.get(provider).cloned()
     }
 
-    /// All service namespaces.
+    /// All service namespaces that exactly one consumer namespace is mapped to.
     pub(super) fn provider_namespaces(&self) -> Vec<String> {
-        self.to_provider.values().cloned().collect()
+        self.to_consumer.keys().cloned().collect()
     }
 }
 
@@ -103,6 +103,7 @@ mod tests {
         mapping.set("team-b", Some("shared".into()));
         assert_eq!(mapping.to_provider("team-a"), None);
         assert_eq!(mapping.to_consumer("shared"), None);
+        assert!(mapping.provider_namespaces().is_empty());
     }
 
     #[test]

@@ -11,6 +11,27 @@ use super::config::EngineConfig;
 use super::plan::Target;
 use super::ports::Namespaces;
 
+/// Whose copies a watch sees: their absence from its list means something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Those of all consumer objects.
+    All,
+    /// Those of one consumer namespace.
+    Of(String),
+    /// No consumer namespace is mapped there (any more).
+    Nobodys,
+}
+
+impl Seen {
+    pub(super) fn covers(&self, consumer: &Key) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(namespace) => *namespace == consumer.namespace,
+            Self::Nobodys => false,
+        }
+    }
+}
+
 pub(super) struct Mapping {
     table: isolation::Mapping,
     informer_scope: InformerScope,
@@ -64,13 +85,14 @@ impl Mapping {
         }
     }
 
-    /// The only consumer namespace whose copies this watch sees, if there is only one.
-    pub(super) fn consumer_namespace_of(&self, scope: &WatchScope) -> Option<String> {
+    /// Whose copies this watch sees.
+    pub(super) fn seen_by(&self, scope: &WatchScope) -> Seen {
         match (self.table.strategy, scope) {
-            (Strategy::ServiceNamespaced, WatchScope::Namespace(namespace)) => {
-                self.namespaces.to_consumer(namespace)
-            }
-            _ => None,
+            (Strategy::ServiceNamespaced, WatchScope::Namespace(namespace)) => self
+                .namespaces
+                .to_consumer(namespace)
+                .map_or(Seen::Nobodys, Seen::Of),
+            _ => Seen::All,
         }
     }
 

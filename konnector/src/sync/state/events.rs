@@ -162,13 +162,10 @@ impl State {
         };
         let (epoch, first) = (listing.epoch, !listing.complete);
         listing.complete = true;
-        let only = self.mapping.consumer_namespace_of(scope);
+        let seen = self.mapping.seen_by(scope);
         let mut touched = Vec::new();
         for (key, slot) in &mut self.slots {
-            if only
-                .as_ref()
-                .is_some_and(|namespace| *namespace != key.namespace)
-            {
+            if !seen.covers(key) {
                 continue;
             }
             let lost =

@@ -157,6 +157,25 @@ async fn a_namespace_that_is_not_ready_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_list_of_a_namespace_that_is_nobodys_says_nothing_about_the_others() {
+    let world = World::synced("a").await;
+    world.namespaces.map("other");
+    world.rest().await;
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["metadata"]["finalizers"] = json!(["operator/x"]);
+    });
+    world.consumer.remove(&consumer_key("a"));
+    world.rest().await;
+    world.namespaces.unmap_quietly("other");
+    world.provider.relist();
+    world.rest().await;
+    assert!(
+        world.consumer.object(&consumer_key("a")).is_some(),
+        "released although its copy is still there"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_vanished_copy_is_made_again() {
     let world = World::synced("a").await;
     let first = world.copy("a")["metadata"]["uid"].clone();

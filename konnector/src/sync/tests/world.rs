@@ -62,6 +62,11 @@ impl FakeNamespaces {
             .insert(consumer.to_owned(), provider);
         self.generation.send_modify(|generation| *generation += 1);
     }
+
+    /// The mapping is withdrawn, and nobody has noticed yet.
+    pub(super) fn unmap_quietly(&self, consumer: &str) {
+        self.mapped.lock().unwrap().remove(consumer);
+    }
 }
 
 impl Namespaces for FakeNamespaces {
