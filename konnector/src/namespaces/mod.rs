@@ -30,6 +30,9 @@ use crate::sync;
 use crate::watch::{Signal, reflect};
 use mapping::Mapping;
 
+/// Longest name of a namespace.
+const LONGEST_NAME: usize = 63;
+
 /// The service namespaces of one provider.
 pub struct ServiceNamespaces {
     api: Api<APIServiceNamespace>,
@@ -205,9 +208,16 @@ impl ServiceNamespaces {
     }
 }
 
+/// The published service namespace. What no API server accepts as a name is not one: it would be
+/// part of paths.
 fn target(object: &APIServiceNamespace) -> Option<String> {
-    let status = object.status.as_ref()?;
-    status.namespace.clone().filter(|name| !name.is_empty())
+    let name = object.status.as_ref()?.namespace.clone()?;
+    let valid = !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    valid.then_some(name)
 }
 
 impl sync::Namespaces for ServiceNamespaces {
@@ -234,5 +244,29 @@ impl sync::Namespaces for ServiceNamespaces {
     fn provider_namespaces(&self) -> Vec<String> {
         let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
         mapping.provider_namespaces()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube_bind_crds::api::APIServiceNamespaceStatus;
+
+    #[test]
+    fn only_names_of_namespaces_are_taken_from_a_provider() {
+        let mut object = APIServiceNamespace::new("team-a", APIServiceNamespaceSpec {});
+        assert_eq!(target(&object), None);
+        for (name, valid) in [
+            ("tenant-team-a", true),
+            ("", false),
+            ("a b", false),
+            ("a/../../kube-system", false),
+            ("a?watch=true", false),
+        ] {
+            object.status = Some(APIServiceNamespaceStatus {
+                namespace: Some(name.to_owned()),
+            });
+            assert_eq!(target(&object).is_some(), valid, "{name:?}");
+        }
     }
 }
