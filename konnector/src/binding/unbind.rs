@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube_bind_crds::api::{APIServiceBinding, GroupResource};
 use kube_bind_crds::names::FINALIZER_BINDING;
+use kube_bind_crds::schema;
 
 use super::Error;
 use super::crds::{self, Owner};
@@ -210,6 +211,8 @@ async fn run_engine(
         && crd.established()
         && let (Some(provider), Some(export)) = (observed.provider(), &observed.export)
         && let Some(bound) = provider.stores.schema(resource)
+        // A provider must not have another kind drained, such as Secrets, under this one's name.
+        && schema::crd_from_bound_schema(&bound).is_ok()
     {
         subtree.provider = Some(provider.clone());
         // Claims end with the binding, so the engine feeds none.
