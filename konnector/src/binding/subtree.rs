@@ -227,7 +227,7 @@ fn start(
         let sink = ClaimSink::new(origin, kind.clone(), export.spec.isolation, targets);
         Some(Arc::new(sink))
     };
-    let leader = supervisor.ctx.leader.clone();
+    let (leader, fenced) = (supervisor.ctx.leader.clone(), provider.clone());
     let ports = Ports {
         consumer: Arc::new(KubeCluster::new(
             supervisor.consumer_client.clone(),
@@ -242,7 +242,7 @@ fn start(
         namespaces: provider.namespaces.clone(),
         problems: supervisor.problems.clone(),
         referrers,
-        fence: Arc::new(move || leader.time_left()),
+        fence: Arc::new(move || fenced.write_time(&leader)),
     };
     let handle = sync::start(config, ports, &provider.shutdown.token);
     watch_engine(supervisor, provider, binding, &handle);

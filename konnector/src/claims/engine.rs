@@ -336,7 +336,7 @@ impl ClaimsEngine {
         };
         for step in &work.steps {
             // No write may still be under way when another one leads.
-            let left = self.ctx.leader.time_left();
+            let left = self.provider.write_time(&self.ctx.leader);
             if left < LEAST_TIME {
                 return Ok(Some(LEAST_TIME));
             }

@@ -273,14 +273,21 @@ impl Task {
                     self.publish(SecretState::Valid, Some(problem), None);
                     Some(HOLD)
                 }
-                _ => {
-                    let provider = self
-                        .providers
-                        .attach(&uid, &self.secret, kubeconfig, client);
-                    self.backoff.reset(&());
-                    self.publish(SecretState::Valid, None, Some(provider));
-                    None
-                }
+                _ => match self
+                    .providers
+                    .attach(&uid, &self.secret, kubeconfig, client)
+                {
+                    Ok(provider) => {
+                        self.backoff.reset(&());
+                        self.publish(SecretState::Valid, None, Some(provider));
+                        None
+                    }
+                    Err(why) => {
+                        let problem = ConnectProblem::Link(LinkState::OtherProvider(why));
+                        self.publish(SecretState::Valid, Some(problem), None);
+                        Some(HOLD)
+                    }
+                },
             },
             Err(error) => {
                 let problem = ConnectProblem::Link(judge(&error));

@@ -16,6 +16,7 @@ use kube::Client;
 use kube_bind_crds::api::{ClusterSecretKeyRef, GroupResource};
 use kube_bind_runtime::client::SwapClient;
 use kube_bind_runtime::kubeconfig::SafeKubeconfig;
+use kube_bind_runtime::lease::LeaderToken;
 use kube_bind_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, watch};
 
@@ -66,6 +67,15 @@ impl Provider {
     /// The kubeconfigs that lead here.
     pub fn secrets(&self) -> Vec<ClusterSecretKeyRef> {
         self.credentials().keys().cloned().collect()
+    }
+
+    /// How long a write of objects may take at most: as long as this replica surely leads, and not at
+    /// all while the address leads to somebody else.
+    pub fn write_time(&self, leader: &LeaderToken) -> Duration {
+        match self.link.state() {
+            LinkState::OtherProvider(_) => Duration::ZERO,
+            _ => leader.time_left(),
+        }
     }
 
     /// What a kubeconfig Secret said when it was last used.
@@ -129,25 +139,34 @@ impl Providers {
     }
 
     /// The provider with this uid, started if it is new. Its client is exchanged for this one, under
-    /// everything that runs.
+    /// everything that runs. Refused, with the reason, if it cannot be that provider.
     fn attach(
         &self,
         uid: &str,
         secret: &ClusterSecretKeyRef,
         kubeconfig: SafeKubeconfig,
         client: Client,
-    ) -> Arc<Provider> {
+    ) -> Result<Arc<Provider>, String> {
+        if uid.is_empty() {
+            return Err("the provider does not say who it is: its namespace has no uid".into());
+        }
         let mut all = self.lock();
         if let Some(provider) = all.get(uid) {
+            may_join(
+                &provider.cluster_namespace,
+                &provider.credentials(),
+                secret,
+                &kubeconfig,
+            )?;
             provider.swap.swap(client);
             provider.credentials().insert(secret.clone(), kubeconfig);
             provider.link.check();
             provider.beat.notify_one();
-            return provider.clone();
+            return Ok(provider.clone());
         }
         let provider = self.start(uid, secret, kubeconfig, client);
         all.insert(uid.to_owned(), provider.clone());
-        provider
+        Ok(provider)
     }
 
     /// One kubeconfig less leads to this provider; without any it is stopped, and that is awaited.
@@ -232,5 +251,66 @@ impl Providers {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Provider>>> {
         self.by_uid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a kubeconfig may take part in a connection. Everything is sent with the newest of them,
+/// and the uid is only what the server itself says: one provider must not get at what is meant for
+/// another by claiming its uid.
+fn may_join(
+    cluster_namespace: &str,
+    known: &BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>,
+    secret: &ClusterSecretKeyRef,
+    kubeconfig: &SafeKubeconfig,
+) -> Result<(), String> {
+    if kubeconfig.namespace() != cluster_namespace {
+        return Err(format!(
+            "the kubeconfig names namespace {}, but the provider with that uid uses {cluster_namespace}",
+            kubeconfig.namespace()
+        ));
+    }
+    let other = known
+        .iter()
+        .find(|(name, known)| *name != secret && known.server() != kubeconfig.server());
+    match other {
+        None => Ok(()),
+        Some((name, _)) => Err(format!(
+            "the provider says that it is the one that secret {}/{} leads to, but under another \
+             address; use the same server in both secrets",
+            name.namespace, name.name
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube_bind_runtime::kubeconfig::{Policy, render};
+
+    fn kubeconfig(server: &str, namespace: &str) -> SafeKubeconfig {
+        let document = render(server, None, None, namespace, "t0ken");
+        SafeKubeconfig::parse(document.as_bytes(), Policy::default()).unwrap()
+    }
+
+    fn secret(name: &str) -> ClusterSecretKeyRef {
+        ClusterSecretKeyRef {
+            name: name.into(),
+            namespace: "kube-bind".into(),
+            key: "kubeconfig".into(),
+        }
+    }
+
+    #[test]
+    fn nobody_gets_at_a_connection_by_claiming_its_uid() {
+        let good = kubeconfig("https://good.example", "tenant");
+        let known = [(secret("good"), good.clone())].into();
+        let join = |name: &str, with: &SafeKubeconfig| {
+            may_join("tenant", &known, &secret(name), with).is_ok()
+        };
+        assert!(join("second", &good));
+        let moved = kubeconfig("https://moved.example", "tenant");
+        assert!(join("good", &moved), "its administrator may move it");
+        assert!(!join("evil", &moved));
+        assert!(!join("good", &kubeconfig("https://good.example", "other")));
     }
 }
