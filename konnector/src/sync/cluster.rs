@@ -168,6 +168,18 @@ impl Error {
         )
     }
 
+    /// Whether it says that the way to this server is broken for more than one object.
+    pub fn is_of_server(&self) -> bool {
+        matches!(
+            self,
+            Self::NotServed { .. }
+                | Self::Denied { .. }
+                | Self::Unauthorized { .. }
+                | Self::Unavailable { .. }
+                | Self::TimedOut { .. }
+        )
+    }
+
     /// How long the server wants us to stay away.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

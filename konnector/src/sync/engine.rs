@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::cluster::{WatchEvent, WatchScope};
 use super::execute::{Executor, Finished, Verdict};
@@ -165,12 +165,7 @@ impl Shell {
                 () = timer => {}
             }
             self.dispatch();
-            let counts = self.state.counts();
-            self.counts.send_if_modified(|old| {
-                let changed = *old != counts;
-                *old = counts;
-                changed
-            });
+            self.publish(self.state.counts());
         }
     }
 
@@ -224,6 +219,17 @@ impl Shell {
     fn log(&self, done: &Finished) {
         match &done.verdict {
             Verdict::Settled | Verdict::NotLeading | Verdict::Unfinished => {}
+            // A server that is away is told once, not for each of its objects.
+            Verdict::Failed(side, error) if error.is_of_server() || error.is_overload() => debug!(
+                binding.name = %self.binding,
+                resource = %self.plural,
+                object.key = %done.key,
+                side = ?side,
+                error = %error,
+                "failed to sync {} {}",
+                self.plural,
+                done.key
+            ),
             Verdict::Failed(side, error) => warn!(
                 binding.name = %self.binding,
                 resource = %self.plural,
@@ -235,5 +241,38 @@ impl Shell {
                 done.key
             ),
         }
+    }
+
+    /// Tells how the objects are doing, if that changed, and logs when a side goes or comes back.
+    fn publish(&self, counts: Counts) {
+        let old = self.counts.borrow().clone();
+        if old == counts {
+            return;
+        }
+        let sides = [
+            ("consumer", &old.consumer_failing, &counts.consumer_failing),
+            ("provider", &old.provider_failing, &counts.provider_failing),
+        ];
+        for (side, before, now) in sides {
+            match (before, now) {
+                (before, Some(error)) if before.as_ref() != Some(error) => warn!(
+                    binding.name = %self.binding,
+                    resource = %self.plural,
+                    side,
+                    error,
+                    "the sync of {} is held up by the {side}",
+                    self.plural
+                ),
+                (Some(_), None) => info!(
+                    binding.name = %self.binding,
+                    resource = %self.plural,
+                    side,
+                    "the sync of {} goes on",
+                    self.plural
+                ),
+                _ => {}
+            }
+        }
+        self.counts.send_replace(counts);
     }
 }

@@ -103,6 +103,11 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
         self.push_at(key, now + wait.mul_f64(0.75 + jitter / 2.0).max(least));
     }
 
+    /// How often this key failed in a row.
+    pub(super) fn failures(&self, key: &K) -> u32 {
+        self.failures.get(key).copied().unwrap_or_default()
+    }
+
     /// The failures of this key are over.
     pub(super) fn succeeded(&mut self, key: &K) {
         self.failures.remove(key);

@@ -10,11 +10,17 @@ use super::super::entry::Version;
 use super::super::execute::Side;
 use super::super::form;
 use super::super::queue::Priority;
-use super::State;
+use super::stalled::keep_first;
+use super::{Listing, State};
 
 impl State {
     pub(in super::super) fn on_consumer(&mut self, event: WatchEvent, now: Instant) {
-        self.hear(Side::Consumer, &event);
+        if self.consumer_listing.hear(&event) {
+            let stalled = self.stalled[Side::Consumer as usize].keys();
+            for key in stalled {
+                self.queue.push(key.clone(), Priority::Backlog);
+            }
+        }
         match event {
             WatchEvent::ListBegin => {
                 self.epoch += 1;
@@ -41,22 +47,6 @@ impl State {
         }
     }
 
-    /// Whether a side answers. When it does again, what it left unanswered is due at once rather
-    /// than after backoffs that have grown to minutes.
-    fn hear(&mut self, side: Side, event: &WatchEvent) {
-        let failing = &mut self.failing[side as usize][0];
-        match event {
-            WatchEvent::Failing(error) => *failing = Some(error.to_string()),
-            WatchEvent::Watching => {
-                *failing = None;
-                for key in std::mem::take(&mut self.stalled[side as usize]) {
-                    self.queue.push(key, Priority::Backlog);
-                }
-            }
-            _ => *failing = None,
-        }
-    }
-
     fn file_consumer(&mut self, body: Value, priority: Priority, now: Instant) {
         let key = form::key_of(&body);
         self.observe_referrer(&key, Some(&body));
@@ -75,6 +65,7 @@ impl State {
         let epoch = self.consumer_listing.epoch;
         let first = !self.consumer_listing.complete;
         self.consumer_listing.complete = true;
+        self.consumer_listing.under_way = false;
         let mut touched = Vec::new();
         let mut absent = Vec::new();
         for (key, slot) in &mut self.slots {
@@ -102,6 +93,7 @@ impl State {
         if let Some(referrers) = self.referrers.as_ref().filter(|_| first) {
             referrers.listed();
         }
+        self.list_ended();
     }
 
     pub(in super::super) fn on_provider(
@@ -110,11 +102,17 @@ impl State {
         event: WatchEvent,
         now: Instant,
     ) {
-        self.hear(Side::Provider, &event);
         // What a watch that has been ended still says does not count.
         let Some(listing) = self.provider_listings.get_mut(scope) else {
             return;
         };
+        if listing.hear(&event) {
+            let seen = self.mapping.seen_by(scope);
+            let stalled = self.stalled[Side::Provider as usize].keys();
+            for key in stalled.filter(|key| seen.covers(key)) {
+                self.queue.push(key.clone(), Priority::Backlog);
+            }
+        }
         match event {
             WatchEvent::ListBegin => {
                 self.epoch += 1;
@@ -162,6 +160,7 @@ impl State {
         };
         let (epoch, first) = (listing.epoch, !listing.complete);
         listing.complete = true;
+        listing.under_way = false;
         let seen = self.mapping.seen_by(scope);
         let mut touched = Vec::new();
         for (key, slot) in &mut self.slots {
@@ -177,11 +176,29 @@ impl State {
         for key in touched {
             self.touch(&key, Priority::Backlog, now);
         }
+        self.list_ended();
     }
 
     pub(super) fn observe_referrer(&self, key: &Key, body: Option<&Value>) {
         if let Some(referrers) = &self.referrers {
             referrers.observe(key, body);
         }
+    }
+}
+
+impl Listing {
+    /// Says whether the watch is back, so that what its side left undone is due at once rather than
+    /// after backoffs that have grown to minutes.
+    fn hear(&mut self, event: &WatchEvent) -> bool {
+        match event {
+            WatchEvent::ListBegin => self.under_way = true,
+            WatchEvent::Failing(error) => keep_first(&mut self.failing, error),
+            WatchEvent::Watching => {
+                self.failing = None;
+                return true;
+            }
+            _ => {}
+        }
+        false
     }
 }

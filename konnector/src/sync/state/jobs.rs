@@ -25,6 +25,8 @@ const REFUSED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::
 const NAMESPACE_RETRY: Duration = Duration::from_secs(1);
 /// Waiting for leadership.
 const LEADER_RETRY: Duration = Duration::from_secs(1);
+/// So many failures of one object in a row (more than a second of them) are no hiccup of the server.
+const LASTING: u32 = 8;
 /// Setting a field again that somebody else keeps changing on the copy: first, and longest wait.
 const DRIFT_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(300));
 
@@ -104,11 +106,13 @@ impl State {
             self.observe_referrer(&key, None);
         }
         let jitter = self.random.random::<f64>();
+        let side_failed = matches!(&verdict, Verdict::Failed(_, error) if error.is_of_server());
+        if !side_failed && verdict != Verdict::NotLeading {
+            self.stalled.iter_mut().for_each(|side| side.remove(&key));
+        }
         match verdict {
             Verdict::Settled => {
                 self.queue.succeeded(&key);
-                self.failing[0][1] = None;
-                self.failing[1][1] = None;
                 self.touch(&key, Priority::Change, now);
                 return;
             }
@@ -119,8 +123,9 @@ impl State {
             }
             Verdict::Failed(side, error) => {
                 let patient = !error.is_overload() && error != Error::Changed;
-                if matches!(error, Error::Unavailable { .. } | Error::TimedOut { .. }) {
-                    self.stalled[side as usize].insert(key.clone());
+                if side_failed {
+                    let lasting = self.queue.failures(&key) >= LASTING;
+                    self.stalled[side as usize].add(&key, &error, lasting);
                 }
                 let least = if patient {
                     Duration::from_secs(1)
@@ -129,7 +134,6 @@ impl State {
                 };
                 let least = error.retry_after().unwrap_or(least);
                 self.queue.retry(key.clone(), least, jitter, now);
-                self.failing[side as usize][1] = Some(error.to_string());
             }
         }
         self.classify(&key, now);
@@ -145,9 +149,14 @@ impl State {
             return;
         }
         if slot.pair.is_empty() {
-            self.slots.remove(key);
-            self.queue.forget(key);
             self.bodies.take(key);
+            self.queue.forget(key);
+            self.stalled.iter_mut().for_each(|side| side.remove(key));
+            // A list that began before the end still knows the object: that it is gone is forgotten
+            // only afterwards.
+            if !self.is_listing() {
+                self.slots.remove(key);
+            }
             return;
         }
         let rules = self.rules(key, slot, now);

@@ -3,6 +3,7 @@
 
 mod events;
 mod jobs;
+mod stalled;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::bodies::Bodies;
 use super::breaker::Breaker;
 use super::class::{Class, Tally};
-use super::cluster::{Key, WatchScope};
+use super::cluster::{Error, Key, WatchScope};
 use super::config::{EngineConfig, Ports};
 use super::engine::Counts;
 use super::execute::Side;
@@ -23,6 +24,7 @@ use super::mapping::Mapping;
 use super::pair::Pair;
 use super::ports::{ProblemSink, ReferrerSink};
 use super::queue::{Priority, Queue};
+use stalled::Stalled;
 
 #[derive(Default)]
 struct Slot {
@@ -39,7 +41,12 @@ struct Slot {
 #[derive(Default)]
 struct Listing {
     epoch: u32,
+    /// A list has been completed.
     complete: bool,
+    /// A list is under way, and may still tell of objects that are gone by now.
+    under_way: bool,
+    /// Why it does not watch at the moment.
+    failing: Option<Error>,
 }
 
 pub(super) struct State {
@@ -54,12 +61,12 @@ pub(super) struct State {
     consumer_listing: Listing,
     provider_listings: HashMap<WatchScope, Listing>,
     waiting: HashSet<Key>,
-    /// Objects whose last request this side did not answer: tried again when it is back.
-    stalled: [HashSet<Key>; 2],
+    /// By side; tried again when it is back.
+    stalled: [Stalled; 2],
     breaker: Breaker,
     tally: Tally,
-    /// Why a side cannot be watched, and why requests to it are refused.
-    failing: [[Option<String>; 2]; 2],
+    /// All first lists were complete once. A namespace that is mapped later does not change that.
+    listed: bool,
     problems: Arc<dyn ProblemSink>,
     referrers: Option<Arc<dyn ReferrerSink>>,
     api_version: String,
@@ -83,7 +90,7 @@ impl State {
             stalled: Default::default(),
             breaker: Breaker::default(),
             tally: Tally::default(),
-            failing: Default::default(),
+            listed: false,
             problems: Arc::clone(&ports.problems),
             referrers: ports.referrers.clone(),
             api_version: config.resource.api_version(),
@@ -130,18 +137,42 @@ impl State {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let listed = self.consumer_listing.complete
-            && self
-                .provider_listings
-                .values()
-                .all(|listing| listing.complete);
-        let failing = |side: Side| self.failing[side as usize].iter().flatten().next().cloned();
+        let provider = self.provider_listings.values();
+        let failing = |watch: Option<&Error>, side: Side| {
+            watch
+                .or(self.stalled[side as usize].why())
+                .map(ToString::to_string)
+        };
         Counts {
-            listed,
-            consumer_failing: failing(Side::Consumer),
-            provider_failing: failing(Side::Provider),
+            listed: self.listed,
+            consumer_failing: failing(self.consumer_listing.failing.as_ref(), Side::Consumer),
+            provider_failing: failing(
+                provider.filter_map(|watch| watch.failing.as_ref()).next(),
+                Side::Provider,
+            ),
             ..self.tally.counts()
         }
+    }
+
+    /// After a list: whether those that matter are complete, and what no list can bring back.
+    fn list_ended(&mut self) {
+        let mut watches = self.provider_listings.values();
+        self.listed |= self.consumer_listing.complete && watches.all(|watch| watch.complete);
+        if !self.is_listing() {
+            let (busy, queue) = (&self.busy, &mut self.queue);
+            self.slots.retain(|key, slot| {
+                let keep = !slot.pair.is_empty() || busy.contains(key);
+                if !keep {
+                    queue.forget(key);
+                }
+                keep
+            });
+        }
+    }
+
+    fn is_listing(&self) -> bool {
+        let mut watches = self.provider_listings.values();
+        self.consumer_listing.under_way || watches.any(|watch| watch.under_way)
     }
 }
 

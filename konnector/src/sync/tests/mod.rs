@@ -3,4 +3,5 @@
 mod basics;
 mod chaos;
 mod trouble;
+mod watches;
 mod world;

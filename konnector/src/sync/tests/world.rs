@@ -175,6 +175,12 @@ impl World {
     }
 
     fn engine(&self) -> EngineHandle {
+        let (config, ports) = self.parts();
+        start(config, ports, &CancellationToken::new())
+    }
+
+    /// What an engine of this world is made of.
+    pub(super) fn parts(&self) -> (EngineConfig, Ports) {
         let config = EngineConfig {
             binding: "widgets".into(),
             cluster_namespace: CLUSTER_NAMESPACE.into(),
@@ -200,7 +206,7 @@ impl World {
             referrers: Some(Arc::clone(&self.told) as Arc<dyn ReferrerSink>),
             fence: Arc::new(|| Duration::MAX),
         };
-        start(config, ports, &CancellationToken::new())
+        (config, ports)
     }
 
     pub(super) async fn restart(&mut self) {

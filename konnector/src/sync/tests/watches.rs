@@ -1,0 +1,142 @@
+//! What the state makes of watches that fail, lag or come later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::cluster::{Error, WatchEvent, WatchScope};
+use super::super::form::Form;
+use super::super::state::State;
+use super::world::{CLUSTER_NAMESPACE, World, consumer_key, provider_key, widget};
+
+fn scope(namespace: &str) -> WatchScope {
+    WatchScope::Namespace(format!("{CLUSTER_NAMESPACE}-{namespace}"))
+}
+
+fn list_end(version: u64) -> WatchEvent {
+    WatchEvent::ListEnd {
+        resource_version: version.to_string(),
+    }
+}
+
+fn refused() -> WatchEvent {
+    WatchEvent::Failing(Error::Unavailable {
+        message: "refused".into(),
+        retry_after: None,
+    })
+}
+
+/// A state that has listed both sides and found nothing.
+fn listed(world: &World) -> State {
+    let (config, ports) = world.parts();
+    let form = Arc::new(Form::new(&config));
+    let mut state = State::new(&config, &ports, form);
+    let now = Instant::now();
+    for scope in state.rescope(now).0 {
+        for event in [WatchEvent::ListBegin, list_end(1), WatchEvent::Watching] {
+            state.on_provider(&scope, event, now);
+        }
+    }
+    for event in [WatchEvent::ListBegin, list_end(1), WatchEvent::Watching] {
+        state.on_consumer(event, now);
+    }
+    assert!(state.counts().listed);
+    state
+}
+
+fn at(version: u64) -> Value {
+    let mut object = widget("a");
+    object["metadata"]["uid"] = "u".into();
+    object["metadata"]["resourceVersion"] = version.to_string().into();
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_began_before_does_not_bring_back_what_is_gone() {
+    let mut state = listed(&World::new());
+    let now = Instant::now();
+    state.on_consumer(WatchEvent::Applied(at(5)), now);
+    state.on_consumer(WatchEvent::ListBegin, now);
+    state.on_consumer(WatchEvent::Deleted(at(7)), now);
+    state.on_consumer(WatchEvent::Listed(at(5)), now);
+    assert_eq!(state.counts().objects, 0);
+    state.on_consumer(list_end(6), now);
+    assert_eq!(state.counts().objects, 0);
+    assert!(state.next_job(now).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_watch_that_fails_is_not_hidden_by_another_that_works() {
+    let world = World::new();
+    world.namespaces.map("other");
+    let mut state = listed(&world);
+    let now = Instant::now();
+    state.on_provider(&scope("team"), refused(), now);
+    let bookmark = WatchEvent::Bookmark {
+        resource_version: "9".into(),
+    };
+    state.on_provider(&scope("other"), bookmark, now);
+    state.on_provider(&scope("other"), WatchEvent::Watching, now);
+    assert!(state.counts().provider_failing.is_some());
+    state.on_provider(&scope("team"), WatchEvent::Watching, now);
+    assert_eq!(state.counts().provider_failing, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_mapped_later_takes_nothing_back() {
+    let world = World::new();
+    let mut state = listed(&world);
+    world.namespaces.map("other");
+    assert_eq!(state.rescope(Instant::now()).0, [scope("other")]);
+    assert!(state.counts().listed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_object_that_a_server_refuses_says_nothing_about_the_server() {
+    let world = World::synced("a").await;
+    for _ in 0..20 {
+        let error = Error::Rejected {
+            code: 422,
+            message: "status.n: must be small".into(),
+        };
+        world.consumer.fail_next("json_patch", error);
+    }
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["status"] = json!({"n": 1});
+    });
+    world.wait(Duration::from_secs(10)).await;
+    assert_eq!(world.counts().pending, 1);
+    assert_eq!(world.counts().consumer_failing, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_object_that_gets_through_does_not_hide_that_another_does_not() {
+    let world = World::synced("a").await;
+    world.consumer.put(widget("b"));
+    world.rest().await;
+    for _ in 0..100 {
+        let error = Error::Denied {
+            message: "cannot patch".into(),
+        };
+        world.provider.fail_next("apply", error);
+    }
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["spec"]["size"] = 4.into();
+    });
+    world.wait(Duration::from_secs(5)).await;
+    assert_eq!(world.counts().provider_failing, None, "a hiccup so far");
+    world.wait(Duration::from_secs(10)).await;
+    assert!(world.counts().provider_failing.is_some());
+    world.provider.change(&provider_key("b"), |copy| {
+        copy["status"] = json!({"n": 1});
+    });
+    world.rest().await;
+    assert_eq!(world.original("b")["status"], json!({"n": 1}));
+    assert!(world.counts().provider_failing.is_some());
+    world.provider.recover();
+    world.wait(Duration::from_secs(10)).await;
+    assert_eq!(world.counts().provider_failing, None);
+    assert_eq!(world.counts().synced, 2);
+}
