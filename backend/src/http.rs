@@ -8,7 +8,7 @@ mod routes;
 pub mod server;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -26,6 +26,7 @@ pub fn settings(config: &Config, kube_config: &kube::Config) -> anyhow::Result<S
             .to_owned()
     };
     Ok(Settings {
+        namespace: config.namespace.clone(),
         namespace_prefix: config.namespace_prefix.clone(),
         pretty_name: config.pretty_name.clone(),
         informer_scope: config.informer_scope,

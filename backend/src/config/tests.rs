@@ -206,6 +206,21 @@ fn the_embedded_provider_stays_on_the_loopback_interface() {
         ])
         .is_ok()
     );
+    let at = |host: &str, more: &[&str]| {
+        let callback = format!("--oidc-callback-url=http://{host}:8080/api/callback");
+        let arguments = ["kube-bind-backend", "--oidc-type=embedded", &callback];
+        let arguments = arguments.iter().chain(more).copied();
+        let mut config = Config::try_parse_from(arguments).unwrap();
+        config.validate().map_err(|err| err.to_string())
+    };
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        assert_eq!(at(host, &[]), Ok(()), "{host}");
+    }
+    for host in ["provider.example", "192.0.2.7", "localhost.example"] {
+        let err = at(host, &[]).unwrap_err();
+        assert!(err.contains("--oidc-callback-url"), "{host}: {err}");
+        assert_eq!(at(host, &["--embedded-oidc-allow-non-loopback"]), Ok(()));
+    }
     assert!(
         embedded(&["--oidc-issuer-url=http://127.0.0.1:8080/other"])
             .unwrap_err()

@@ -248,6 +248,19 @@ impl Config {
                 "listen on 127.0.0.1, use a real identity provider, or accept the risk with --embedded-oidc-allow-non-loopback",
             ));
         }
+        let is_loopback = match self.oidc_callback_url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        if !is_loopback && !self.embedded_oidc_allow_non_loopback {
+            return Err(invalid(
+                "--oidc-type",
+                "the embedded identity provider lets everybody in, and --oidc-callback-url names a host that others reach, perhaps by a proxy in front",
+                "use 127.0.0.1 or localhost, use a real identity provider, or accept the risk with --embedded-oidc-allow-non-loopback",
+            ));
+        }
         if !self
             .oidc_allowed_users
             .iter()

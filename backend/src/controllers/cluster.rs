@@ -27,7 +27,6 @@ const NAME: &str = "cluster";
 
 /// Seeds the `Cluster` object and keeps the login permission until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    let client = context.client.clone();
     let ours = |name: &str| {
         if name == LOGIN_ROLE {
             vec![ObjectRef::new(DEFAULT_CLUSTER)]
@@ -36,19 +35,13 @@ pub async fn run(context: Context, stop: CancellationToken) {
         }
     };
     let by_name = watcher::Config::default().fields(&format!("metadata.name={LOGIN_ROLE}"));
-    let driver = Driver::new(
-        NAME,
-        Api::<Cluster>::all(client.clone()),
-        seen::without_status,
-    )
+    let driver = Driver::<Cluster>::new(context.clone(), NAME, seen::without_status)
     .watches::<ClusterRole>(
-        Api::all(client.clone()),
         by_name.clone(),
         seen::everything,
         move |role| ours(&role.name_any()),
     )
     .watches::<ClusterRoleBinding>(
-        Api::all(client),
         by_name,
         seen::everything,
         move |binding| ours(&binding.name_any()),
@@ -56,7 +49,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
     let seeding = stop.run_until_cancelled(seed(&context));
     tokio::join!(
         seeding,
-        driver.run(context.clone(), (), 1, stop.clone(), reconcile)
+        driver.run((), 1, stop.clone(), reconcile)
     );
 }
 

@@ -25,9 +25,8 @@ const DRIFT: SignedDuration = SignedDuration::from_secs(10);
 
 /// Watches heartbeats until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    let api = Api::<ClusterBinding>::all(context.client.clone());
-    Driver::new(NAME, api, seen::everything)
-        .run(context, (), CONCURRENCY, stop, reconcile)
+    Driver::<ClusterBinding>::new(context, NAME, seen::everything)
+        .run((), CONCURRENCY, stop, reconcile)
         .await;
 }
 

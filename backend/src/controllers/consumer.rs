@@ -9,20 +9,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use kube_bind_crds::api::{APIServiceExport, ClusterBinding, Isolation};
 use kube_bind_crds::names::CLUSTER_BINDING_NAME;
-use kube_bind_runtime::apply::timed;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Scoped};
 use super::error::{Error, RESYNC};
 use super::rights::Rights;
-use super::{Context, seen};
+use super::{Context, seen, tolerant};
 use crate::credentials::{Credentials, Reason, Renewal};
 use crate::provision::names::{COMPONENT_CREDENTIAL, LABEL_COMPONENT};
 use crate::provision::{Provisioner, ensure, plan};
@@ -41,22 +40,18 @@ pub async fn run(context: Context, stop: CancellationToken) {
     let (settings, clock) = (Arc::clone(&context.settings), context.clock.clone());
     let state = State {
         provisioner: Provisioner::new(client.clone(), Arc::clone(&settings), clock.clone()),
-        credentials: Credentials::new(client.clone(), settings, clock),
+        credentials: Credentials::new(client, settings, clock),
     };
     let ours =
         watcher::Config::default().labels(&format!("{LABEL_COMPONENT}={COMPONENT_CREDENTIAL}"));
-    let mut driver = Driver::new(
-        NAME,
-        Api::<ClusterBinding>::all(client.clone()),
-        seen::without_status,
-    )
-    .watches::<Secret>(Api::all(client.clone()), ours, seen::everything, |secret| {
+    let isolation = context.settings.isolation;
+    let mut driver = Driver::<ClusterBinding>::new(context, NAME, seen::without_status)
+    .watches::<Secret>(ours, seen::everything, |secret| {
         let namespace = secret.namespace().unwrap_or_default();
         vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
     });
-    if context.settings.isolation == Isolation::Namespaced {
+    if isolation == Isolation::Namespaced {
         driver = driver.watches::<APIServiceExport>(
-            Api::all(client),
             watcher::Config::default(),
             seen::without_status,
             |export| {
@@ -66,7 +61,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         );
     }
     driver
-        .run(context, state, CONCURRENCY, stop, reconcile)
+        .run(state, CONCURRENCY, stop, reconcile)
         .await;
 }
 
@@ -143,11 +138,10 @@ async fn reconcile(
 /// Under isolation `Namespaced` exported objects live in the cluster namespace itself.
 async fn grant_exports(namespace: &str, scoped: &Scoped<State>) -> Result<(), Error> {
     let client = &scoped.context.client;
-    let api: Api<APIServiceExport> = Api::namespaced(client.clone(), namespace);
-    let exports = timed(api.list(&ListParams::default()))
+    let exports = tolerant::list::<APIServiceExport>(&Api::namespaced(client.clone(), namespace))
         .await
         .map_err(Error::request("list exports"))?;
-    for desired in Rights::of(&exports.items).exported(namespace, namespace) {
+    for desired in Rights::of(&exports).exported(namespace, namespace) {
         let step = Error::request(format!("apply {} {}", desired.resource.kind, desired.name));
         ensure::ensure(client, &desired, &scoped.manager())
             .await

@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{ControllerLabel, Labels};
 use super::seen::Seen;
+use super::tolerant::{self, Tolerant};
+use super::watching::{WatchCheck, checked};
 use super::{Context, Error};
 
 /// How long running reconciles may take to end after a stop; then they are dropped where they are,
@@ -33,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A controller that is being put together.
 pub struct Driver<K: Resource<DynamicType = ()> + Clone + 'static> {
     name: &'static str,
+    context: Context,
     reader: Store<K>,
     triggers: SelectAll<BoxStream<'static, ObjectRef<K>>>,
 }
@@ -42,12 +45,24 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     /// A controller of all `K`; a change of one that leaves the fingerprint as it was is ignored.
-    pub fn new(name: &'static str, api: Api<K>, fingerprint: fn(&K) -> u64) -> Self {
+    pub fn new(context: Context, name: &'static str, fingerprint: fn(&K) -> u64) -> Self {
+        Self::slim(context, name, fingerprint, |_| {})
+    }
+
+    /// The same, keeping objects as `slim` leaves them.
+    pub fn slim(
+        context: Context,
+        name: &'static str,
+        fingerprint: fn(&K) -> u64,
+        slim: fn(&mut K),
+    ) -> Self {
         let (reader, writer) = reflector::store();
-        let events = watcher(api, watcher::Config::default())
-            .modify(|object| object.meta_mut().managed_fields = None)
-            .default_backoff()
+        let api = Api::<Tolerant<K>>::all(context.client.clone());
+        let store = reader.clone();
+        let events = tolerated(api, watcher::Config::default(), Some(store))
+            .modify(slim)
             .reflect(writer);
+        let events = checked(events, check::<K>(&context, name));
         let own = requests(name, events, fingerprint, |object: &K| {
             vec![ObjectRef::from_obj(object)]
         });
@@ -55,6 +70,7 @@ where
         triggers.push(own.boxed());
         Self {
             name,
+            context,
             reader,
             triggers,
         }
@@ -69,7 +85,6 @@ where
     #[must_use]
     pub fn watches<O>(
         mut self,
-        api: Api<PartialObjectMeta<O>>,
         config: watcher::Config,
         fingerprint: fn(&PartialObjectMeta<O>) -> u64,
         targets: impl Fn(&PartialObjectMeta<O>) -> Vec<ObjectRef<K>> + Send + 'static,
@@ -77,9 +92,11 @@ where
     where
         O: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
-        let events = watcher(api, config)
-            .modify(|object| object.metadata.managed_fields = None)
-            .default_backoff();
+        let api = Api::<Tolerant<PartialObjectMeta<O>>>::all(self.context.client.clone());
+        let events = checked(
+            tolerated(api, config, None),
+            check::<O>(&self.context, self.name),
+        );
         self.triggers
             .push(requests(self.name, events, fingerprint, targets).boxed());
         self
@@ -95,7 +112,6 @@ where
     /// Runs until `stop`.
     pub async fn run<S, F, Fut>(
         self,
-        context: Context,
         state: S,
         concurrency: u16,
         stop: CancellationToken,
@@ -108,6 +124,7 @@ where
     {
         let Self {
             name,
+            context,
             reader,
             triggers,
         } = self;
@@ -238,6 +255,29 @@ where
         .get_or_create(&Labels { controller, result })
         .inc();
     Ok(action)
+}
+
+fn check<K: Resource<DynamicType = ()>>(context: &Context, controller: &str) -> WatchCheck {
+    WatchCheck::new(context.health.clone(), controller, &K::kind(&()))
+}
+
+/// A watch of what decodes.
+fn tolerated<K>(
+    api: Api<Tolerant<K>>,
+    config: watcher::Config,
+    store: Option<Store<K>>,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    watcher(api, config)
+        .default_backoff()
+        .filter_map(move |event| {
+            std::future::ready(match event {
+                Ok(event) => tolerant::event(event, store.as_ref()).map(Ok),
+                Err(error) => Some(Err(error)),
+            })
+        })
 }
 
 fn requests<O, K>(

@@ -15,6 +15,8 @@ mod seen;
 mod service_namespace;
 mod sources;
 mod status;
+mod tolerant;
+mod watching;
 
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ pub use metrics::Metrics;
 use crate::provision::Settings;
 use sources::Sources;
 
-/// Name of the readiness check that fails while the offer cannot be read.
+/// Name of the readiness check that fails until the offer is known; every watch has one of its own.
 pub const HEALTH_CHECK: &str = "controllers";
 
 /// What all controllers share.
@@ -73,7 +75,7 @@ pub async fn run_all(context: Context, stop: CancellationToken) {
             export_request::run(context.clone(), sources.clone(), stop.clone()),
         );
     };
-    tokio::join!(feed.run(stop.clone()), controllers);
+    tokio::join!(feed.run(context.health.clone(), stop.clone()), controllers);
     context.health.remove(HEALTH_CHECK);
 }
 

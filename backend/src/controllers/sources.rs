@@ -13,10 +13,15 @@ use kube::{Client, ResourceExt};
 use kube_bind_crds::api::{APIServiceExportTemplate, GroupResource};
 use kube_bind_crds::names::LABEL_EXPORTED;
 use kube_bind_runtime::apply::timed;
+use kube_bind_runtime::health::Health;
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::watching::{WatchCheck, checked};
+
+/// Name in the readiness checks.
+const NAME: &str = "offer";
 /// A slow listener that misses more changes than this is told that everything changed.
 const BACKLOG: usize = 256;
 
@@ -119,7 +124,7 @@ impl Sources {
 
 impl Feed {
     /// Runs until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, health: Health, stop: CancellationToken) {
         let Self {
             client,
             resource,
@@ -132,8 +137,9 @@ impl Feed {
         let crds = watcher(api, exported)
             .modify(|crd| crd.metadata.managed_fields = None)
             .default_backoff()
-            .reflect(crds)
-            .for_each(move |event| {
+            .reflect(crds);
+        let check = WatchCheck::new(health.clone(), NAME, "CustomResourceDefinition");
+        let crds = checked(crds, check).for_each(move |event| {
                 let changed = match event {
                     Ok(Event::Apply(crd) | Event::Delete(crd)) => Some(Change::Of(crd.name_any())),
                     // Only now the store has what the new list brought.
@@ -152,9 +158,11 @@ impl Feed {
             });
         let api: Api<APIServiceExportTemplate> = Api::all(client);
         let templates = watcher(api, watcher::Config::default())
+            .modify(|template| template.metadata.managed_fields = None)
             .default_backoff()
-            .reflect(templates)
-            .for_each(|event| {
+            .reflect(templates);
+        let check = WatchCheck::new(health, NAME, "APIServiceExportTemplate");
+        let templates = checked(templates, check).for_each(|event| {
                 if let Err(error) = event {
                     warn(&error, "APIServiceExportTemplate");
                 }

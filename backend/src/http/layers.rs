@@ -1,6 +1,7 @@
 //! What surrounds every route: limits, security headers, request ids, traces that name routes and
 //! never queries, metrics, and error documents for what no handler answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,14 +10,14 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use kube_bind_crds::wire::ErrorCode;
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{
     MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
 };
-use tower_http::timeout::TimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 use tracing::info_span;
 
@@ -28,11 +29,20 @@ use crate::state::AppState;
 /// A bind waits for rights to take effect, so this is not short.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const CONCURRENT_REQUESTS: usize = 512;
+/// Without a place of their own.
+const HEALTH: [&str; 2] = ["/healthz", "/api/healthz"];
+/// How long the next part of a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const CSP: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 const HSTS: &str = "max-age=31536000";
 
 /// Puts the layers around the routes.
 pub fn wrap(router: Router, state: &AppState) -> Router {
+    wrap_with(router, state, CONCURRENT_REQUESTS)
+}
+
+pub(super) fn wrap_with(router: Router, state: &AppState, concurrent: usize) -> Router {
+    let places = Arc::new(Semaphore::new(concurrent));
     router
         .fallback(|| async { StatusCode::NOT_FOUND })
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED })
@@ -52,16 +62,31 @@ pub fn wrap(router: Router, state: &AppState) -> Router {
                     StatusCode::GATEWAY_TIMEOUT,
                     REQUEST_TIMEOUT,
                 ))
-                .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_REQUESTS))
+                .layer(middleware::from_fn_with_state(places, shed))
                 // Refuses by the announced length, before the body is sent.
                 .layer(RequestBodyLimitLayer::new(BODY_MAX))
-                .layer(DefaultBodyLimit::max(BODY_MAX)),
+                .layer(DefaultBodyLimit::max(BODY_MAX))
+                .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT)),
         )
 }
 
 fn route_of(request: &Request) -> String {
     let path = request.extensions().get::<MatchedPath>();
     path.map_or("unmatched", MatchedPath::as_str).to_owned()
+}
+
+/// Answers at once when there are too many requests: who waits in a queue has given up before its turn.
+/// Whether the process is alive can be asked all the same.
+async fn shed(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    if HEALTH.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let Ok(_place) = places.try_acquire() else {
+        let failure = Failure::internal().with_status(StatusCode::SERVICE_UNAVAILABLE);
+        let failure = failure.with_details("too many requests at once, try again in a moment");
+        return ([(header::RETRY_AFTER, "1")], failure).into_response();
+    };
+    next.run(request).await
 }
 
 async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
@@ -138,4 +163,50 @@ fn trace_layer() -> TraceLayer<
         info_span!("request", http.method = %request.method(), http.route = route_of(request), request.id = id)
     };
     TraceLayer::new_for_http().make_span_with(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::routing::{get, post};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::http::tests::state;
+
+    #[tokio::test]
+    async fn what_finds_no_place_is_answered_at_once_and_health_needs_none() {
+        let router = Router::new()
+            .route("/healthz", get(|| async { "ok" }))
+            .route("/slow", get(std::future::pending::<String>));
+        let router = wrap_with(router, &state().await, 1);
+        let ask = |path: &str| {
+            let request = Request::get(path).body(Body::empty());
+            router.clone().oneshot(request.expect("a request"))
+        };
+        let mut first = Box::pin(ask("/slow"));
+        assert!(futures::poll!(&mut first).is_pending());
+        let second = ask("/slow").await.expect("infallible");
+        assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = to_bytes(second.into_body(), 4096).await.expect("a body");
+        let document: serde_json::Value = serde_json::from_slice(&body).expect("a document");
+        assert_eq!(document["kind"], "Error");
+        let health = ask("/healthz").await.expect("infallible");
+        assert_eq!(health.status(), StatusCode::OK);
+        drop(first);
+        assert!(futures::poll!(Box::pin(ask("/slow"))).is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_not_waited_for() {
+        let state = state().await;
+        tokio::time::pause();
+        let router = Router::new().route("/", post(|body: String| async move { body }));
+        let router = wrap_with(router, &state, 1);
+        let body = Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
+        let request = Request::post("/").body(body).expect("a request");
+        let answer = tokio::time::timeout(BODY_TIMEOUT * 2, router.oneshot(request)).await;
+        let status = answer.expect("in time").expect("infallible").status();
+        assert!(status.is_client_error(), "{status}");
+    }
 }

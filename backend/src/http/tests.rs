@@ -114,6 +114,11 @@ fn parameter(url: &Url, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
+/// A state for what needs no login.
+pub(super) async fn state() -> AppState {
+    Harness::new().await.state
+}
+
 impl Harness {
     async fn new() -> Self {
         Self::with(|_| {}).await

@@ -7,6 +7,8 @@ use kube_bind_crds::api::{InformerScope, Isolation};
 /// Settings of one backend; all replicas run with the same ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// Namespace of the backend's own objects.
+    pub namespace: String,
     /// What the names of all cluster namespaces begin with.
     pub namespace_prefix: String,
     /// Name of this provider, for people.

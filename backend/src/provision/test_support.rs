@@ -18,6 +18,7 @@ use super::Settings;
 /// Settings as a provider would have them.
 pub fn settings() -> Settings {
     Settings {
+        namespace: "kube-bind-backend".into(),
         namespace_prefix: "cluster-".into(),
         pretty_name: "Provider".into(),
         informer_scope: InformerScope::Namespaced,

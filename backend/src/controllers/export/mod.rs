@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::driver::{Driver, Scoped};
 use super::error::{Error, RESYNC};
 use super::sources::{Change, Sources, crd_name};
-use super::{Context, seen, status};
+use super::{Context, seen, status, tolerant};
 use crate::provision::ensure;
 use decide::{Decision, Observed};
 
@@ -36,19 +36,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Serves all exports until `stop`.
 pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
-    let client = context.client.clone();
-    let driver = Driver::new(
-        NAME,
-        Api::<APIServiceExport>::all(client.clone()),
-        seen::without_status,
-    );
+    let driver = Driver::<APIServiceExport>::new(context, NAME, seen::without_status);
     let (by_schema, by_source) = (driver.store(), driver.store());
     let changes = sources.changes();
     driver
         // Metadata only: the schemas of a thousand consumers are large. What konnectors write into
         // their status changes no fingerprint.
         .watches::<BoundSchema>(
-            Api::all(client),
             watcher::Config::default(),
             seen::without_status,
             move |schema| {
@@ -74,7 +68,7 @@ pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
             });
             futures::stream::iter(concerned)
         }))
-        .run(context, sources, CONCURRENCY, stop, reconcile)
+        .run(sources, CONCURRENCY, stop, reconcile)
         .await;
 }
 
@@ -125,8 +119,7 @@ async fn reconcile(
 async fn observe(export: &APIServiceExport, scoped: &Scoped<Sources>) -> Result<Observed, Error> {
     let namespace = export.namespace().unwrap_or_default();
     let client = &scoped.context.client;
-    let api: Api<APIServiceExport> = Api::namespaced(client.clone(), &namespace);
-    let exports = timed(api.list(&ListParams::default()))
+    let exports = tolerant::list(&Api::namespaced(client.clone(), &namespace))
         .await
         .map_err(Error::request("list exports"))?;
     let api: Api<BoundSchema> = Api::namespaced(client.clone(), &namespace);
@@ -142,7 +135,7 @@ async fn observe(export: &APIServiceExport, scoped: &Scoped<Sources>) -> Result<
         }
     }
     Ok(Observed {
-        exports: exports.items,
+        exports,
         schemas,
         sources,
     })

@@ -44,14 +44,13 @@ const CONCURRENCY: u16 = 4;
 
 /// Serves all requests until `stop`.
 pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
-    let client = context.client.clone();
-    let api = Api::<APIServiceExportRequest>::all(client.clone());
-    let driver = Driver::new(NAME, api, seen::without_status);
+    // Parameters are as large as consumers like, and nobody reads them.
+    let slim = |request: &mut APIServiceExportRequest| request.spec.parameters = None;
+    let driver = Driver::slim(context, NAME, seen::without_status, slim);
     let store = driver.store();
     let changes = sources.changes();
     driver
         .watches::<APIServiceExport>(
-            Api::all(client),
             watcher::Config::default(),
             seen::without_status,
             |export| {
@@ -60,7 +59,7 @@ pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
             },
         )
         .on(changes.flat_map(move |change| futures::stream::iter(waiting_for(&store, &change))))
-        .run(context, sources, CONCURRENCY, stop, reconcile)
+        .run(sources, CONCURRENCY, stop, reconcile)
         .await;
 }
 

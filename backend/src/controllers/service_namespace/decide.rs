@@ -7,6 +7,7 @@ use kube_bind_crds::api::{APIServiceExport, APIServiceNamespace, Isolation};
 use kube_bind_crds::isolation;
 use kube_bind_crds::names::ANNOTATION_API_SERVICE_NAMESPACE;
 
+use crate::provision::Settings;
 use crate::provision::names::{COMPONENT_SERVICE_NAMESPACE, LABEL_COMPONENT};
 
 /// Why an `APIServiceNamespace` gets no provider namespace; nothing is tried again before it changes.
@@ -15,8 +16,8 @@ pub enum Refusal {
     /// No API server accepts the name.
     #[error("{0}")]
     Name(#[from] isolation::Error),
-    /// Under isolation `None` the consumer chooses the name, and these belong to Kubernetes.
-    #[error("namespace {name} is reserved for Kubernetes")]
+    /// Under isolation `None` the consumer chooses the name, and these belong to others.
+    #[error("namespace {name} is reserved on the provider")]
     Reserved {
         /// The name.
         name: String,
@@ -66,7 +67,7 @@ pub fn provider_name(
     object: &APIServiceNamespace,
     cluster_namespace: &str,
     name: &str,
-    isolation: Isolation,
+    settings: &Settings,
 ) -> Result<String, Refusal> {
     let published = object
         .status
@@ -75,12 +76,21 @@ pub fn provider_name(
     if let Some(published) = published.filter(|name| !name.is_empty()) {
         return Ok(published);
     }
-    let provider = isolation::service_namespace(isolation, cluster_namespace, name)?;
-    let reserved = provider.starts_with("kube-") || provider == "default";
-    if isolation == Isolation::None && reserved {
+    let provider = isolation::service_namespace(settings.isolation, cluster_namespace, name)?;
+    if settings.isolation == Isolation::None && is_reserved(&provider, settings) {
         return Err(Refusal::Reserved { name: provider });
     }
     Ok(provider)
+}
+
+/// Whether a name that a consumer chose means something here: to Kubernetes, to what runs in it, or to
+/// this backend, whose own namespace and those of its consumers hold credentials.
+fn is_reserved(name: &str, settings: &Settings) -> bool {
+    name == "default"
+        || name.starts_with("kube-")
+        || name.ends_with("-system")
+        || name == settings.namespace
+        || (!settings.namespace_prefix.is_empty() && name.starts_with(&settings.namespace_prefix))
 }
 
 /// Decides about the namespace `name` as it is found.

@@ -6,6 +6,7 @@ mod decide;
 mod serve;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
@@ -16,6 +17,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube_bind_crds::api::{APIServiceExport, APIServiceNamespace};
 use kube_bind_crds::names::ANNOTATION_API_SERVICE_NAMESPACE;
+use kube_bind_runtime::apply::TimedOut;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Scoped};
@@ -28,29 +30,27 @@ use serve::Served;
 
 const NAME: &str = "service-namespace";
 const CONCURRENCY: u16 = 8;
+/// How long one reconcile may take.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Serves all `APIServiceNamespace`s until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    let client = context.client.clone();
-    let api = Api::<APIServiceNamespace>::all(client.clone());
-    let driver = Driver::new(NAME, api, seen::everything);
+    let driver = Driver::<APIServiceNamespace>::new(context, NAME, seen::everything);
     let store = driver.store();
     let ours = format!("{LABEL_COMPONENT}={COMPONENT_SERVICE_NAMESPACE}");
     driver
         .watches::<Namespace>(
-            Api::all(client.clone()),
             watcher::Config::default().labels(&ours),
             seen::without_status,
             |namespace| made_for(namespace).into_iter().collect(),
         )
         // A change of any export of a consumer changes its rights in all its service namespaces.
         .watches::<APIServiceExport>(
-            Api::all(client),
             watcher::Config::default(),
             seen::without_status,
             move |export| in_namespace(&store, &export.namespace().unwrap_or_default()),
         )
-        .run(context, (), CONCURRENCY, stop, reconcile)
+        .run((), CONCURRENCY, stop, reconcile)
         .await;
 }
 
@@ -84,7 +84,13 @@ async fn reconcile(
             Event::Cleanup(object) => Served::new(&object, &scoped).clean_up().await,
         }
     });
-    outcome.await.map_err(|error| match error {
+    // Every step has a time-out of its own but the finalizer's patches, which kube sends.
+    let Ok(outcome) = tokio::time::timeout(LIMIT, outcome).await else {
+        return Err(Error::request("serve the namespace")(
+            kube::Error::Service(Box::new(TimedOut { after: LIMIT })),
+        ));
+    };
+    outcome.map_err(|error| match error {
         finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
         finalizer::Error::AddFinalizer(source) | finalizer::Error::RemoveFinalizer(source) => {
             finalizer_not_changed(source)

@@ -1,7 +1,7 @@
 //! The steps for one `APIServiceNamespace` (IO), in an order that never announces too early.
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use kube_bind_crds::api::{APIServiceExport, APIServiceNamespace, APIServiceNamespaceStatus};
@@ -13,7 +13,7 @@ use super::decide::{self, Cleanup, Decision, Refusal};
 use crate::controllers::driver::Scoped;
 use crate::controllers::error::{Error, RESYNC};
 use crate::controllers::rights::Rights;
-use crate::controllers::status;
+use crate::controllers::{status, tolerant};
 use crate::provision::names::{COMPONENT_SERVICE_NAMESPACE, LABEL_COMPONENT};
 use crate::provision::{access, ensure};
 
@@ -42,9 +42,9 @@ impl<'a> Served<'a> {
     }
 
     fn provider_name(&self) -> Result<String, Refusal> {
-        let isolation = self.scoped.context.settings.isolation;
+        let settings = &self.scoped.context.settings;
         let name = self.object.name_any();
-        decide::provider_name(self.object, &self.cluster_namespace, &name, isolation)
+        decide::provider_name(self.object, &self.cluster_namespace, &name, settings)
     }
 
     async fn find(&self, name: &str) -> Result<Option<ObjectMeta>, Error> {
@@ -181,12 +181,11 @@ impl<'a> Served<'a> {
     /// in effect.
     async fn equip(&self, name: &str) -> Result<bool, Error> {
         let client = &self.scoped.context.client;
-        let exports: Api<APIServiceExport> =
-            Api::namespaced(client.clone(), &self.cluster_namespace);
-        let exports = timed(exports.list(&ListParams::default()))
+        let exports = Api::namespaced(client.clone(), &self.cluster_namespace);
+        let exports = tolerant::list::<APIServiceExport>(&exports)
             .await
             .map_err(Error::request("list exports"))?;
-        let rights = Rights::of(&exports.items);
+        let rights = Rights::of(&exports);
         let mut changed = false;
         for desired in rights.objects(name, &self.cluster_namespace) {
             let step = Error::request(format!("apply {} {}", desired.resource.kind, desired.name));

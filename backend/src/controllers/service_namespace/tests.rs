@@ -7,6 +7,15 @@ use super::*;
 use crate::controllers::error::RESYNC;
 use crate::provision::test_support::{Script, export};
 
+#[tokio::test(start_paused = true)]
+async fn a_finalizer_that_is_never_answered_does_not_hold_a_worker_for_ever() {
+    let (client, _api) = Script::new();
+    let mut object = APIServiceNamespace::clone(&object(false));
+    object.metadata.finalizers = None;
+    let outcome = reconcile(Arc::new(object), scoped(client)).await;
+    assert!(outcome.is_err());
+}
+
 const NAME: &str = "cluster-a-shop";
 
 fn object(published: bool) -> Arc<APIServiceNamespace> {

@@ -28,6 +28,8 @@ use crate::state::AppState;
 /// What the original's web page sends instead of an identity.
 const UI_IDENTITY: &str = "ui-identity";
 const IDENTITY_MAX: usize = 1024;
+/// It becomes an annotation that people read.
+const PRETTY_NAME_MAX: usize = 253;
 
 /// A `BindableResourcesRequest` as clients send it: anything may be missing.
 #[derive(Debug, Default, Deserialize)]
@@ -198,6 +200,12 @@ impl Wanted {
         if identity == UI_IDENTITY {
             return Err(
                 "spec.clusterIdentity.identity must name the consumer cluster: bind with kubectl bind",
+            );
+        }
+        if pretty_name.chars().count() > PRETTY_NAME_MAX || pretty_name.chars().any(char::is_control)
+        {
+            return Err(
+                "spec.clusterIdentity.prettyName must be one line of at most 253 characters",
             );
         }
         let pretty_name = if pretty_name.is_empty() {

@@ -297,3 +297,16 @@ async fn there_is_only_one_cluster() {
     let answer = harness.get_as("/api/templates?cluster_id=", &token).await;
     assert_eq!(answer.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn names_for_people_are_one_short_line() {
+    let harness = Harness::new().await;
+    let token = harness.token_of("ada");
+    for pretty in ["x".repeat(254), "two\nlines".to_owned(), "\u{1b}[31m".to_owned()] {
+        let mut body = bind_body("widgets", "uid");
+        body["spec"]["clusterIdentity"]["prettyName"] = json!(pretty);
+        let answer = harness.post("/api/bind", Some(&token), &body).await;
+        answer.assert_error(400, "BAD_REQUEST");
+        assert!(answer.body.contains("prettyName"), "{}", answer.body);
+    }
+}

@@ -22,10 +22,18 @@ fn found(marker: Option<&str>, deleting: bool) -> ObjectMeta {
     }
 }
 
+fn settings(isolation: Isolation) -> Settings {
+    Settings {
+        isolation,
+        ..crate::provision::test_support::settings()
+    }
+}
+
 #[test]
 fn names_follow_the_isolation_until_one_is_published() {
-    let name =
-        |published, isolation| provider_name(&object(published), "cluster-a", "shop", isolation);
+    let name = |published, isolation| {
+        provider_name(&object(published), "cluster-a", "shop", &settings(isolation))
+    };
     assert_eq!(name(None, Isolation::Prefixed).unwrap(), "cluster-a-shop");
     assert_eq!(name(None, Isolation::None).unwrap(), "shop");
     assert_eq!(name(Some("older"), Isolation::Prefixed).unwrap(), "older");
@@ -33,19 +41,26 @@ fn names_follow_the_isolation_until_one_is_published() {
 
 #[test]
 fn names_of_kubernetes_and_names_too_long_are_refused() {
-    let reserved = provider_name(&object(None), "cluster-a", "kube-system", Isolation::None);
+    let name =
+        |name, isolation| provider_name(&object(None), "cluster-a", name, &settings(isolation));
+    for taken in [
+        "kube-system",
+        "kube-bind-backend",
+        "default",
+        "cert-manager-system",
+        "cluster-b",
+    ] {
+        let reserved = name(taken, Isolation::None);
+        assert_eq!(reserved.unwrap_err().reason(), "ReservedNamespace", "{taken}");
+        assert!(name(taken, Isolation::Prefixed).is_ok());
+    }
+    let mut own = settings(Isolation::None);
+    own.namespace = "provider".into();
+    let reserved = provider_name(&object(None), "cluster-a", "provider", &own);
     assert_eq!(reserved.unwrap_err().reason(), "ReservedNamespace");
-    assert!(
-        provider_name(
-            &object(None),
-            "cluster-a",
-            "kube-system",
-            Isolation::Prefixed
-        )
-        .is_ok()
-    );
+    assert!(name("provider", Isolation::None).is_ok());
     let long = "x".repeat(60);
-    let refused = provider_name(&object(None), "cluster-a", &long, Isolation::Prefixed);
+    let refused = name(&long, Isolation::Prefixed);
     assert_eq!(refused.unwrap_err().reason(), "InvalidNamespaceName");
 }
 
