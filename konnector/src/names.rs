@@ -23,12 +23,18 @@ pub const EVENT_NOT_READY: &str = "NotReady";
 /// Event on a referring object: a claimed object is in the way.
 pub const EVENT_CLAIM_CONFLICT: &str = "ClaimConflict";
 
-/// On a claimed copy on the consumer: uid of the provider's cluster namespace. Two providers may use
-/// the same names, so nothing else tells whose copy it is.
+/// On a claimed copy on the consumer, and on a binding: uid of the provider's cluster namespace. Two
+/// providers may use the same names, so nothing else tells whose copies they are.
 pub const ANNOTATION_PROVIDER_CLUSTER: &str = "kube-bind.io/provider-cluster";
 /// On a claimed copy on the consumer: the binding whose claim made it.
 pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";
 
+/// On a binding, by a person: `true` lets the copies go of objects that vanished all at once. It
+/// counts for as long as it is there.
+pub const ANNOTATION_RELEASE_DELETES: &str = "kube-bind.io/release-deletes";
+
+/// Condition reason: copies are kept although their objects vanished.
+pub const REASON_DELETES_HELD: &str = "DeletesHeld";
 /// Condition reason: the provider does not answer.
 pub const REASON_UNREACHABLE: &str = "ProviderUnreachable";
 /// Condition reason: the kubeconfig leads to another provider than before.

@@ -9,8 +9,8 @@ use kube_bind_crds::conditions::{New, Severity, reasons, types};
 use super::facts::{ClaimState, ExportFacts, Facts, KindState, SyncState};
 use crate::heartbeat::HeartbeatState;
 use crate::names::{
-    REASON_MISSING_RIGHTS, REASON_NOT_ESTABLISHED, REASON_OTHER_PROVIDER, REASON_SYNCING,
-    REASON_UNBINDING, REASON_UNREACHABLE, REASON_WAITING,
+    ANNOTATION_RELEASE_DELETES, REASON_DELETES_HELD, REASON_MISSING_RIGHTS, REASON_NOT_ESTABLISHED,
+    REASON_OTHER_PROVIDER, REASON_SYNCING, REASON_UNBINDING, REASON_UNREACHABLE, REASON_WAITING,
 };
 use crate::provider::{ConnectProblem, LinkState, SecretState};
 
@@ -150,6 +150,18 @@ fn syncs_running(type_: &str, facts: &Facts) -> Option<New> {
     });
     if let Some(message) = failing {
         return Some(error(type_, reasons::INFORMER_SYNC_TIMEOUT, message));
+    }
+    let held = facts.kinds.iter().find_map(|kind| match &kind.state {
+        KindState::Installed(SyncState::Held(copies)) => Some(format!(
+            "most objects of {} vanished from this cluster at once without having been deleted, so \
+             their {copies} copies are kept on the provider; restore the objects, or, if they were \
+             meant to go, annotate this binding with {ANNOTATION_RELEASE_DELETES}=true",
+            kind.name
+        )),
+        _ => None,
+    });
+    if let Some(message) = held {
+        return Some(warning(type_, REASON_DELETES_HELD, message));
     }
     let listing =
         |message: String| Some(New::false_(type_, Severity::Info, REASON_SYNCING, message));

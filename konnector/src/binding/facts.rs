@@ -90,6 +90,8 @@ pub enum SyncState {
     Listing,
     /// One side cannot be watched.
     Failing(String),
+    /// So many copies are kept on the provider, because their objects vanished all at once.
+    Held(usize),
     /// Running.
     Running,
 }

@@ -4,8 +4,8 @@
 mod crds;
 mod decide;
 mod facts;
-mod finalizer;
 mod look;
+mod mark;
 mod reconcile;
 mod report;
 mod rights;

@@ -12,7 +12,8 @@ use super::crds::Owner;
 use super::facts::{ClaimState, ExportFacts, Facts, KindState, ProviderFacts};
 use super::look::Look;
 use super::subtree::Subtree;
-use super::{finalizer, report, unbind};
+use super::{mark, report, unbind};
+use crate::names::{ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_RELEASE_DELETES};
 use crate::provider::{ConnectProblem, Connection, LinkState, Provider, SecretState};
 use crate::supervisor::Supervisor;
 
@@ -60,10 +61,14 @@ pub(super) async fn reconcile(
     let subtree = supervisor.subtrees.get(&name);
     let mut subtree = subtree.lock().await;
     let observed = observe(&supervisor, &binding, &subtree);
+    subtree.release_deletes(
+        binding.metadata.deletion_timestamp.is_some()
+            || binding.annotations().get(ANNOTATION_RELEASE_DELETES) == Some(&"true".to_owned()),
+    );
     if binding.metadata.deletion_timestamp.is_some() {
         return unbind::unbind(&supervisor, &binding, &mut subtree, &observed).await;
     }
-    if finalizer::add(&supervisor.ctx, &binding).await? {
+    if mark::finalizer(&supervisor.ctx, &binding).await? {
         // The event of that change brings the next look.
         return Ok(Action::await_change());
     }
@@ -78,6 +83,10 @@ pub(super) async fn reconcile(
     };
     let mut facts = observed.facts();
     if let (Some(provider), Some(export)) = (observed.provider(), &observed.export) {
+        if mark::provider(&supervisor.ctx, &binding, &provider.uid).await? {
+            // The event of that change brings the next look.
+            return Ok(Action::await_change());
+        }
         subtree.provider = Some(provider.clone());
         let (claims, active) = look.claims(provider, export, &mut subtree).await?;
         facts.claims = claims;
@@ -100,14 +109,10 @@ fn observe(supervisor: &Supervisor, binding: &APIServiceBinding, subtree: &Subtr
     let mut connection = supervisor
         .connections
         .get(&binding.spec.kubeconfig_secret_ref);
-    if let (Some(old), Some(new)) = (&subtree.provider, &connection.provider)
-        && old.uid != new.uid
+    let in_use = subtree.provider.as_ref().map(|provider| &*provider.uid);
+    if let Some(found) = &connection.provider
+        && let Some(words) = other_provider(binding, in_use, &found.uid)
     {
-        let words = format!(
-            "the kubeconfig leads to another provider than the objects of this binding belong to \
-             (uid {}, was {}); to use it, unbind and bind again",
-            new.uid, old.uid
-        );
         connection = Connection {
             secret: SecretState::Valid,
             problem: Some(ConnectProblem::Link(LinkState::OtherProvider(words))),
@@ -139,6 +144,24 @@ fn observe(supervisor: &Supervisor, binding: &APIServiceBinding, subtree: &Subtr
     }
 }
 
+/// Why a provider is not the one that the objects of a binding belong to: neither the one that is in
+/// use, nor the one that was before a restart.
+fn other_provider(
+    binding: &APIServiceBinding,
+    in_use: Option<&str>,
+    found: &str,
+) -> Option<String> {
+    let marked = binding.annotations().get(ANNOTATION_PROVIDER_CLUSTER);
+    let known = in_use.or(marked.map(String::as_str))?;
+    (known != found).then(|| {
+        format!(
+            "the kubeconfig leads to another provider than the objects of this binding belong to \
+             (uid {found}, was {known}); to use it, bind it under another name, or unbind first \
+             with a kubeconfig of the old one"
+        )
+    })
+}
+
 impl Observed {
     /// The provider answers, and says that there is no export of this name.
     fn export_is_gone(&self) -> bool {
@@ -156,4 +179,22 @@ fn rights_are_missing(facts: &Facts) -> bool {
         .map(|c| matches!(c.state, ClaimState::MissingRights(_)))
         .chain(kinds.map(|k| matches!(k.state, KindState::MissingRights(_))))
         .any(|missing| missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube_bind_crds::api::APIServiceBindingSpec;
+
+    #[test]
+    fn a_restart_does_not_make_another_provider_the_right_one() {
+        let mut binding = APIServiceBinding::new("widgets", APIServiceBindingSpec::default());
+        assert_eq!(other_provider(&binding, None, "new"), None, "the first one");
+        assert!(other_provider(&binding, Some("old"), "new").is_some());
+        binding
+            .annotations_mut()
+            .insert(ANNOTATION_PROVIDER_CLUSTER.into(), "old".into());
+        assert_eq!(other_provider(&binding, None, "old"), None);
+        assert!(other_provider(&binding, None, "new").is_some());
+    }
 }

@@ -17,7 +17,9 @@ use super::facts::SyncState;
 use crate::claims::{ClaimSink, ClaimsEngine, Origin, Target};
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
-use crate::sync::{self, EngineConfig, EngineHandle, KubeCluster, Ports, ReferrerSink, Resource};
+use crate::sync::{
+    self, Counts, EngineConfig, EngineHandle, KubeCluster, Ports, ReferrerSink, Resource,
+};
 
 /// What runs for one binding.
 #[derive(Default)]
@@ -31,6 +33,8 @@ pub struct Subtree {
     /// The provider that everything here belongs to.
     pub provider: Option<Arc<Provider>>,
     engines: BTreeMap<GroupResource, Running>,
+    /// Copies of objects that vanished may go, however many they are.
+    release_deletes: bool,
 }
 
 struct Running {
@@ -78,10 +82,18 @@ impl Subtree {
         self.engines.keys().cloned().collect()
     }
 
-    /// Objects that an engine knows on the consumer; `None` before its first lists.
-    pub fn objects(&self, resource: &GroupResource) -> Option<usize> {
+    /// What an engine knows of its objects; `None` before its first lists.
+    pub fn counts(&self, resource: &GroupResource) -> Option<Counts> {
         let counts = self.engines.get(resource)?.handle.counts();
-        counts.listed.then_some(counts.objects)
+        counts.listed.then_some(counts)
+    }
+
+    /// Whether a person said that objects which vanished were meant to.
+    pub fn release_deletes(&mut self, released: bool) {
+        self.release_deletes = released;
+        for running in self.engines.values() {
+            running.handle.release_deletes(released);
+        }
     }
 
     /// Makes sure that the engine of a kind runs with what is bound now, and says how it is doing.
@@ -103,6 +115,7 @@ impl Subtree {
         if !current {
             self.stop(resource).await;
             let handle = start(supervisor, provider, export, bound, resource, claims)?;
+            handle.release_deletes(self.release_deletes);
             self.engines.insert(
                 resource.clone(),
                 Running {
@@ -127,7 +140,9 @@ impl Subtree {
             }
             return Some(SyncState::Failing(why));
         }
-        Some(if counts.listed {
+        Some(if counts.held {
+            SyncState::Held(counts.orphans)
+        } else if counts.listed {
             SyncState::Running
         } else {
             SyncState::Listing
@@ -268,6 +283,7 @@ fn watch_engine(
                     counts.consumer_failing.clone(),
                     counts.provider_failing.clone(),
                     counts.objects == 0,
+                    (counts.orphans == 0, counts.held),
                 )
             };
             let mut seen = view(&counts.borrow_and_update());

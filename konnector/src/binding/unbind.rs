@@ -15,7 +15,7 @@ use super::Error;
 use super::crds::{self, Owner};
 use super::reconcile::Observed;
 use super::subtree::{ActiveClaim, Subtree};
-use super::{finalizer, report};
+use super::{mark, report};
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::LinkState;
@@ -33,8 +33,8 @@ struct Kind {
     crd: bool,
     /// Its deletion has begun.
     terminating: bool,
-    /// Objects on the consumer, once an engine has listed them.
-    objects: Option<usize>,
+    /// Objects on the consumer and copies without one, once an engine has listed them.
+    objects: Option<(usize, usize)>,
 }
 
 /// What is next.
@@ -72,6 +72,13 @@ fn next(kinds: &[Kind], provider: Result<(), String>, copies: Option<usize>) -> 
     if let Some(kind) = there.iter().find(|kind| kind.objects.is_none()) {
         return Next::Wait(format!("waiting for the sync of {} to start", kind.name));
     }
+    // Whoever unbinds means everything; afterwards nobody is left to delete them.
+    let orphans: usize = there.iter().filter_map(|k| k.objects).map(|o| o.1).sum();
+    if orphans > 0 {
+        return Next::Wait(format!(
+            "{orphans} copies of objects that vanished are being deleted on the provider"
+        ));
+    }
     let ready: Vec<String> = there
         .iter()
         .filter(|kind| !kind.terminating)
@@ -80,7 +87,7 @@ fn next(kinds: &[Kind], provider: Result<(), String>, copies: Option<usize>) -> 
     if !ready.is_empty() {
         return Next::Delete(ready);
     }
-    let left: usize = there.iter().filter_map(|kind| kind.objects).sum();
+    let left: usize = there.iter().filter_map(|k| k.objects).map(|o| o.0).sum();
     Next::Wait(match left {
         0 => "waiting for the custom resource definitions to go".into(),
         left => format!("{left} objects are being deleted on both sides"),
@@ -144,7 +151,7 @@ pub(super) async fn unbind(
     let message = match next {
         Next::Release => {
             subtree.stop_all().await;
-            finalizer::release(&supervisor.ctx, binding).await?;
+            mark::release(&supervisor.ctx, binding).await?;
             return Ok(Action::await_change());
         }
         Next::Wait(why) => why,
@@ -202,12 +209,12 @@ async fn run_engine(
     observed: &Observed,
     resource: &GroupResource,
     crd: Option<&CrdView>,
-) -> Option<usize> {
+) -> Option<(usize, usize)> {
     let Some(crd) = crd else {
         subtree.stop(resource).await;
-        return Some(0);
+        return Some((0, 0));
     };
-    if subtree.objects(resource).is_none()
+    if subtree.counts(resource).is_none()
         && crd.established()
         && let (Some(provider), Some(export)) = (observed.provider(), &observed.export)
         && let Some(bound) = provider.stores.schema(resource)
@@ -221,7 +228,8 @@ async fn run_engine(
             .ensure(supervisor, provider, export, &bound, resource, claims)
             .await;
     }
-    subtree.objects(resource)
+    let counts = subtree.counts(resource)?;
+    Some((counts.objects, counts.orphans))
 }
 
 fn provider(observed: &Observed) -> Result<(), String> {
@@ -274,7 +282,7 @@ async fn copies(
 mod tests {
     use super::*;
 
-    fn kind(crd: bool, terminating: bool, objects: Option<usize>) -> Kind {
+    fn kind(crd: bool, terminating: bool, objects: Option<(usize, usize)>) -> Kind {
         Kind {
             name: "widgets.example.org".into(),
             crd,
@@ -291,7 +299,7 @@ mod tests {
             Next::Wait(_)
         ));
         assert_eq!(
-            next(&[kind(true, false, Some(2))], up(), None),
+            next(&[kind(true, false, Some((2, 0)))], up(), None),
             Next::Delete(vec!["widgets.example.org".into()])
         );
     }
@@ -299,7 +307,7 @@ mod tests {
     #[test]
     fn an_unreachable_provider_is_waited_for_and_named() {
         let next = next(
-            &[kind(true, false, Some(2))],
+            &[kind(true, false, Some((2, 0)))],
             Err("connection refused".into()),
             None,
         );
@@ -310,8 +318,17 @@ mod tests {
     }
 
     #[test]
+    fn copies_without_an_object_go_before_the_crds() {
+        let held = next(&[kind(true, false, Some((0, 20)))], Ok(()), None);
+        let Next::Wait(why) = held else {
+            panic!("expected to wait, got {held:?}");
+        };
+        assert!(why.contains("20"), "{why}");
+    }
+
+    #[test]
     fn objects_that_drain_are_counted() {
-        let Next::Wait(why) = next(&[kind(true, true, Some(2))], Ok(()), None) else {
+        let Next::Wait(why) = next(&[kind(true, true, Some((2, 0)))], Ok(()), None) else {
             panic!("expected to wait");
         };
         assert!(why.contains('2'), "{why}");
@@ -319,7 +336,7 @@ mod tests {
 
     #[test]
     fn claimed_copies_go_before_the_finalizer() {
-        let gone = [kind(false, false, Some(0))];
+        let gone = [kind(false, false, Some((0, 0)))];
         assert_eq!(next(&gone, Ok(()), Some(3)), Next::Copies(3));
         assert!(matches!(next(&gone, Ok(()), None), Next::Wait(_)));
         assert_eq!(next(&gone, Ok(()), Some(0)), Next::Release);

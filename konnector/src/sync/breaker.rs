@@ -1,5 +1,9 @@
 //! Many consumer objects that vanish at once are more likely a mistake (a restored backup, a CRD
-//! that was made anew, the wrong cluster) than a wish. Then no copy is deleted because of it. Pure.
+//! that was made anew, the wrong cluster) than a wish. Then no copy is deleted because of it, until
+//! the objects are back or a person says that it was meant. Pure.
+//!
+//! What a person deletes never comes here: our finalizer holds such objects until their copies are
+//! gone, so they do not vanish.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,31 +22,42 @@ const WINDOW: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Breaker {
     deleted: VecDeque<Instant>,
+    tripped: bool,
+    released: bool,
 }
 
 impl Breaker {
     /// A copy is being deleted because its consumer object vanished.
     pub(super) fn deleting(&mut self, now: Instant) {
-        while self
-            .deleted
-            .front()
-            .is_some_and(|at| now.duration_since(*at) > WINDOW)
-        {
-            self.deleted.pop_front();
-        }
+        self.forget(now);
         self.deleted.push_back(now);
     }
 
-    /// Whether copies without a consumer object are kept for now: more than a few, and more than
-    /// half of all, vanished within a minute or are orphans at this moment.
-    pub(super) fn is_tripped(&self, tally: &Tally, now: Instant) -> bool {
-        let recent = self
-            .deleted
-            .iter()
-            .filter(|at| now.duration_since(**at) <= WINDOW)
-            .count();
-        let vanished = tally.orphans() + recent;
-        tally.orphans() > 0 && vanished > ALWAYS && vanished > tally.living()
+    /// Looks at the counts anew: more than a few, and more than half of all, vanished within a minute
+    /// or are orphans at this moment. Once tripped it stays so until no orphan is left.
+    pub(super) fn update(&mut self, tally: &Tally, now: Instant) {
+        self.forget(now);
+        let orphans = tally.orphans();
+        let vanished = orphans + self.deleted.len();
+        let too_many = vanished > ALWAYS && vanished > tally.living();
+        self.tripped = orphans > 0 && (self.tripped || too_many);
+    }
+
+    /// A person says whether what vanished was meant to.
+    pub(super) fn release(&mut self, released: bool) {
+        self.released = released;
+    }
+
+    /// Whether copies without a consumer object are kept for now.
+    pub(super) fn holds(&self) -> bool {
+        self.tripped && !self.released
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let old = |at: &Instant| now.duration_since(*at) > WINDOW;
+        while self.deleted.front().is_some_and(old) {
+            self.deleted.pop_front();
+        }
     }
 }
 
@@ -58,21 +73,39 @@ mod tests {
         tally
     }
 
+    fn holds(breaker: &mut Breaker, orphans: usize, synced: usize) -> bool {
+        breaker.update(&tally(orphans, synced), Instant::now());
+        breaker.holds()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn trips_when_most_vanish_and_not_when_a_few_do() {
-        let now = Instant::now();
-        let breaker = Breaker::default();
-        assert!(!breaker.is_tripped(&tally(10, 0), now));
-        assert!(breaker.is_tripped(&tally(11, 0), now));
-        assert!(!breaker.is_tripped(&tally(11, 100), now));
+        assert!(!holds(&mut Breaker::default(), 10, 0));
+        assert!(holds(&mut Breaker::default(), 11, 0));
+        assert!(!holds(&mut Breaker::default(), 11, 100));
     }
 
     #[tokio::test(start_paused = true)]
     async fn vanishing_one_by_one_trips_it_too() {
         let mut breaker = Breaker::default();
-        let now = Instant::now();
-        (0..10).for_each(|_| breaker.deleting(now));
-        assert!(breaker.is_tripped(&tally(1, 5), now));
-        assert!(!breaker.is_tripped(&tally(1, 5), now + WINDOW * 2));
+        (0..10).for_each(|_| breaker.deleting(Instant::now()));
+        tokio::time::advance(WINDOW / 2).await;
+        assert!(holds(&mut breaker, 1, 5));
+        let mut breaker = Breaker::default();
+        (0..10).for_each(|_| breaker.deleting(Instant::now()));
+        tokio::time::advance(WINDOW * 2).await;
+        assert!(!holds(&mut breaker, 1, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_holds_until_the_objects_are_back_or_somebody_releases_it() {
+        let mut breaker = Breaker::default();
+        assert!(holds(&mut breaker, 20, 0));
+        tokio::time::advance(WINDOW * 2).await;
+        assert!(holds(&mut breaker, 5, 15), "some are back");
+        assert!(!holds(&mut breaker, 0, 20), "all are back");
+        assert!(holds(&mut breaker, 20, 0));
+        breaker.release(true);
+        assert!(!holds(&mut breaker, 20, 0));
     }
 }

@@ -38,6 +38,8 @@ pub struct Counts {
     /// Provider copies whose consumer objects vanished: deleted at once, or kept until a person
     /// decides, when too many vanished together.
     pub orphans: usize,
+    /// The orphans are kept, because too many objects vanished at once.
+    pub held: bool,
     /// The first lists of both sides are complete.
     pub listed: bool,
     /// Why the consumer cannot be watched at the moment.
@@ -49,6 +51,7 @@ pub struct Counts {
 /// A running engine. Dropping it stops the engine without waiting for it.
 pub struct EngineHandle {
     counts: watch::Receiver<Counts>,
+    release: watch::Sender<bool>,
     cancel: CancellationToken,
     tracker: TaskTracker,
 }
@@ -62,6 +65,16 @@ impl EngineHandle {
     /// Changes of the counts.
     pub fn subscribe(&self) -> watch::Receiver<Counts> {
         self.counts.clone()
+    }
+
+    /// Whether a person said that objects which vanished were meant to: then their copies go, however
+    /// many they are.
+    pub fn release_deletes(&self, released: bool) {
+        self.release.send_if_modified(|old| {
+            let changed = *old != released;
+            *old = released;
+            changed
+        });
     }
 
     /// Stops after the requests in flight and waits for that.
@@ -83,6 +96,7 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
     let cancel = shutdown.child_token();
     let tracker = TaskTracker::new();
     let (sender, counts) = watch::channel(Counts::default());
+    let (release, released) = watch::channel(false);
     let form = Arc::new(Form::new(&config));
     let executor = Executor::new(
         &ports,
@@ -104,10 +118,11 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
         results,
         under_way: 0,
     };
-    tracker.spawn(shell.run(finished));
+    tracker.spawn(shell.run(finished, released));
     tracker.close();
     EngineHandle {
         counts,
+        release,
         cancel,
         tracker,
     }
@@ -131,7 +146,11 @@ struct Shell {
 }
 
 impl Shell {
-    async fn run(mut self, mut finished: mpsc::UnboundedReceiver<Finished>) {
+    async fn run(
+        mut self,
+        mut finished: mpsc::UnboundedReceiver<Finished>,
+        mut released: watch::Receiver<bool>,
+    ) {
         let mut mapping = self.ports.namespaces.subscribe();
         let mut mapping_lives = true;
         let mut consumer = self.ports.consumer.watch(WatchScope::All);
@@ -161,6 +180,11 @@ impl Shell {
                 changed = mapping.changed(), if mapping_lives => {
                     mapping_lives = changed.is_ok();
                     self.rescope(&mut provider);
+                }
+                // An error means that the handle is gone, and then so is the engine.
+                Ok(()) = released.changed() => {
+                    let released = *released.borrow_and_update();
+                    self.state.release_deletes(released, Instant::now());
                 }
                 () = timer => {}
             }

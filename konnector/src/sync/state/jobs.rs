@@ -49,6 +49,7 @@ impl State {
             let pair = slot.pair.clone();
             if steps == [Step::Delete] && is_orphan(&pair) {
                 self.breaker.deleting(now);
+                self.breaker.update(&self.tally, now);
             }
             if is_drift(&pair) {
                 slot.drifts = slot.drifts.saturating_add(1);
@@ -139,6 +140,20 @@ impl State {
         self.classify(&key, now);
     }
 
+    /// A person says whether what vanished was meant to; then its copies go.
+    pub(in super::super) fn release_deletes(&mut self, released: bool, now: Instant) {
+        self.breaker.release(released);
+        let orphans: Vec<Key> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| is_orphan(&slot.pair))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in orphans {
+            self.touch(&key, Priority::Backlog, now);
+        }
+    }
+
     /// Looks at an object after something changed: counts it, queues it, or forgets it.
     pub(super) fn touch(&mut self, key: &Key, priority: Priority, now: Instant) {
         self.classify(key, now);
@@ -196,6 +211,7 @@ impl State {
             return;
         }
         self.tally.change(&before, &class);
+        self.breaker.update(&self.tally, now);
         self.tell(key, before.problem(), class.problem());
         if let Some(slot) = self.slots.get_mut(key) {
             slot.class = class;
@@ -229,7 +245,7 @@ impl State {
     fn rules(&self, key: &Key, slot: &Slot, now: Instant) -> Rules {
         Rules {
             target: self.mapping.to_provider(key),
-            hold: self.breaker.is_tripped(&self.tally, now),
+            hold: self.breaker.holds(),
             retry: slot.retry_at.is_some_and(|at| at <= now),
         }
     }

@@ -145,6 +145,7 @@ impl State {
         };
         Counts {
             listed: self.listed,
+            held: self.breaker.holds(),
             consumer_failing: failing(self.consumer_listing.failing.as_ref(), Side::Consumer),
             provider_failing: failing(
                 provider.filter_map(|watch| watch.failing.as_ref()).next(),

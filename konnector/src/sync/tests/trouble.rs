@@ -238,7 +238,30 @@ async fn nothing_is_deleted_when_everything_vanishes_at_once() {
     world.provider.requests();
     world.restart().await;
     assert!(world.provider.requests().is_empty());
+    assert_eq!((world.counts().orphans, world.counts().held), (20, true));
+    // Neither time nor a restart lets them go, but a person can.
+    world.wait(Duration::from_secs(600)).await;
+    world.restart().await;
     assert_eq!(world.counts().orphans, 20);
+    world.release_deletes();
+    world.rest().await;
+    assert_eq!((world.counts().orphans, world.counts().held), (0, false));
+    assert!(world.provider.keys().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_deletes_is_never_held() {
+    let world = World::started().await;
+    for n in 0..30 {
+        world.consumer.put(widget(&format!("w{n}")));
+    }
+    world.rest().await;
+    for n in 0..30 {
+        world.consumer.remove(&consumer_key(&format!("w{n}")));
+    }
+    world.rest().await;
+    assert!(world.consumer.keys().is_empty());
+    assert!(world.provider.keys().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

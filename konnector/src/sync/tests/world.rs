@@ -219,6 +219,11 @@ impl World {
         self.rest().await;
     }
 
+    pub(super) fn release_deletes(&self) {
+        let engine = self.engine.as_ref().expect("the engine runs");
+        engine.release_deletes(true);
+    }
+
     pub(super) fn counts(&self) -> Counts {
         self.engine.as_ref().expect("the engine runs").counts()
     }
