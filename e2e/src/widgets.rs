@@ -6,8 +6,9 @@ use kube::api::{Api, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::cluster::ControlPlane;
+use crate::consumer::Consumer;
 use crate::objects;
-use crate::provider::Provider;
+use crate::provider::{Provider, ProviderOptions};
 
 /// Name of the offering.
 pub const TEMPLATE: &str = "widgets";
@@ -84,4 +85,21 @@ pub async fn offer(provider: &Provider) -> Result<()> {
         ])
         .await?;
     Ok(())
+}
+
+/// A provider that offers widgets and a consumer that has bound them.
+pub async fn bound() -> Result<(Provider, Consumer)> {
+    let options = ProviderOptions {
+        without_operator: true,
+        ..ProviderOptions::default()
+    };
+    let (provider, consumer) =
+        tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
+    offer(&provider).await?;
+    let args = ["--template-name", TEMPLATE];
+    consumer
+        .bind_reporting(&provider.url(), &provider.alice, &args, |_| {})
+        .await?
+        .success()?;
+    Ok((provider, consumer))
 }

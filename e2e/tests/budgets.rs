@@ -10,8 +10,8 @@ use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     as_consumer, create, create_namespace, service_namespace, wait_gone, wait_until,
 };
-use kube_bind_e2e::provider::{Provider, ProviderOptions};
-use kube_bind_e2e::widgets::{self, TEMPLATE, widget, widgets};
+use kube_bind_e2e::provider::Provider;
+use kube_bind_e2e::widgets::{self, widget, widgets};
 use kube_bind_e2e::{eventually, run};
 use serde_json::json;
 
@@ -41,22 +41,7 @@ fn marks(provider: &Provider, consumer: &Consumer) -> Result<(Mark, Mark)> {
 #[test]
 fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
     run(async {
-        let options = ProviderOptions {
-            without_operator: true,
-            ..ProviderOptions::default()
-        };
-        let (provider, consumer) =
-            tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
-        widgets::offer(&provider).await?;
-        consumer
-            .bind_reporting(
-                &provider.url(),
-                &provider.alice,
-                &["--template-name", TEMPLATE],
-                |_| {},
-            )
-            .await?
-            .success()?;
+        let (provider, consumer) = widgets::bound().await?;
         create_namespace(&consumer.plane, "shop").await?;
         let mine = widgets(&consumer.plane, "shop");
         // The first object makes the mapping of its namespace, which is not what we count.

@@ -10,7 +10,7 @@ use kube_bind_e2e::objects::{
     api, as_consumer, condition, create, create_namespace, provider_credential, service_namespace,
     wait_event, wait_gone, wait_until,
 };
-use kube_bind_e2e::provider::{Provider, ProviderOptions};
+use kube_bind_e2e::provider::Provider;
 use kube_bind_e2e::widgets::{self, TEMPLATE, widget, widgets};
 use kube_bind_e2e::{run, wait_for};
 use serde_json::{Value, json};
@@ -28,18 +28,7 @@ static BOUND: OnceCell<Bound> = OnceCell::const_new();
 async fn bound() -> Result<&'static Bound> {
     BOUND
         .get_or_try_init(|| async {
-            let options = ProviderOptions {
-                without_operator: true,
-                ..ProviderOptions::default()
-            };
-            let (provider, consumer) =
-                tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
-            widgets::offer(&provider).await?;
-            let args = ["--template-name", TEMPLATE];
-            consumer
-                .bind_reporting(&provider.url(), &provider.alice, &args, |_| {})
-                .await?
-                .success()?;
+            let (provider, consumer) = widgets::bound().await?;
             anyhow::Ok(Bound {
                 provider,
                 consumer,

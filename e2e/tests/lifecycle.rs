@@ -10,7 +10,7 @@ use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, as_consumer, condition, create, create_namespace, service_namespace, wait_gone, wait_until,
 };
-use kube_bind_e2e::provider::{Provider, ProviderOptions};
+use kube_bind_e2e::provider::Provider;
 use kube_bind_e2e::run;
 use kube_bind_e2e::widgets::{self, TEMPLATE, widget, widgets};
 use serde_json::{Value, json};
@@ -31,19 +31,7 @@ fn is(object: &DynamicObject, kind: &str, status: &str) -> bool {
 #[test]
 fn a_bind_from_the_first_object_to_the_last() -> Result<()> {
     run(async {
-        let options = ProviderOptions {
-            without_operator: true,
-            ..ProviderOptions::default()
-        };
-        let (provider, consumer) =
-            tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
-        widgets::offer(&provider).await?;
-        let bind = ["--template-name", TEMPLATE];
-        let url = provider.url();
-        consumer
-            .bind_reporting(&url, &provider.alice, &bind, |_| {})
-            .await?
-            .success()?;
+        let (provider, consumer) = widgets::bound().await?;
         create_namespace(&consumer.plane, "shop").await?;
         create(&widgets(&consumer.plane, "shop"), &widget("one", 1)).await?;
         let (_, cluster_namespace) = as_consumer(&consumer.plane).await?;
