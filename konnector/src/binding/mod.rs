@@ -3,6 +3,7 @@
 
 mod crds;
 mod decide;
+mod drain;
 mod facts;
 mod look;
 mod mark;

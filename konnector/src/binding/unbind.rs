@@ -2,25 +2,28 @@
 //! deleted on the provider first and its finalizer released; then the claimed copies go, and last
 //! our finalizer. What is next is decided purely; IO: one step per look.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube_bind_crds::api::{APIServiceBinding, GroupResource};
-use kube_bind_crds::names::FINALIZER_BINDING;
+use kube_bind_crds::names::{FINALIZER_BINDING, FINALIZER_SYNCER};
 use kube_bind_crds::schema;
 
 use super::Error;
 use super::crds::{self, Owner};
 use super::reconcile::Observed;
 use super::subtree::{ActiveClaim, Subtree};
-use super::{mark, report};
+use super::{drain, mark, report};
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::LinkState;
 use crate::supervisor::Supervisor;
 
+/// When it is while something was just done whose end nobody tells.
+const SOON: Duration = Duration::from_secs(1);
 /// When an unbinding is looked at again although nothing happened.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -33,6 +36,8 @@ struct Kind {
     crd: bool,
     /// Its deletion has begun.
     terminating: bool,
+    /// The provider answers and does not export it any more: no engine can run.
+    withdrawn: bool,
     /// Objects on the consumer and copies without one, once an engine has listed them.
     objects: Option<(usize, usize)>,
 }
@@ -44,6 +49,8 @@ enum Next {
     Wait(String),
     /// These CRDs can go now.
     Delete(Vec<String>),
+    /// These CRDs are going, and nobody but us can release their objects.
+    Drain(Vec<String>),
     /// All CRDs are gone; these many copies of claimed objects are left.
     Copies(usize),
     /// Nothing is left.
@@ -66,10 +73,12 @@ fn next(kinds: &[Kind], provider: Result<(), String>, copies: Option<usize>) -> 
     }
     if let Err(why) = provider {
         return Next::Wait(format!(
-            "objects can be deleted only while the provider answers: {why}"
+            "objects can be deleted only while the provider answers: {why}. If it is gone for good, \
+             delete the objects and take the finalizer {FINALIZER_SYNCER} off them"
         ));
     }
-    if let Some(kind) = there.iter().find(|kind| kind.objects.is_none()) {
+    let unknown = |kind: &&&Kind| !kind.withdrawn && kind.objects.is_none();
+    if let Some(kind) = there.iter().find(unknown) {
         return Next::Wait(format!("waiting for the sync of {} to start", kind.name));
     }
     // Whoever unbinds means everything; afterwards nobody is left to delete them.
@@ -86,6 +95,14 @@ fn next(kinds: &[Kind], provider: Result<(), String>, copies: Option<usize>) -> 
         .collect();
     if !ready.is_empty() {
         return Next::Delete(ready);
+    }
+    let withdrawn: Vec<String> = there
+        .iter()
+        .filter(|kind| kind.withdrawn)
+        .map(|kind| kind.name.clone())
+        .collect();
+    if !withdrawn.is_empty() {
+        return Next::Drain(withdrawn);
     }
     let left: usize = there.iter().filter_map(|k| k.objects).map(|o| o.0).sum();
     Next::Wait(match left {
@@ -109,7 +126,7 @@ pub(super) async fn unbind(
         uid: binding.uid().unwrap_or_default(),
     };
     let mut kinds = Vec::new();
-    let mut uids = Vec::new();
+    let mut installed = BTreeMap::new();
     let mut denied = None;
     for resource in resources(binding, observed) {
         let name = format!("{}.{}", resource.resource, resource.group);
@@ -132,12 +149,19 @@ pub(super) async fn unbind(
                 });
             }
         };
-        let objects = run_engine(supervisor, subtree, observed, &resource, crd.as_deref()).await;
+        let withdrawn = is_withdrawn(&resource, observed);
+        let objects = if withdrawn {
+            subtree.stop(&resource).await;
+            None
+        } else {
+            run_engine(supervisor, subtree, observed, &resource, crd.as_deref()).await
+        };
         if let Some(crd) = &crd {
-            uids.push((name.clone(), crd.uid.clone()));
+            installed.insert(name.clone(), (resource.clone(), crd.clone()));
         }
         kinds.push(Kind {
             name,
+            withdrawn,
             terminating: crd.as_ref().is_some_and(|crd| crd.terminating),
             crd: crd.is_some(),
             objects,
@@ -148,6 +172,7 @@ pub(super) async fn unbind(
         Some(why) => Next::Wait(format!("the konnector lacks rights: {why}")),
         None => next(&kinds, provider(observed), copies),
     };
+    let mut again = AGAIN;
     let message = match next {
         Next::Release => {
             subtree.stop_all().await;
@@ -156,15 +181,40 @@ pub(super) async fn unbind(
         }
         Next::Wait(why) => why,
         Next::Copies(left) => format!("{left} copies of claimed objects are being deleted"),
+        Next::Drain(names) => {
+            again = SOON;
+            let mut released = 0;
+            for (_, (resource, crd)) in installed.iter().filter(|(name, _)| names.contains(name)) {
+                released += drain::release(&supervisor.ctx.client, resource, crd)
+                    .await
+                    .map_err(|source| Error::Consumer {
+                        step: "release the objects of a withdrawn kind",
+                        source,
+                    })?;
+            }
+            if released > 0 {
+                tracing::info!(
+                    binding.name = %owner.name,
+                    "unbinding {}: released {released} objects of kinds that the provider does not \
+                     export any more",
+                    owner.name
+                );
+            }
+            format!(
+                "releasing the objects of {}, which the provider does not export any more",
+                names.join(", ")
+            )
+        }
         Next::Delete(names) => {
-            for (name, uid) in uids.iter().filter(|(name, _)| names.contains(name)) {
+            again = SOON;
+            for (name, (_, crd)) in installed.iter().filter(|(name, _)| names.contains(name)) {
                 tracing::info!(
                     binding.name = %owner.name,
                     crd.name = %name,
                     "unbinding {}: deleting custom resource definition {name}",
                     owner.name
                 );
-                crds::delete(&supervisor.ctx.client, name, uid)
+                crds::delete(&supervisor.ctx.client, name, &crd.uid)
                     .await
                     .map_err(|source| Error::Consumer {
                         step: "delete a custom resource definition",
@@ -177,7 +227,7 @@ pub(super) async fn unbind(
     let mut facts = observed.facts();
     facts.unbinding = Some(message);
     report::binding(supervisor, binding, observed, &facts, subtree).await?;
-    Ok(Action::requeue(AGAIN))
+    Ok(Action::requeue(again))
 }
 
 /// All kinds that the binding may have installed.
@@ -242,10 +292,13 @@ fn provider(observed: &Observed) -> Result<(), String> {
         | LinkState::Unauthorized(why)
         | LinkState::OtherProvider(why) => return Err(why),
     }
-    match &observed.export {
-        Some(_) => Ok(()),
-        None => Err("the provider has no export of this name any more".into()),
-    }
+    Ok(())
+}
+
+/// The provider answers and has no export with this kind any more.
+fn is_withdrawn(resource: &GroupResource, observed: &Observed) -> bool {
+    let exported = observed.export.iter().flat_map(|e| &e.spec.resources);
+    provider(observed).is_ok() && !exported.map(|r| &r.group_resource).any(|r| r == resource)
 }
 
 /// Takes the claims back once the objects that made them are gone; says how many copies are left.
@@ -287,6 +340,7 @@ mod tests {
             name: "widgets.example.org".into(),
             crd,
             terminating,
+            withdrawn: false,
             objects,
         }
     }
@@ -324,6 +378,22 @@ mod tests {
             panic!("expected to wait, got {held:?}");
         };
         assert!(why.contains("20"), "{why}");
+    }
+
+    #[test]
+    fn a_kind_that_the_provider_withdrew_is_drained_without_it() {
+        let withdrawn = |terminating| Kind {
+            withdrawn: true,
+            ..kind(true, terminating, None)
+        };
+        let name = || vec!["widgets.example.org".to_owned()];
+        assert_eq!(
+            next(&[withdrawn(false)], Ok(()), None),
+            Next::Delete(name())
+        );
+        assert_eq!(next(&[withdrawn(true)], Ok(()), None), Next::Drain(name()));
+        let away = next(&[withdrawn(true)], Err("refused".into()), None);
+        assert!(matches!(away, Next::Wait(_)), "{away:?}");
     }
 
     #[test]
