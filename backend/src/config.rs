@@ -76,6 +76,12 @@ pub struct Config {
     /// Age at which a consumer's credential is renewed; less than half of --credential-ttl.
     #[arg(long, default_value = "24h", value_parser = duration)]
     pub credential_renew_after: Duration,
+    /// Most APIServiceExportRequests that one consumer may have at a time.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_requests_per_consumer: u32,
+    /// Most APIServiceNamespaces, and with them service namespaces, that one consumer may have.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_namespaces_per_consumer: u32,
     /// Address of the API.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub listen_address: SocketAddr,

@@ -18,6 +18,9 @@ use crate::kubeconfig::{Credential, SafeKubeconfig};
 /// How long connecting may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection may be silent: longer than any watch lasts.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(310);
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,21 +61,22 @@ pub struct Options {
     pub user_agent: String,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
-    /// How long a connection may be silent. Watches are silent for minutes, so `None` unless the
-    /// client opens none; time-outs of requests are the caller's ([`crate::apply::timed`]).
+    /// How long a connection may be silent. Watches are, but they end themselves after less than five
+    /// minutes and show bookmarks every minute, so a longer silence means that the connection is dead.
+    /// Time-outs of requests are the caller's ([`crate::apply::timed`]).
     pub read_timeout: Option<Duration>,
     /// Whether kube repeats requests answered with 429, 503 or 504 by itself, for minutes.
     pub retry: bool,
 }
 
 impl Options {
-    /// Connecting is limited, nothing is retried.
+    /// Connecting and silence are limited, nothing is retried.
     #[must_use]
     pub fn new(user_agent: impl Into<String>) -> Self {
         Self {
             user_agent: user_agent.into(),
             connect_timeout: CONNECT_TIMEOUT,
-            read_timeout: None,
+            read_timeout: Some(READ_TIMEOUT),
             retry: false,
         }
     }
@@ -318,6 +322,8 @@ mod tests {
         assert_eq!(config.tls_server_name.as_deref(), Some("kubernetes"));
         assert_eq!(config.root_cert.as_ref().map(Vec::len), Some(1));
         assert_eq!(config.connect_timeout, Some(CONNECT_TIMEOUT));
+        assert_eq!(config.read_timeout, Some(READ_TIMEOUT), "no watch hangs");
+        assert!(config.reset_reader_on_write);
         assert!(
             !config.default_retry && !config.accept_invalid_certs && config.proxy_url.is_none()
         );

@@ -36,6 +36,8 @@ pub fn settings(config: &Config, kube_config: &kube::Config) -> anyhow::Result<S
         external_server_name: config.external_server_name.clone(),
         credential_ttl: config.credential_ttl,
         credential_renew_after: config.credential_renew_after,
+        max_requests: config.max_requests_per_consumer,
+        max_namespaces: config.max_namespaces_per_consumer,
         allowed_groups: config.oidc_allowed_groups.clone(),
         allowed_users: config.oidc_allowed_users.clone(),
         username_prefix: config.oidc_username_prefix.clone(),

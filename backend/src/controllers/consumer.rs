@@ -5,7 +5,7 @@
 //! Secrets of the credential, so deleting it ends a consumer until somebody who may bind does so again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -28,8 +28,12 @@ use crate::provision::{Provisioner, ensure, plan};
 
 const NAME: &str = "consumer";
 const CONCURRENCY: u16 = 4;
+/// Time from the start until quotas are made. Kubernetes notices only after a while that there are kinds
+/// to count, and a quota that it cannot count yet forbids everything.
+const QUOTA_AFTER: Duration = Duration::from_secs(120);
 
 struct State {
+    started: Instant,
     provisioner: Provisioner,
     credentials: Credentials,
 }
@@ -39,6 +43,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
     let client = context.client.clone();
     let (settings, clock) = (Arc::clone(&context.settings), context.clock.clone());
     let state = State {
+        started: clock.monotonic(),
         provisioner: Provisioner::new(client.clone(), Arc::clone(&settings), clock.clone()),
         credentials: Credentials::new(client, settings, clock),
     };
@@ -76,6 +81,7 @@ async fn reconcile(
     let State {
         provisioner,
         credentials,
+        started,
     } = &scoped.state;
     let Some(owner) = binding.owner_ref(&()) else {
         return Ok(Action::await_change());
@@ -84,12 +90,23 @@ async fn reconcile(
     if scoped.context.settings.isolation == Isolation::Namespaced {
         grant_exports(&namespace, &scoped).await?;
     }
+    let clock = &scoped.context.clock;
+    let running = clock.monotonic().saturating_duration_since(*started);
+    let mut look_again = RESYNC;
+    if running >= QUOTA_AFTER {
+        let quota = plan::quota(&namespace, &owner, &scoped.context.settings);
+        ensure::ensure(&scoped.context.client, &quota, &scoped.manager())
+            .await
+            .map_err(Error::request("apply the ResourceQuota"))?;
+    } else {
+        look_again = QUOTA_AFTER.saturating_sub(running);
+    }
     let renewal = credentials
         .renew(&namespace, &plan::secret_of(Some(&binding)), &owner)
         .await?;
     let credential = match renewal {
         Renewal::Good(credential) => credential,
-        Renewal::None => return Ok(Action::requeue(RESYNC)),
+        Renewal::None => return Ok(Action::requeue(look_again)),
         Renewal::Withdrawn => {
             let note = "the credential was revoked; the next bind of this consumer issues another";
             scoped
@@ -97,7 +114,7 @@ async fn reconcile(
                 .events
                 .warning(&binding.object_ref(&()), "CredentialWithdrawn", note)
                 .await;
-            return Ok(Action::requeue(RESYNC));
+            return Ok(Action::requeue(look_again));
         }
     };
     if let Some(reason) = credential.issued {
@@ -129,10 +146,8 @@ async fn reconcile(
             .normal(&binding.object_ref(&()), "LegacyTokenDeleted", note)
             .await;
     }
-    Ok(Action::requeue(until(
-        credential.renew_at,
-        scoped.context.clock.now(),
-    )))
+    let renewal = until(credential.renew_at, clock.now());
+    Ok(Action::requeue(renewal.min(look_again)))
 }
 
 /// Under isolation `Namespaced` exported objects live in the cluster namespace itself.

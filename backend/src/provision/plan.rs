@@ -1,6 +1,6 @@
 //! What one consumer needs in its cluster namespace (contract sections 3.1 and 3.6), as data. Pure.
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ResourceQuota, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube_bind_crds::api::ClusterBinding;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::desired::Desired;
 use super::names::ANNOTATION_OFFERINGS;
-use super::{Consumer, offerings};
+use super::{Consumer, Settings, offerings};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -26,6 +26,33 @@ pub fn rights(namespace: &str, owner: &OwnerReference) -> Vec<Desired> {
         Desired::of::<Role>(Some(namespace), BINDER, json!({ "rules": binder_rules() })),
         binding,
     ]
+}
+
+/// Limits what a consumer can make the provider store and do.
+pub fn quota(namespace: &str, owner: &OwnerReference, settings: &Settings) -> Desired {
+    let count = |plural: &str| format!("count/{plural}.{GROUP}");
+    Desired::of::<ResourceQuota>(
+        Some(namespace),
+        BINDER,
+        json!({
+            "metadata": { "ownerReferences": [owner] },
+            "spec": { "hard": {
+                count("apiserviceexportrequests"): quantity(settings.max_requests),
+                count("apiservicenamespaces"): quantity(settings.max_namespaces),
+            } },
+        }),
+    )
+}
+
+/// A count as the API server writes it down: thousands with a suffix.
+fn quantity(count: u32) -> String {
+    match count {
+        0 => "0".to_owned(),
+        count if count.is_multiple_of(1_000_000_000) => format!("{}G", count / 1_000_000_000),
+        count if count.is_multiple_of(1_000_000) => format!("{}M", count / 1_000_000),
+        count if count.is_multiple_of(1000) => format!("{}k", count / 1000),
+        count => count.to_string(),
+    }
 }
 
 /// Binds the role `name` of `namespace` to the service account of the consumer of `cluster_namespace`.
@@ -181,6 +208,22 @@ mod tests {
             json!([{ "kind": "ServiceAccount", "name": "kube-binder", "namespace": "cluster-a" }])
         );
         assert_eq!(binding.body["roleRef"]["kind"], "Role");
+    }
+
+    #[test]
+    fn a_quota_reads_as_the_api_server_stores_it() {
+        for (count, text) in [(7, "7"), (1000, "1k"), (1500, "1500"), (2_000_000, "2M")] {
+            assert_eq!(quantity(count), text);
+        }
+        let settings = crate::provision::test_support::settings();
+        let quota = quota("cluster-a", &OwnerReference::default(), &settings);
+        assert_eq!(
+            quota.body["spec"]["hard"],
+            json!({
+                "count/apiserviceexportrequests.kube-bind.io": "100",
+                "count/apiservicenamespaces.kube-bind.io": "1k",
+            })
+        );
     }
 
     #[test]

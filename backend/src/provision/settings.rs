@@ -27,6 +27,10 @@ pub struct Settings {
     pub credential_ttl: Duration,
     /// Age at which a credential is renewed.
     pub credential_renew_after: Duration,
+    /// Most requests of one consumer at a time.
+    pub max_requests: u32,
+    /// Most service namespaces of one consumer.
+    pub max_namespaces: u32,
     /// Groups of the identity provider that may bind.
     pub allowed_groups: Vec<String>,
     /// Subjects of the identity provider that may bind.

@@ -30,6 +30,8 @@ pub fn settings() -> Settings {
         external_server_name: None,
         credential_ttl: Duration::from_secs(168 * 3600),
         credential_renew_after: Duration::from_secs(24 * 3600),
+        max_requests: 100,
+        max_namespaces: 1000,
         allowed_groups: vec!["tenants".into()],
         allowed_users: vec![],
         username_prefix: "oidc:".into(),

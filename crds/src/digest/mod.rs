@@ -12,10 +12,12 @@ mod prune;
 mod record;
 mod schema;
 mod shrink;
+mod text;
 mod write;
 
 pub use fields::FieldSet;
 pub use schema::Schema;
+pub use text::to_apply;
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! What server-side apply cannot remove: it cannot make a map or an associative list empty, and
 //! answers 422 or stores a null instead. Such containers are removed before the apply.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fields::FieldSet;
 use super::schema::{Node, Schema};
@@ -13,16 +13,17 @@ enum Left {
 }
 
 impl Schema {
-    /// JSON pointers of the containers that the apply of this configuration would empty, and of the
-    /// nulls that an earlier one left behind. `ours` and `others` are from the same body.
+    /// Operations of a JSON patch on the containers that the apply of this configuration would
+    /// empty, and on the nulls that an earlier one left behind. What is to stay as empty is made so
+    /// and not removed, or its default would come back. `ours` and `others` are from the same body.
     pub fn shrink(
         &self,
         body: &Value,
         ours: &FieldSet,
         others: &FieldSet,
         configuration: &Value,
-    ) -> Vec<String> {
-        let mut pointers = Vec::new();
+    ) -> Vec<Value> {
+        let mut operations = Vec::new();
         for (name, value) in body.as_object().into_iter().flatten() {
             // Metadata is typed: an empty map there is simply absent.
             if matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
@@ -37,11 +38,13 @@ impl Schema {
             };
             let wanted = configuration.get(name);
             let path = format!("/{}", escape(name));
-            if let Left::Nothing = walk.left(value, node, wanted, &path, &mut pointers) {
-                walk.remove(value, node, &path, &mut pointers);
+            if let Left::Nothing = walk.left(value, node, wanted, &path, &mut operations) {
+                walk.remove(value, node, &path, &mut operations);
             }
         }
-        pointers
+        // From the end, so that a removal does not move what is removed after it.
+        operations.reverse();
+        operations
     }
 }
 
@@ -60,10 +63,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Apply removes a place that we own as such, so only the others need help.
-    fn remove(self, value: &Value, node: &Node, path: &str, pointers: &mut Vec<String>) {
+    fn remove(self, value: &Value, node: &Node, path: &str, operations: &mut Vec<Value>) {
         let owned_itself = self.ours.is_some_and(|set| set.member);
         if value.is_null() || (node.is_granular(value) && !owned_itself) {
-            pointers.push(path.to_owned());
+            operations.push(removal(path));
         }
     }
 
@@ -73,14 +76,14 @@ impl<'a> Walk<'a> {
         node: &Node,
         wanted: Option<&Value>,
         path: &str,
-        pointers: &mut Vec<String>,
+        operations: &mut Vec<Value>,
     ) -> Left {
         if value.is_null() && self.ours.is_none() && self.others.is_none() {
             // A null that nobody owns is what an apply left of a container.
             if wanted.is_none_or(Value::is_null) {
                 return Left::Nothing;
             }
-            pointers.push(path.to_owned());
+            operations.push(removal(path));
             return Left::Something;
         }
         if !node.is_granular(value) {
@@ -114,14 +117,13 @@ impl<'a> Walk<'a> {
                     .walk
                     .remove(child.value, child.node, &child.path, &mut inner);
             }
-            pointers.append(&mut inner);
+            operations.append(&mut inner);
             return Left::Something;
         }
         match wanted {
             None if had_children => Left::Nothing,
-            // Wanted and empty: the apply after it makes it anew.
             Some(wanted) if had_children && is_empty(wanted) => {
-                pointers.push(path.to_owned());
+                operations.push(json!({"op": "replace", "path": path, "value": wanted}));
                 Left::Something
             }
             None if self.ours.is_some() && self.others.is_none() => Left::Nothing,
@@ -185,6 +187,10 @@ fn is_empty(value: &Value) -> bool {
         Value::Null => true,
         _ => false,
     }
+}
+
+fn removal(path: &str) -> Value {
+    json!({"op": "remove", "path": path})
 }
 
 /// A name as a part of a JSON pointer.

@@ -3,6 +3,9 @@
 //! It is served and not converted, and nobody reads or writes it. It exists so that a client which
 //! names it is not refused, and that an installation of the original is taken over without a version
 //! vanishing from its CRDs.
+//!
+//! Its schemas are the contract's. A write by it prunes from the stored object what only `v1alpha2` has,
+//! as it did in the original; whoever reads lists of what others write has to bear such objects.
 
 use serde_json::{Value, json};
 
