@@ -36,21 +36,14 @@ pub async fn run(context: Context, stop: CancellationToken) {
     };
     let by_name = watcher::Config::default().fields(&format!("metadata.name={LOGIN_ROLE}"));
     let driver = Driver::<Cluster>::new(context.clone(), NAME, seen::without_status)
-    .watches::<ClusterRole>(
-        by_name.clone(),
-        seen::everything,
-        move |role| ours(&role.name_any()),
-    )
-    .watches::<ClusterRoleBinding>(
-        by_name,
-        seen::everything,
-        move |binding| ours(&binding.name_any()),
-    );
+        .watches::<ClusterRole>(by_name.clone(), seen::everything, move |role| {
+            ours(&role.name_any())
+        })
+        .watches::<ClusterRoleBinding>(by_name, seen::everything, move |binding| {
+            ours(&binding.name_any())
+        });
     let seeding = stop.run_until_cancelled(seed(&context));
-    tokio::join!(
-        seeding,
-        driver.run((), 1, stop.clone(), reconcile)
-    );
+    tokio::join!(seeding, driver.run((), 1, stop.clone(), reconcile));
 }
 
 /// Creates the object once per start; who deletes it afterwards means it.

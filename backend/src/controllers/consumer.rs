@@ -51,10 +51,10 @@ pub async fn run(context: Context, stop: CancellationToken) {
         watcher::Config::default().labels(&format!("{LABEL_COMPONENT}={COMPONENT_CREDENTIAL}"));
     let isolation = context.settings.isolation;
     let mut driver = Driver::<ClusterBinding>::new(context, NAME, seen::without_status)
-    .watches::<Secret>(ours, seen::everything, |secret| {
-        let namespace = secret.namespace().unwrap_or_default();
-        vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
-    });
+        .watches::<Secret>(ours, seen::everything, |secret| {
+            let namespace = secret.namespace().unwrap_or_default();
+            vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
+        });
     if isolation == Isolation::Namespaced {
         driver = driver.watches::<APIServiceExport>(
             watcher::Config::default(),
@@ -65,9 +65,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
             },
         );
     }
-    driver
-        .run(state, CONCURRENCY, stop, reconcile)
-        .await;
+    driver.run(state, CONCURRENCY, stop, reconcile).await;
 }
 
 async fn reconcile(

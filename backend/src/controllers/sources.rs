@@ -140,22 +140,22 @@ impl Feed {
             .reflect(crds);
         let check = WatchCheck::new(health.clone(), NAME, "CustomResourceDefinition");
         let crds = checked(crds, check).for_each(move |event| {
-                let changed = match event {
-                    Ok(Event::Apply(crd) | Event::Delete(crd)) => Some(Change::Of(crd.name_any())),
-                    // Only now the store has what the new list brought.
-                    Ok(Event::InitDone) => Some(Change::Unknown),
-                    Ok(Event::Init | Event::InitApply(_)) => None,
-                    Err(error) => {
-                        warn(&error, "CustomResourceDefinition");
-                        None
-                    }
-                };
-                if let Some(change) = changed {
-                    // Nobody listens before the controllers have started.
-                    let _ = changes.send(change);
+            let changed = match event {
+                Ok(Event::Apply(crd) | Event::Delete(crd)) => Some(Change::Of(crd.name_any())),
+                // Only now the store has what the new list brought.
+                Ok(Event::InitDone) => Some(Change::Unknown),
+                Ok(Event::Init | Event::InitApply(_)) => None,
+                Err(error) => {
+                    warn(&error, "CustomResourceDefinition");
+                    None
                 }
-                std::future::ready(())
-            });
+            };
+            if let Some(change) = changed {
+                // Nobody listens before the controllers have started.
+                let _ = changes.send(change);
+            }
+            std::future::ready(())
+        });
         let api: Api<APIServiceExportTemplate> = Api::all(client);
         let templates = watcher(api, watcher::Config::default())
             .modify(|template| template.metadata.managed_fields = None)
@@ -163,11 +163,11 @@ impl Feed {
             .reflect(templates);
         let check = WatchCheck::new(health, NAME, "APIServiceExportTemplate");
         let templates = checked(templates, check).for_each(|event| {
-                if let Err(error) = event {
-                    warn(&error, "APIServiceExportTemplate");
-                }
-                std::future::ready(())
-            });
+            if let Err(error) = event {
+                warn(&error, "APIServiceExportTemplate");
+            }
+            std::future::ready(())
+        });
         stop.run_until_cancelled(async { tokio::join!(crds, templates) })
             .await;
     }

@@ -207,7 +207,9 @@ mod tests {
         let spoiled = || serde_json::from_value::<Read>(poisoned()).unwrap();
         for found in [Event::Apply(spoiled()), Event::Delete(spoiled())] {
             let found = event(found, Some(&store));
-            assert!(matches!(found, Some(Event::Delete(known)) if known.metadata.name.as_deref() == Some("one")));
+            assert!(
+                matches!(found, Some(Event::Delete(known)) if known.metadata.name.as_deref() == Some("one"))
+            );
         }
         assert!(event(Event::InitApply(spoiled()), Some(&store)).is_none());
     }

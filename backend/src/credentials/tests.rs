@@ -107,7 +107,10 @@ fn revoked(data: Value) -> Value {
 async fn a_revoked_credential_is_withdrawn_and_not_issued_again_without_a_login() {
     let kubeconfig = format!("{SECRETS}/kubeconfig");
     let bound = format!("{SECRETS}/{TOKEN_SECRET}");
-    for (data, withdrawn) in [(json!({ "kubeconfig": "eA==" }), true), (Value::Null, false)] {
+    for (data, withdrawn) in [
+        (json!({ "kubeconfig": "eA==" }), true),
+        (Value::Null, false),
+    ] {
         let (client, mut api) = Script::new();
         let clock = FixedClock::new(NOW.parse().unwrap()).shared();
         let credentials = Credentials::new(client, shared_settings(), clock);
@@ -126,7 +129,14 @@ async fn a_revoked_credential_is_withdrawn_and_not_issued_again_without_a_login(
         let renewed = credentials.renew("cluster-a", &secret, &owner);
         let (outcome, ()) = tokio::join!(renewed, server);
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
-        assert!(outcome == if withdrawn { Renewal::Withdrawn } else { Renewal::None });
+        assert!(
+            outcome
+                == if withdrawn {
+                    Renewal::Withdrawn
+                } else {
+                    Renewal::None
+                }
+        );
     }
 }
 

@@ -18,8 +18,8 @@ pub(crate) mod test_support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::Api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::Api;
 use kube::{Client, Resource, ResourceExt};
 use kube_bind_crds::api::ClusterBinding;
 use kube_bind_crds::names::{CLUSTER_BINDING_NAME, GROUP};

@@ -83,8 +83,13 @@ mod tests {
 
     fn namespace(issuer: bool) -> ObjectMeta {
         ObjectMeta {
-            annotations: issuer
-                .then(|| [(ANNOTATION_AUTHOR_ISSUER.to_owned(), "https://idp".to_owned())].into()),
+            annotations: issuer.then(|| {
+                [(
+                    ANNOTATION_AUTHOR_ISSUER.to_owned(),
+                    "https://idp".to_owned(),
+                )]
+                .into()
+            }),
             ..ObjectMeta::default()
         }
     }

@@ -211,7 +211,10 @@ async fn change(
 
 /// A JSON patch whose test fails and one whose result is invalid get the same code.
 fn is_failed_test(status: &kube::core::Status) -> bool {
-    status.details.as_ref().is_none_or(|details| details.causes.is_empty())
+    status
+        .details
+        .as_ref()
+        .is_none_or(|details| details.causes.is_empty())
 }
 
 async fn report(

@@ -94,11 +94,7 @@ fn resource_twice(request: &APIServiceExportRequest) -> Option<Problem> {
     let mut resources = request.spec.resources.iter().map(|r| &r.group_resource);
     let twice = resources.find(|resource| !seen.insert(*resource))?;
     let message = format!("{} is requested more than once", schema::name(twice));
-    Some(refused(
-        types::EXPORTS_READY,
-        "DuplicateResource",
-        message,
-    ))
+    Some(refused(types::EXPORTS_READY, "DuplicateResource", message))
 }
 
 /// Whether this consumer is offered all of it.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kube::api::ObjectMeta;
 use kube_bind_crds::api::{
-    APIServiceExport, APIServiceExportRequest, APIServiceExportSpec, BoundSchema, ExportResource, SchemaUpdatePolicy,
+    APIServiceExport, APIServiceExportRequest, APIServiceExportSpec, BoundSchema, ExportResource,
+    SchemaUpdatePolicy,
 };
 use kube_bind_crds::conditions::types;
 use kube_bind_crds::names::ANNOTATION_SOURCE_SPEC_HASH;

@@ -50,14 +50,10 @@ pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
     let store = driver.store();
     let changes = sources.changes();
     driver
-        .watches::<APIServiceExport>(
-            watcher::Config::default(),
-            seen::without_status,
-            |export| {
-                let namespace = export.namespace().unwrap_or_default();
-                vec![ObjectRef::new(&export.name_any()).within(&namespace)]
-            },
-        )
+        .watches::<APIServiceExport>(watcher::Config::default(), seen::without_status, |export| {
+            let namespace = export.namespace().unwrap_or_default();
+            vec![ObjectRef::new(&export.name_any()).within(&namespace)]
+        })
         .on(changes.flat_map(move |change| futures::stream::iter(waiting_for(&store, &change))))
         .run(sources, CONCURRENCY, stop, reconcile)
         .await;

@@ -32,10 +32,7 @@ fn scoped(client: kube::Client) -> Arc<Scoped<Sources>> {
 #[tokio::test]
 async fn for_a_request_that_nobody_could_be_granted_nothing_is_read() {
     let (client, mut api) = Script::new();
-    let wanted = request(
-        vec![resource("widgets.example.org", &[])],
-        &["nodes."],
-    );
+    let wanted = request(vec![resource("widgets.example.org", &[])], &["nodes."]);
     let answer = json!({ "metadata": { "name": "wanted" }, "spec": { "resources": [] } });
     tokio::select! {
         outcome = reconcile(wanted, scoped(client)) => panic!("without a report: {:?}", outcome.err()),

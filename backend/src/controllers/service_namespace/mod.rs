@@ -86,9 +86,9 @@ async fn reconcile(
     });
     // Every step has a time-out of its own but the finalizer's patches, which kube sends.
     let Ok(outcome) = tokio::time::timeout(LIMIT, outcome).await else {
-        return Err(Error::request("serve the namespace")(
-            kube::Error::Service(Box::new(TimedOut { after: LIMIT })),
-        ));
+        return Err(Error::request("serve the namespace")(kube::Error::Service(
+            Box::new(TimedOut { after: LIMIT }),
+        )));
     };
     outcome.map_err(|error| match error {
         finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,

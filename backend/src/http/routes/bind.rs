@@ -202,7 +202,8 @@ impl Wanted {
                 "spec.clusterIdentity.identity must name the consumer cluster: bind with kubectl bind",
             );
         }
-        if pretty_name.chars().count() > PRETTY_NAME_MAX || pretty_name.chars().any(char::is_control)
+        if pretty_name.chars().count() > PRETTY_NAME_MAX
+            || pretty_name.chars().any(char::is_control)
         {
             return Err(
                 "spec.clusterIdentity.prettyName must be one line of at most 253 characters",

@@ -302,7 +302,11 @@ async fn there_is_only_one_cluster() {
 async fn names_for_people_are_one_short_line() {
     let harness = Harness::new().await;
     let token = harness.token_of("ada");
-    for pretty in ["x".repeat(254), "two\nlines".to_owned(), "\u{1b}[31m".to_owned()] {
+    for pretty in [
+        "x".repeat(254),
+        "two\nlines".to_owned(),
+        "\u{1b}[31m".to_owned(),
+    ] {
         let mut body = bind_body("widgets", "uid");
         body["spec"]["clusterIdentity"]["prettyName"] = json!(pretty);
         let answer = harness.post("/api/bind", Some(&token), &body).await;

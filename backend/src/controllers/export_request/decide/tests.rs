@@ -1,5 +1,6 @@
 use kube_bind_crds::api::{
-    APIServiceExportTemplate, APIServiceExportTemplateSpec, BoundSchemaSpec, InformerScope, SchemaVersion,
+    APIServiceExportTemplate, APIServiceExportTemplateSpec, BoundSchemaSpec, InformerScope,
+    SchemaVersion,
 };
 
 use super::*;
@@ -269,10 +270,7 @@ fn what_is_asked_for_is_limited_in_number_and_repeated_in_short() {
         (problem.condition, problem.reason)
     };
     assert_eq!(check(&request(many(64), &[])), Ok(()));
-    assert_eq!(
-        judged(&request(many(65), &[])),
-        ("ExportsReady", "TooMany")
-    );
+    assert_eq!(judged(&request(many(65), &[])), ("ExportsReady", "TooMany"));
     let claims = vec!["secrets."; 65];
     assert_eq!(
         judged(&request(many(1), &claims)),
@@ -288,7 +286,13 @@ fn what_is_asked_for_is_limited_in_number_and_repeated_in_short() {
         judged(&request(twice, &[])),
         ("ExportsReady", "DuplicateResource")
     );
-    let long = request(vec![resource(&format!("{}.example.org", "ä".repeat(10_000)), &[])], &[]);
+    let long = request(
+        vec![resource(
+            &format!("{}.example.org", "ä".repeat(10_000)),
+            &[],
+        )],
+        &[],
+    );
     let message = check_offer(&long, &offer()).unwrap_err().message;
     assert!(message.chars().count() <= 513 && message.ends_with('…'));
 }

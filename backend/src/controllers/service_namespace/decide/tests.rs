@@ -32,7 +32,12 @@ fn settings(isolation: Isolation) -> Settings {
 #[test]
 fn names_follow_the_isolation_until_one_is_published() {
     let name = |published, isolation| {
-        provider_name(&object(published), "cluster-a", "shop", &settings(isolation))
+        provider_name(
+            &object(published),
+            "cluster-a",
+            "shop",
+            &settings(isolation),
+        )
     };
     assert_eq!(name(None, Isolation::Prefixed).unwrap(), "cluster-a-shop");
     assert_eq!(name(None, Isolation::None).unwrap(), "shop");
@@ -51,7 +56,11 @@ fn names_of_kubernetes_and_names_too_long_are_refused() {
         "cluster-b",
     ] {
         let reserved = name(taken, Isolation::None);
-        assert_eq!(reserved.unwrap_err().reason(), "ReservedNamespace", "{taken}");
+        assert_eq!(
+            reserved.unwrap_err().reason(),
+            "ReservedNamespace",
+            "{taken}"
+        );
         assert!(name(taken, Isolation::Prefixed).is_ok());
     }
     let mut own = settings(Isolation::None);
