@@ -64,6 +64,8 @@ pub enum WatchEvent {
     ListBegin,
     /// An object of the list that began.
     Listed(Value),
+    /// An object is there, in a list or changed, but cannot be read: only its metadata is known.
+    Unreadable(Value),
     /// The list is complete: what it did not name is gone, unless an entry is newer than it.
     ListEnd {
         /// Version of the list.

@@ -1,7 +1,9 @@
 //! The requests of the engine in HTTP, and sending one under the limiter.
 
 use http::Request;
+use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
+use kube_bind_crds::digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,30 +13,32 @@ use super::{KubeCluster, errors};
 /// Manager of patches that are not applies, for `managedFields` only.
 const PATCH_MANAGER: &str = "fieldManager=kube-bind-konnector";
 
-pub(super) fn get(path: String) -> Request<Vec<u8>> {
+/// No answer that makes sense is longer; lists are asked for in smaller pages then.
+const LONGEST_ANSWER: usize = 64 << 20;
+
+pub(super) fn get(path: String) -> Result<Request<Vec<u8>>, Error> {
     build(Request::get(path), Vec::new())
 }
 
-pub(super) fn apply(path: &str, manager: &str, body: &Value) -> Request<Vec<u8>> {
-    // YAML is the content type of apply; JSON is a subset of it.
+pub(super) fn apply(path: &str, manager: &str, body: &Value) -> Result<Request<Vec<u8>>, Error> {
     let builder = Request::patch(format!("{path}?fieldManager={manager}&force=true"))
         .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml");
-    build(builder, bytes(body))
+    build(builder, digest::to_apply(body))
 }
 
-pub(super) fn json_patch(path: String, operations: &Value) -> Request<Vec<u8>> {
+pub(super) fn json_patch(path: String, operations: &Value) -> Result<Request<Vec<u8>>, Error> {
     let builder = Request::patch(format!("{path}?{PATCH_MANAGER}"))
         .header(http::header::CONTENT_TYPE, "application/json-patch+json");
     build(builder, bytes(operations))
 }
 
-pub(super) fn merge_patch(path: String, body: &Value) -> Request<Vec<u8>> {
+pub(super) fn merge_patch(path: String, body: &Value) -> Result<Request<Vec<u8>>, Error> {
     let builder = Request::patch(format!("{path}?{PATCH_MANAGER}"))
         .header(http::header::CONTENT_TYPE, "application/merge-patch+json");
     build(builder, bytes(body))
 }
 
-pub(super) fn delete(path: String, uid: &str) -> Request<Vec<u8>> {
+pub(super) fn delete(path: String, uid: &str) -> Result<Request<Vec<u8>>, Error> {
     let options = json!({
         "kind": "DeleteOptions",
         "apiVersion": "v1",
@@ -49,16 +53,22 @@ fn bytes(body: &Value) -> Vec<u8> {
     serde_json::to_vec(body).expect("a JSON value always has a text form")
 }
 
-fn build(builder: http::request::Builder, body: Vec<u8>) -> Request<Vec<u8>> {
-    builder
-        .body(body)
-        .expect("paths are made of names that the API server accepted")
+/// Names of objects and namespaces come from servers, and need not be fit for a path.
+fn build(builder: http::request::Builder, body: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
+    builder.body(body).map_err(|error| Error::Rejected {
+        code: 400,
+        message: format!("its name cannot be part of a request: {error}"),
+    })
 }
 
 impl KubeCluster {
     /// Sends a request when the limiter lets it, and tells the limiter how it went. A caller that
     /// gives up (drops the future) counts as a time-out of the server.
-    pub(super) async fn send(&self, request: Request<Vec<u8>>) -> Result<Value, Error> {
+    pub(super) async fn send(
+        &self,
+        request: Result<Request<Vec<u8>>, Error>,
+    ) -> Result<Value, Error> {
+        let request = request?;
         let permit = self.limiter.acquire().await;
         let answer = self.exchange(request).await;
         permit.done(answer.as_ref().err());
@@ -78,15 +88,23 @@ impl KubeCluster {
             .await
             .map_err(|error| errors::transport(&error))?;
         let (head, body) = response.into_parts();
-        let bytes = body
-            .collect_bytes()
-            .await
-            .map_err(|error| errors::transport(&error))?;
+        let bytes = collect(body).await?;
         if head.status.is_success() {
-            Ok(bytes.into())
+            Ok(bytes)
         } else {
             Err(errors::answer(head.status.as_u16(), &head.headers, &bytes))
         }
+    }
+}
+
+/// All of a body, unless it is larger than any honest answer.
+async fn collect(body: Body) -> Result<Vec<u8>, Error> {
+    match Limited::new(body, LONGEST_ANSWER).collect().await {
+        Ok(collected) => Ok(collected.to_bytes().into()),
+        Err(error) => Err(Error::Unavailable {
+            message: format!("failed to read the answer: {error}"),
+            retry_after: None,
+        }),
     }
 }
 

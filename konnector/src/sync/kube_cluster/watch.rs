@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
-use futures::{AsyncBufReadExt, SinkExt, channel::mpsc};
-use http::Request;
+use futures::{AsyncBufReadExt, AsyncReadExt, SinkExt, channel::mpsc};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::{KubeCluster, errors, requests};
@@ -23,6 +22,13 @@ const WATCH_SECONDS: u64 = 240;
 const WATCH_GRACE: Duration = Duration::from_secs(30);
 /// Waiting after a failure: doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// A watch that ended sooner tells of a server or a proxy that does not let it live.
+const SHORT: Duration = Duration::from_secs(5);
+/// Longest wait after a watch that was ended without a failure: until then nothing is heard.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// A longer line is no event of an API server, whose objects have 1.5 MiB at most.
+const LONGEST_LINE: usize = 16 << 20;
 
 /// How one watch ended.
 enum End {
@@ -64,11 +70,16 @@ pub(super) fn stream(cluster: KubeCluster, scope: WatchScope) -> BoxStream<'stat
 async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
     let path = cluster.collection_path(&scope);
     let mut backoff = BACKOFF.0;
+    let mut page = PAGE;
     loop {
-        let mut version = match list(&cluster, &path, &mut sender).await {
+        let mut version = match list(&cluster, &path, page, &mut sender).await {
             Ok(Some(version)) => version,
             Ok(None) => return,
             Err(error) => {
+                // Too much for one answer, or for the time that it may take.
+                if error.is_overload() {
+                    page = (page / 4).max(1);
+                }
                 if !pause(&mut backoff, error, &mut sender).await {
                     return;
                 }
@@ -76,26 +87,38 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
             }
         };
         loop {
-            let before = version.clone();
-            match watch(&cluster, &path, &mut version, &mut sender).await {
-                Ok(End::Resume) => {}
-                Ok(End::List) => break,
+            let began = tokio::time::Instant::now();
+            let end = watch(&cluster, &path, &mut version, &mut sender).await;
+            let short = began.elapsed() < SHORT;
+            if !short {
+                backoff = BACKOFF.0;
+            }
+            match end {
                 Ok(End::Closed) => return,
-                Err(Error::Expired) => break,
+                Ok(End::Resume) if !short => {}
+                Ok(End::List) | Err(Error::Expired) if !short => break,
+                // A server that ends every watch at once must not be asked as fast as it can answer.
+                Ok(End::Resume) => rest(&mut backoff, LONGEST_REST).await,
+                Ok(End::List) | Err(Error::Expired) => {
+                    rest(&mut backoff, BACKOFF.1).await;
+                    break;
+                }
                 Err(error) => {
-                    if version != before {
-                        backoff = BACKOFF.0;
-                    }
                     if !pause(&mut backoff, error, &mut sender).await {
                         return;
                     }
-                    continue;
                 }
             }
-            backoff = BACKOFF.0;
         }
         debug!(path, "the watch lost its position, listing again");
     }
+}
+
+/// Waits without a failure.
+async fn rest(backoff: &mut Duration, longest: Duration) {
+    let wait = (*backoff).min(longest);
+    *backoff = (*backoff * 2).min(BACKOFF.1);
+    tokio::time::sleep(wait.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
 }
 
 /// Reports the failure and waits; `false` when nobody listens.
@@ -113,6 +136,7 @@ async fn pause(backoff: &mut Duration, error: Error, sender: &mut Sender) -> boo
 async fn list(
     cluster: &KubeCluster,
     path: &str,
+    limit: usize,
     sender: &mut Sender,
 ) -> Result<Option<String>, Error> {
     let mut continuation: Option<String> = None;
@@ -120,10 +144,8 @@ async fn list(
         let query = continuation
             .as_deref()
             .map(|token| format!("&continue={}", encode(token)));
-        let uri = format!("{path}?limit={PAGE}{}", query.unwrap_or_default());
-        let request = Request::get(uri)
-            .body(Vec::new())
-            .expect("a path of accepted names");
+        let uri = format!("{path}?limit={limit}{}", query.unwrap_or_default());
+        let request = requests::get(uri)?;
         let text = tokio::time::timeout(LIST_TIMEOUT, cluster.text(request))
             .await
             .map_err(|_| Error::TimedOut {
@@ -138,8 +160,11 @@ async fn list(
             return Ok(None);
         }
         for item in page.items {
-            let item = requests::parse(item.get().as_bytes())?;
-            if sender.send(WatchEvent::Listed(item)).await.is_err() {
+            let event = match read(item.get()) {
+                Ok(item) => WatchEvent::Listed(item),
+                Err(known) => unreadable(path, known),
+            };
+            if sender.send(event).await.is_err() {
                 return Ok(None);
             }
         }
@@ -163,11 +188,12 @@ async fn watch(
     let uri = format!(
         "{path}?watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
     );
-    let request = Request::get(uri)
-        // Servers from 1.37 on compress each event by itself, which our client cannot read.
-        .header(http::header::ACCEPT_ENCODING, "identity")
-        .body(Vec::new())
-        .expect("a path of accepted names");
+    let mut request = requests::get(uri)?;
+    // Servers from 1.37 on compress each event by itself, which our client cannot read.
+    request.headers_mut().insert(
+        http::header::ACCEPT_ENCODING,
+        http::HeaderValue::from_static("identity"),
+    );
     let client = cluster.client.current();
     let opened = tokio::time::timeout(LIST_TIMEOUT, client.request_stream(request))
         .await
@@ -178,16 +204,28 @@ async fn watch(
     if sender.send(WatchEvent::Watching).await.is_err() {
         return Ok(End::Closed);
     }
-    let mut lines = std::pin::pin!(reader.lines());
+    let mut reader = std::pin::pin!(reader);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds) + WATCH_GRACE;
-    while let Ok(Some(line)) = tokio::time::timeout_at(deadline, lines.next()).await {
-        // A connection that broke in the middle: what was told so far stays told.
-        let Ok(line) = line else {
-            return Ok(End::Resume);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut limited = reader.as_mut().take(LONGEST_LINE as u64);
+        let read = limited.read_until(b'\n', &mut line);
+        // A connection that broke or fell silent: what was told so far stays told, and the last line
+        // may be cut off.
+        let Ok(Ok(_)) = tokio::time::timeout_at(deadline, read).await else {
+            break;
         };
-        let Some((event, at)) = parse(&line)? else {
-            continue;
-        };
+        if line.last() != Some(&b'\n') {
+            if line.len() == LONGEST_LINE {
+                return Err(Error::Unavailable {
+                    message: format!("an event has more than {LONGEST_LINE} bytes"),
+                    retry_after: None,
+                });
+            }
+            break;
+        }
+        let (event, at) = parse(path, &line)?;
         if let Some(at) = at {
             *version = at;
         }
@@ -203,35 +241,71 @@ async fn watch(
     })
 }
 
+/// One line of a watch.
+#[derive(Deserialize)]
+struct Line<'a> {
+    r#type: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
 /// One line of a watch: the event and the version it brings us to.
-fn parse(line: &str) -> Result<Option<(WatchEvent, Option<String>)>, Error> {
-    // The last line of a broken connection may be cut off.
-    let Ok(mut event) = serde_json::from_str::<Value>(line) else {
-        return Ok(None);
-    };
-    let object = event["object"].take();
-    let version = object["metadata"]["resourceVersion"]
+fn parse(path: &str, line: &[u8]) -> Result<(WatchEvent, Option<String>), Error> {
+    let line: Line<'_> = requests::parse(line)?;
+    let text = line.object.get();
+    let deleted = line.r#type == "DELETED";
+    if !deleted && !matches!(line.r#type, "ADDED" | "MODIFIED" | "BOOKMARK") {
+        let status: Value = requests::parse(text.as_bytes())?;
+        let code = status["code"]
+            .as_u64()
+            .and_then(|code| code.try_into().ok());
+        return Err(errors::answer(
+            code.unwrap_or(500),
+            &http::HeaderMap::new(),
+            text.as_bytes(),
+        ));
+    }
+    let read = read(text);
+    let (Ok(known) | Err(known)) = &read;
+    let version = known["metadata"]["resourceVersion"]
         .as_str()
         .map(str::to_owned);
-    let event = match event["type"].as_str() {
-        Some("ADDED" | "MODIFIED") => WatchEvent::Applied(object),
-        Some("DELETED") => WatchEvent::Deleted(object),
-        Some("BOOKMARK") => WatchEvent::Bookmark {
+    let event = match (line.r#type, read) {
+        ("BOOKMARK", _) => WatchEvent::Bookmark {
             resource_version: version.clone().unwrap_or_default(),
         },
-        _ => {
-            let code = object["code"]
-                .as_u64()
-                .and_then(|code| u16::try_from(code).ok());
-            let text = serde_json::to_vec(&object).unwrap_or_default();
-            return Err(errors::answer(
-                code.unwrap_or(500),
-                &http::HeaderMap::new(),
-                &text,
-            ));
-        }
+        // Nothing more than its name and version matters then.
+        (_, Ok(object) | Err(object)) if deleted => WatchEvent::Deleted(object),
+        (_, Ok(object)) => WatchEvent::Applied(object),
+        (_, Err(known)) => unreadable(path, known),
     };
-    Ok(Some((event, version)))
+    Ok((event, version))
+}
+
+/// An object; one that cannot be read (nested deeper than we follow, or a number beyond all means)
+/// comes with its metadata alone, as the error.
+fn read(text: &str) -> Result<Value, Value> {
+    #[derive(Deserialize)]
+    struct Known {
+        metadata: Value,
+    }
+    serde_json::from_str(text).map_err(|_| {
+        let known = serde_json::from_str::<Known>(text);
+        known.map_or(
+            Value::Null,
+            |known| serde_json::json!({"metadata": known.metadata}),
+        )
+    })
+}
+
+fn unreadable(path: &str, known: Value) -> WatchEvent {
+    warn!(
+        path,
+        object.namespace = %known["metadata"]["namespace"],
+        object.name = %known["metadata"]["name"],
+        "an object cannot be read and is left as it is; it may be nested too deeply"
+    );
+    WatchEvent::Unreadable(known)
 }
 
 /// A continue token is URL-safe base64 in practice, but opaque by contract.
@@ -251,24 +325,80 @@ fn encode(token: &str) -> String {
 mod tests {
     use super::*;
 
+    fn parsed(line: &str) -> Result<(WatchEvent, Option<String>), Error> {
+        parse("/apis/example.io/v1/widgets", line.as_bytes())
+    }
+
     #[test]
     fn a_gone_error_in_the_stream_means_list_again() {
         let line = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}"#;
-        assert_eq!(parse(line).unwrap_err(), Error::Expired);
+        assert_eq!(parsed(line).unwrap_err(), Error::Expired);
     }
 
     #[test]
     fn events_move_the_position() {
         let line =
             r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"17"}}}"#;
-        let (event, version) = parse(line).unwrap().unwrap();
+        let (event, version) = parsed(line).unwrap();
         assert!(matches!(event, WatchEvent::Applied(_)));
         assert_eq!(version.as_deref(), Some("17"));
     }
 
     #[test]
-    fn a_line_that_was_cut_off_is_ignored() {
-        assert!(parse(r#"{"type":"MODIF"#).unwrap().is_none());
+    fn a_line_that_makes_no_sense_is_a_failure_and_not_skipped() {
+        assert!(parsed(r#"{"type":"MODIF"#).is_err());
+    }
+
+    #[test]
+    fn an_object_nested_too_deeply_is_known_by_its_metadata() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let line = |kind: &str| {
+            format!(
+                r#"{{"type":"{kind}","object":{{"spec":{deep},"metadata":{{"name":"a","resourceVersion":"17"}}}}}}"#
+            )
+        };
+        let (event, version) = parsed(&line("MODIFIED")).unwrap();
+        assert_eq!(version.as_deref(), Some("17"));
+        let WatchEvent::Unreadable(known) = event else {
+            panic!("expected it to be unreadable, got {event:?}");
+        };
+        assert_eq!(known["metadata"]["name"], "a");
+        let (event, _) = parsed(&line("DELETED")).unwrap();
+        assert!(matches!(event, WatchEvent::Deleted(_)));
+    }
+
+    /// A cluster whose lists are empty and whose watches end at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pause() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let asked = std::sync::Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let client = crate::test_support::answering(move |request| {
+            if request.uri.contains("watch=true") {
+                count.fetch_add(1, Ordering::Relaxed);
+                return (200, Value::Null);
+            }
+            (
+                200,
+                serde_json::json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+            )
+        });
+        let resource = super::super::super::Resource {
+            group: "example.io".into(),
+            version: "v1".into(),
+            plural: "widgets".into(),
+            kind: "Widget".into(),
+        };
+        let cluster = KubeCluster::new(
+            super::super::SwapClient::new(client),
+            super::super::super::Limiter::new(),
+            &resource,
+        );
+        let mut events = stream(cluster, WatchScope::All);
+        let listen = async { while events.next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(60), listen).await;
+        let asked = asked.load(Ordering::Relaxed);
+        assert!((10..200).contains(&asked), "{asked}");
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl State {
             WatchEvent::ListEnd { resource_version } => {
                 self.end_consumer_list(Version::parse(&resource_version), now);
             }
+            WatchEvent::Unreadable(known) => {
+                if let Some(slot) = self.slots.get_mut(&form::key_of(&known)) {
+                    slot.seen[Side::Consumer as usize] = self.consumer_listing.epoch;
+                }
+            }
             WatchEvent::Watching | WatchEvent::Bookmark { .. } | WatchEvent::Failing(_) => {}
         }
     }
@@ -133,6 +138,13 @@ impl State {
             }
             WatchEvent::ListEnd { resource_version } => {
                 self.end_provider_list(scope, Version::parse(&resource_version), now);
+            }
+            WatchEvent::Unreadable(known) => {
+                let epoch = listing.epoch;
+                let key = self.mapping.to_consumer(&form::key_of(&known));
+                if let Some(slot) = key.and_then(|key| self.slots.get_mut(&key)) {
+                    slot.seen[Side::Provider as usize] = epoch;
+                }
             }
             WatchEvent::Watching | WatchEvent::Bookmark { .. } | WatchEvent::Failing(_) => {}
         }

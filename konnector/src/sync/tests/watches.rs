@@ -140,3 +140,15 @@ async fn one_object_that_gets_through_does_not_hide_that_another_does_not() {
     assert_eq!(world.counts().provider_failing, None);
     assert_eq!(world.counts().synced, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_is_not_gone() {
+    let mut state = listed(&World::new());
+    let now = Instant::now();
+    state.on_consumer(WatchEvent::Applied(at(5)), now);
+    state.on_consumer(WatchEvent::ListBegin, now);
+    let known = json!({"metadata": at(6)["metadata"]});
+    state.on_consumer(WatchEvent::Unreadable(known), now);
+    state.on_consumer(list_end(7), now);
+    assert_eq!(state.counts().objects, 1);
+}
