@@ -94,6 +94,11 @@ impl<'a> Walk<'a> {
                 Left::Something
             };
         }
+        let owned_itself = self.ours.is_some_and(|set| set.member);
+        if wanted.is_none() && owned_itself && self.others.is_none() {
+            // It goes with all that is inside, also what nobody owns, such as empty lists.
+            return Left::Nothing;
+        }
         let children = self.children(value, node, wanted, path);
         let had_children = !children.is_empty();
         let mut removed = Vec::new();

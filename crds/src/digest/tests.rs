@@ -18,6 +18,7 @@ fn schema() -> Schema {
                     "x-kubernetes-list-map-keys": ["port", "protocol"],
                     "items": {"type": "object", "properties": {
                         "port": {"type": "integer"}, "name": {"type": "string"},
+                        "names": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
                         "protocol": {"type": "string", "default": "TCP"}}}},
                 "options": {"type": "object", "additionalProperties": {"type": "string"}},
                 "nested": {"type": "object", "properties": {"inner": {"type": "object",
@@ -194,6 +195,17 @@ fn containers_that_an_apply_would_empty_are_removed_first() {
         )
         .len(),
         0
+    );
+}
+
+#[test]
+fn what_nobody_owns_goes_with_the_item_around_it() {
+    let before = json!({"spec": {"size": 1, "ports": [{"port": 1}]}});
+    let unowned = |body: &mut Value| body["spec"]["ports"][0]["names"] = json!([]);
+    let after = json!({"spec": {"size": 1, "ports": []}});
+    assert_eq!(
+        shrink(before, after, unowned),
+        [json!({"op": "replace", "path": "/spec/ports", "value": []})]
     );
 }
 

@@ -94,23 +94,17 @@ impl Run<'_> {
     ) -> Result<bool, Stop> {
         let ours = FieldSet::applied_by(body, names::FIELD_MANAGER_SYNC);
         let others = FieldSet::of_others(body, names::FIELD_MANAGER_SYNC);
-        let pointers = self
+        let shrinking = self
             .shared
             .form
             .schema
             .shrink(body, &ours, &others, configuration);
-        if pointers.is_empty() {
+        if shrinking.is_empty() {
             return Ok(false);
         }
         // Positions in lists are only right for the body they were computed from.
         let mut operations = tests(body);
-        // From the end, so that a removal does not move what is removed after it.
-        operations.extend(
-            pointers
-                .iter()
-                .rev()
-                .map(|path| json!({"op": "remove", "path": path})),
-        );
+        operations.extend(shrinking);
         let operations = Value::Array(operations);
         let request = self.shared.provider.json_patch(at, Part::Main, &operations);
         let answer = self.write(request).await?;
