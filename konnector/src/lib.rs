@@ -20,6 +20,7 @@ pub mod names;
 pub mod namespaces;
 pub mod problems;
 pub mod provider;
+mod queue;
 pub mod supervisor;
 pub mod sync;
 pub mod wake;

@@ -18,13 +18,13 @@ use kube_bind_runtime::backoff::Backoff;
 use super::copy::Placement;
 use super::index::{Index, Origin};
 use super::plan::{Pair, Step, plan};
-use super::queue::Queue;
 use super::state::{Side, State};
 use super::write::{Writer, Written, reference_to};
 use crate::context::Context;
 use crate::fault;
 use crate::names::EVENT_CLAIM_CONFLICT;
 use crate::provider::Provider;
+use crate::queue::WaitQueue;
 use crate::sync::{Key, Namespaces, ObjectRef};
 
 /// A write is not begun with less than this left of the lease.
@@ -39,7 +39,7 @@ pub struct ClaimsEngine {
     pub(super) kind: &'static Claimable,
     index: Mutex<Index>,
     state: Mutex<State>,
-    queue: Queue,
+    queue: WaitQueue<Key>,
     backoff: Backoff<Key>,
     runs: AtomicU64,
     /// Bindings that wait for their copies to be gone.
@@ -60,7 +60,7 @@ impl ClaimsEngine {
             kind: claimable(resource)?,
             index: Mutex::default(),
             state: Mutex::default(),
-            queue: Queue::default(),
+            queue: WaitQueue::default(),
             backoff: Backoff::between(Duration::from_millis(50), Duration::from_secs(60)),
             runs: AtomicU64::new(0),
             waiting: Mutex::default(),

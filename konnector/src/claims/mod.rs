@@ -11,7 +11,6 @@ mod copy;
 mod engine;
 mod index;
 mod plan;
-mod queue;
 mod sink;
 mod state;
 mod watches;

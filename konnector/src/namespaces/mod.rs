@@ -20,12 +20,13 @@ use kube_bind_crds::api::{APIServiceNamespace, APIServiceNamespaceSpec};
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::shutdown::Shutdown;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::consumer::ConsumerNamespaces;
 use crate::fault;
 use crate::names::MANAGER_NAMESPACES;
 use crate::provider::Link;
+use crate::queue::WaitQueue;
 use crate::sync;
 use crate::watch::{Signal, reflect};
 use mapping::Mapping;
@@ -42,11 +43,11 @@ pub struct ServiceNamespaces {
     generation: watch::Sender<u64>,
     /// Consumer namespaces whose mapping is being asked for.
     requested: Mutex<HashSet<String>>,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: WaitQueue<Job>,
 }
 
 /// Work on one consumer namespace.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Job {
     /// Ask the provider for a mapping.
     Request(String),
@@ -66,7 +67,6 @@ impl ServiceNamespaces {
         shutdown: &Shutdown,
     ) -> Arc<Self> {
         let (store, writer) = kube::runtime::reflector::store();
-        let (jobs, queue) = mpsc::unbounded_channel();
         let api = Api::namespaced(client.clone(), cluster_namespace);
         let this = Arc::new(Self {
             api: api.clone(),
@@ -75,7 +75,7 @@ impl ServiceNamespaces {
             mapping: RwLock::default(),
             generation: watch::Sender::new(0),
             requested: Mutex::default(),
-            jobs,
+            jobs: WaitQueue::default(),
         });
         let told = this.clone();
         let tell = move |signal: Signal<'_, APIServiceNamespace>| told.told(signal, &link);
@@ -91,7 +91,7 @@ impl ServiceNamespaces {
         );
         let (worker, stop) = (this.clone(), shutdown.token.clone());
         shutdown.spawn("service namespaces", async move {
-            stop.run_until_cancelled(worker.work(queue)).await;
+            stop.run_until_cancelled(worker.work()).await;
         });
         this
     }
@@ -113,8 +113,12 @@ impl ServiceNamespaces {
                 self.post(Job::Check(object.name_any()));
             }
             Signal::Removed(object) => {
-                self.remap(|mapping| mapping.set(&object.name_any(), None));
                 self.requested().remove(&object.name_any());
+                self.remap(|mapping| {
+                    mapping.set(&object.name_any(), None);
+                    // Whoever waits for it has to ask again, also if it never came to a mapping.
+                    true
+                });
             }
             Signal::Listed => {
                 let all = self.store.state();
@@ -148,13 +152,13 @@ impl ServiceNamespaces {
     }
 
     fn post(&self, job: Job) {
-        // The worker is gone only when the provider stops.
-        let _ = self.jobs.send(job);
+        self.jobs.push(job);
     }
 
-    async fn work(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Job>) {
+    async fn work(self: Arc<Self>) {
         let backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(30));
-        while let Some(job) = queue.recv().await {
+        loop {
+            let job = self.jobs.next().await;
             let (name, outcome) = match &job {
                 Job::Request(name) => (name.clone(), self.create(name).await),
                 Job::Check(name) => (name.clone(), self.check(name).await),
@@ -174,10 +178,7 @@ impl ServiceNamespaces {
                         namespace.name = %name,
                         "failed to map namespace {name}, trying again in {pause:?}"
                     );
-                    // Sleeping here slows the others down too, and a provider that refuses one
-                    // request is likely to refuse the next.
-                    tokio::time::sleep(pause).await;
-                    self.post(job);
+                    self.jobs.push_after(job, pause);
                 }
             }
         }

@@ -24,7 +24,7 @@ mod mapping;
 mod pair;
 mod plan;
 mod ports;
-mod queue;
+pub(crate) mod queue;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ const FAIR_TURN: u32 = 16;
 
 /// How urgent a key is; the first is the most urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Priority {
+pub(crate) enum Priority {
     /// Somebody changed something and looks at it.
     Change,
     /// Found by a list.
@@ -28,7 +28,7 @@ pub(super) enum Priority {
 const PRIORITIES: usize = 2;
 
 /// Keys of type `K` in lanes of type `L`.
-pub(super) struct Queue<K, L> {
+pub(crate) struct Queue<K, L> {
     lanes: [Lanes<K, L>; PRIORITIES],
     /// Priority of every key that waits in a lane.
     waiting: HashMap<K, Priority>,
@@ -47,7 +47,7 @@ struct Lanes<K, L> {
 }
 
 impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
-    pub(super) fn new(lane_of: fn(&K) -> L) -> Self {
+    pub(crate) fn new(lane_of: fn(&K) -> L) -> Self {
         Self {
             lanes: std::array::from_fn(|_| Lanes {
                 order: VecDeque::new(),
@@ -65,7 +65,7 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
 
     /// Queues the key now. A key that waits already only becomes more urgent; one that was put off
     /// is not any more.
-    pub(super) fn push(&mut self, key: K, priority: Priority) {
+    pub(crate) fn push(&mut self, key: K, priority: Priority) {
         self.delayed.remove(&key);
         match self.waiting.get(&key) {
             Some(waiting) if *waiting <= priority => return,
@@ -83,7 +83,7 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
     }
 
     /// Queues the key at a later time, unless it is to be worked on before that.
-    pub(super) fn push_at(&mut self, key: K, at: Instant) {
+    pub(crate) fn push_at(&mut self, key: K, at: Instant) {
         if self.waiting.contains_key(&key) || self.delayed.get(&key).is_some_and(|old| *old <= at) {
             return;
         }
@@ -93,7 +93,7 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
     }
 
     /// Queues the key after a failure: later with each one in a row, and not before `least`.
-    pub(super) fn retry(&mut self, key: K, least: Duration, jitter: f64, now: Instant) {
+    pub(crate) fn retry(&mut self, key: K, least: Duration, jitter: f64, now: Instant) {
         let failures = self.failures.entry(key.clone()).or_default();
         let wait = BACKOFF
             .0
@@ -104,24 +104,24 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
     }
 
     /// How often this key failed in a row.
-    pub(super) fn failures(&self, key: &K) -> u32 {
+    pub(crate) fn failures(&self, key: &K) -> u32 {
         self.failures.get(key).copied().unwrap_or_default()
     }
 
     /// The failures of this key are over.
-    pub(super) fn succeeded(&mut self, key: &K) {
+    pub(crate) fn succeeded(&mut self, key: &K) {
         self.failures.remove(key);
     }
 
     /// Forgets a key that is not needed any more.
-    pub(super) fn forget(&mut self, key: &K) {
+    pub(crate) fn forget(&mut self, key: &K) {
         self.waiting.remove(key);
         self.delayed.remove(key);
         self.failures.remove(key);
     }
 
     /// The next key to work on that is not in `busy`.
-    pub(super) fn pop(&mut self, now: Instant, busy: &HashSet<K>) -> Option<K> {
+    pub(crate) fn pop(&mut self, now: Instant, busy: &HashSet<K>) -> Option<K> {
         while let Some(Reverse((at, _, _))) = self.later.peek() {
             if *at > now {
                 break;
@@ -185,12 +185,12 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
     }
 
     /// Keys that wait for their turn.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// When the next delayed key becomes due.
-    pub(super) fn next_due(&mut self) -> Option<Instant> {
+    pub(crate) fn next_due(&mut self) -> Option<Instant> {
         while let Some(Reverse((at, _, key))) = self.later.peek() {
             if self.delayed.get(key) == Some(at) {
                 return Some(*at);
