@@ -33,6 +33,16 @@ pub fn describe_watch(error: &watcher::Error) -> String {
     }
 }
 
+/// What servers say, cut to what fits into annotations, conditions and log lines.
+pub fn shorten(text: &str) -> String {
+    const LONGEST: usize = 700;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end));
+    format!("{}...", &text[..end.unwrap_or(0)])
+}
+
 /// HTTP status that the API server answered with.
 pub fn code(error: &Error) -> Option<u16> {
     match error {
@@ -59,4 +69,16 @@ pub fn is_stale(error: &Error) -> bool {
 /// The object as it was sent is refused, and will be refused again.
 pub fn is_invalid(error: &Error) -> bool {
     matches!(code(error), Some(400 | 422))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        assert_eq!(shorten("short"), "short");
+        let cut = shorten(&"ä".repeat(10_000));
+        assert!(cut.len() < 1_000 && cut.ends_with("ä..."), "{cut}");
+    }
 }

@@ -7,6 +7,7 @@
 use kube_bind_crds::conditions::{New, Severity, reasons, types};
 
 use super::facts::{ClaimState, ExportFacts, Facts, KindState, SyncState};
+use crate::fault::shorten;
 use crate::heartbeat::HeartbeatState;
 use crate::names::{
     ANNOTATION_RELEASE_DELETES, REASON_DELETES_HELD, REASON_MISSING_RIGHTS, REASON_NOT_ESTABLISHED,
@@ -43,11 +44,11 @@ const TYPES: [&str; 5] = [
 ];
 
 fn error(type_: &str, reason: &str, message: impl Into<String>) -> New {
-    New::false_(type_, Severity::Error, reason, message)
+    New::false_(type_, Severity::Error, reason, shorten(&message.into()))
 }
 
 fn warning(type_: &str, reason: &str, message: impl Into<String>) -> New {
-    New::false_(type_, Severity::Warning, reason, message)
+    New::false_(type_, Severity::Warning, reason, shorten(&message.into()))
 }
 
 fn waiting(type_: &str, message: impl Into<String>) -> New {

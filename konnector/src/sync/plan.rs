@@ -95,7 +95,9 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
     match &provider.owner {
         Owner::Foreign if consumer.terminating => return release(consumer),
         Owner::Foreign => return annotate(pair, consumer, rules),
-        // The copy of an object of that name that vanished without us.
+        // The copy of an object of that name that vanished without us, such as one that was restored
+        // from a backup and has another uid: the copy is deleted and made anew, because nothing says
+        // that the data of the old one is meant for the new one.
         Owner::Ours(uid) if *uid != consumer.uid => return orphan(provider, rules),
         Owner::Ours(_) => {}
     }
@@ -212,7 +214,8 @@ pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
         Some(provider) if provider.owner == Owner::Foreign => Some(Problem {
             kind: ProblemKind::Conflict,
             message: "an object of this name exists on the provider and does not belong to this \
-                      consumer; it is left untouched"
+                      consumer; it is left untouched; use another name, or ask the provider to \
+                      remove it"
                 .to_owned(),
         }),
         // Back to what the provider has: the refusal no longer matters.

@@ -28,7 +28,9 @@ impl Run<'_> {
         if let Err(Error::Rejected { message, .. }) = answer {
             let problem = Problem {
                 kind: ProblemKind::Rejected,
-                message,
+                message: format!(
+                    "the provider does not accept this object, change it accordingly: {message}"
+                ),
             };
             self.pair.refused = Some(Box::new(Refused {
                 configuration: sent,

@@ -7,6 +7,7 @@ use http::header::RETRY_AFTER;
 use kube::core::Status;
 
 use super::super::cluster::Error;
+use crate::fault::shorten;
 
 /// A request that got no answer.
 pub(super) fn transport(error: &kube::Error) -> Error {
@@ -42,7 +43,7 @@ pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error 
     let causes = details
         .map(|details| details.causes.as_slice())
         .unwrap_or_default();
-    let message = status.message.clone();
+    let message = shorten(&status.message);
     let retry_after = retry_after.or_else(|| {
         let seconds = details?.retry_after_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))

@@ -81,10 +81,12 @@ async fn a_refusal_is_shown_on_the_object_and_a_change_tries_again() {
     world.rest().await;
     assert_eq!(world.counts().rejected, 1);
     let text = world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
-    assert_eq!(text, "spec.size: must be even");
+    let words = "the provider does not accept this object, change it accordingly: \
+                 spec.size: must be even";
+    assert_eq!(text, words);
     assert_eq!(
         world.told.lock().unwrap().raised,
-        ["SyncRejected: spec.size: must be even"]
+        [format!("SyncRejected: {words}")]
     );
     world.requests();
     world.wait(Duration::from_secs(5)).await;
