@@ -237,5 +237,7 @@ fn forget(supervisor: &Arc<Supervisor>, name: String) {
         this.subtrees.remove(&name).await;
         this.backoff.reset(&name);
         this.rights.reset(&name);
+        // There may be a new one of that name, which has lost what ran for it.
+        this.ctx.wake.binding(name);
     });
 }

@@ -3,6 +3,7 @@
 //! Nobody polls a provider that works. Whoever meets a failure asks for a check; while the check
 //! fails it is repeated with a growing pause, and everybody is told when the state changes.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,11 +74,14 @@ impl Link {
         }
     }
 
-    /// Stores a new state and says whether it is another one.
+    /// Stores a new state and says whether it is another one. Other words for the same state are not,
+    /// or a condition would be written for each way in which a server does not answer.
     fn publish(&self, state: LinkState) -> bool {
         self.state.send_if_modified(|old| {
-            let changed = *old != state;
-            *old = state;
+            let changed = discriminant(old) != discriminant(&state);
+            if changed {
+                *old = state;
+            }
             changed
         })
     }
@@ -184,6 +188,6 @@ mod tests {
         let link = link(|| namespace("uid-1"));
         assert!(!link.publish(LinkState::Up));
         assert!(link.publish(LinkState::Unreachable("refused".into())));
-        assert!(!link.publish(LinkState::Unreachable("refused".into())));
+        assert!(!link.publish(LinkState::Unreachable("timed out".into())));
     }
 }
