@@ -74,7 +74,9 @@ async fn answer(question: String) -> anyhow::Result<String> {
     });
     let (bytes, line) = read.await??;
     if bytes == 0 {
-        anyhow::bail!("no answer");
+        // The question is still the last thing on its line.
+        say("");
+        anyhow::bail!("no answer: nothing was changed");
     }
     Ok(line.trim().to_owned())
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use k8s_openapi::api::core::v1::HostAlias;
 use kube_bind_crds::version::VERSION;
@@ -13,13 +14,28 @@ use crate::commands::{apiservice, bind, cluster_identity, list, login, logout, v
 use crate::manifests::parse_host_alias;
 use crate::output::Format;
 
+const AFTER_HELP: &str = "\
+Examples:
+  # Log in, choose, agree, and use the API
+  kubectl bind https://provider.example
+
+  # The same in single steps, the last one without questions
+  kubectl bind login https://provider.example
+  kubectl bind templates
+  kubectl bind apiservice --template-name certificates --yes
+
+  # End a binding: deletes its kinds and all objects of them, on both sides
+  kubectl delete apiservicebinding certificates
+
+Exit codes: 0 done, 1 failed, 130 interrupted. Results go to stdout, everything else to stderr.";
+
 /// Use a provider's API in your cluster as if it were installed there
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-bind",
     version = VERSION,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 done, 1 failed, 130 interrupted. Results go to stdout, everything else to stderr."
+    after_help = AFTER_HELP
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -88,7 +104,7 @@ pub struct BrowserArgs {
 /// Which consumer cluster.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ConsumerArgs {
-    /// Kubeconfig of your cluster
+    /// Kubeconfig of your cluster [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig
@@ -110,7 +126,7 @@ pub struct BindArgs {
     /// Agree to the rights that the konnector gets, without being asked
     #[arg(long, short = 'y')]
     pub yes: bool,
-    /// Show what would be applied; "client" writes nothing to either side
+    /// Show what would be applied, and write nothing to either side
     #[arg(long, short = 'd', value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true,
         default_value = "none", default_missing_value = "client", hide_possible_values = false)]
     pub dry_run: DryRun,
@@ -133,7 +149,7 @@ pub struct BindArgs {
     /// Do not install the konnector; the binding still gets its rights
     #[arg(long)]
     pub skip_konnector: bool,
-    /// Image of the konnector
+    /// Image of the konnector [default: the one of the plugin's version]
     #[arg(long, value_name = "IMAGE", conflicts_with = "skip_konnector")]
     pub konnector_image: Option<String>,
     /// Entry for the konnector's hosts file; may be repeated
@@ -144,9 +160,9 @@ pub struct BindArgs {
 /// Whether anything is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DryRun {
-    /// Everything is.
+    /// Write.
     None,
-    /// Nothing is.
+    /// Only show; your cluster is not even read.
     Client,
 }
 
@@ -169,11 +185,36 @@ impl Cli {
             .as_deref()
             .and_then(|path| path.file_stem())
             .and_then(|stem| stem.to_str());
-        let command = match stem.and_then(|stem| stem.strip_prefix("kubectl-")) {
+        let mut command = match stem.and_then(|stem| stem.strip_prefix("kubectl-")) {
             Some(_) => Self::command().bin_name("kubectl bind"),
             None => Self::command(),
         };
-        Self::from_arg_matches(&command.try_get_matches_from(args)?)
+        let matches = command.try_get_matches_from_mut(args).map_err(|err| {
+            match err.get(ContextKind::InvalidSubcommand) {
+                Some(ContextValue::String(word)) if err.kind() == ErrorKind::ArgumentConflict => {
+                    misplaced(&mut command, word)
+                }
+                _ => err,
+            }
+        })?;
+        let cli = Self::from_arg_matches(&matches)?;
+        match cli.bind.url.as_deref() {
+            Some(word) if command.find_subcommand(word).is_some() => {
+                Err(misplaced(&mut command, word))
+            }
+            _ => Ok(cli),
+        }
+    }
+}
+
+/// What to say about a word behind flags or an address, where no command is expected any more.
+fn misplaced(command: &mut clap::Command, word: &str) -> clap::Error {
+    if command.find_subcommand(word).is_some() {
+        let text = format!("the command comes first: kubectl bind {word} [OPTIONS]");
+        command.error(ErrorKind::InvalidSubcommand, text)
+    } else {
+        let text = format!("unexpected argument {word:?}: --template-name names what to bind");
+        command.error(ErrorKind::UnknownArgument, text)
     }
 }
 
@@ -221,6 +262,24 @@ mod tests {
         assert_eq!(mode(&["--dry-run=client"]), DryRun::Client);
         assert_eq!(mode(&["--dry-run=none"]), DryRun::None);
         assert!(parse(&["--dry-run=server"]).is_err());
+    }
+
+    #[test]
+    fn words_in_the_wrong_place_are_explained() {
+        let error = |args: &[&str]| parse(args).unwrap_err().to_string();
+        for args in [
+            &["-v", "3", "templates"][..],
+            &["--server", "https://provider.example", "templates"],
+            &["https://provider.example", "templates"],
+        ] {
+            let error = error(args);
+            assert!(error.contains("kubectl bind templates"), "{error}");
+        }
+        let error = error(&["https://provider.example", "widgets"]);
+        assert!(
+            error.contains("\"widgets\"") && error.contains("--template-name"),
+            "{error}"
+        );
     }
 
     #[test]

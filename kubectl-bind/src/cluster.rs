@@ -8,10 +8,12 @@ use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client};
 use kube_bind_crds::names::FIELD_MANAGER_PLUGIN;
 use kube_bind_runtime::apply::{apply, timed};
+use kube_bind_runtime::client::{Error as ClientError, consumer_or_provider};
 use tokio::time::Instant;
 
 use crate::objects::Object;
 use crate::output::{self, Format};
+use crate::text::causes;
 
 /// User agent towards both clusters.
 pub const USER_AGENT: &str = concat!("kubectl-bind/v", env!("CARGO_PKG_VERSION"));
@@ -54,8 +56,14 @@ pub enum Error {
 
 /// Connects to the user's own cluster, by kube's normal rules.
 pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
-    let (client, _) =
-        kube_bind_runtime::client::consumer_or_provider(kubeconfig, context, USER_AGENT).await?;
+    let loaded = consumer_or_provider(kubeconfig, context, USER_AGENT).await;
+    let (client, _) = loaded.map_err(|err| match err {
+        ClientError::Infer(_) => anyhow::anyhow!(
+            "{}\n  Name the kubeconfig of your cluster with --kubeconfig, or with the variable KUBECONFIG.",
+            causes(&err)
+        ),
+        other => other.into(),
+    })?;
     Ok(client)
 }
 

@@ -64,7 +64,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let quiet = (cli.verbosity < 3).then(|| "warn,kube_client=off".to_owned());
+    // These two log what is part of the error anyway.
+    let quiet =
+        (cli.verbosity < 3).then(|| "warn,kube_client=off,rustls_platform_verifier=off".to_owned());
     let log_filter = std::env::var("RUST_LOG").ok().or(quiet);
     logging::init(&LogArgs {
         verbosity: cli.verbosity,

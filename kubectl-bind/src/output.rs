@@ -23,7 +23,7 @@ pub enum Format {
 pub fn data(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
     stdout.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
+    if !text.is_empty() && !text.ends_with('\n') {
         stdout.write_all(b"\n")?;
     }
     stdout.flush()

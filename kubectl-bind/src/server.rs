@@ -6,12 +6,12 @@ use url::{Host, Url};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not a URL at all.
-    #[error("{text:?} is not a server address: expected something like https://provider.example")]
+    #[error("{text:?} is not a server address like https://provider.example{hint}")]
     NotAUrl {
         /// As typed.
         text: String,
-        /// What the parser says.
-        source: url::ParseError,
+        /// What was probably meant.
+        hint: String,
     },
     /// Neither http nor https.
     #[error("{0:?} is not a server address: it must begin with https://")]
@@ -46,6 +46,9 @@ pub struct Server {
 impl Server {
     /// Reads `URL`, `URL@cluster` (what people type) or `cluster@URL` (keys of the token store).
     pub fn parse(text: &str, cluster: Option<&str>) -> Result<Self, Error> {
+        if has_password(text) {
+            return Err(Error::UserInfo);
+        }
         let (address, part) = split_cluster(text);
         let cluster = match (cluster.filter(|c| !c.is_empty()), part) {
             (Some(flag), Some(address)) if flag != address => {
@@ -56,10 +59,7 @@ impl Server {
             }
             (flag, part) => flag.or(part).map(str::to_owned),
         };
-        let mut url = Url::parse(address).map_err(|source| Error::NotAUrl {
-            text: address.to_owned(),
-            source,
-        })?;
+        let mut url = parse(address)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::UserInfo);
         }
@@ -113,20 +113,12 @@ impl Server {
     ///
     /// The original's backend says `http` even behind TLS; on its own host that is put right.
     pub fn login_address(&self, named: &str, allow_http: bool) -> Result<Url, Error> {
-        let mut url = Url::parse(named).map_err(|source| Error::NotAUrl {
-            text: named.to_owned(),
-            source,
-        })?;
+        let mut url = parse(named)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::UserInfo);
         }
         if url.scheme() == "http" && self.url.scheme() == "https" && url.host() == self.url.host() {
-            url = Url::parse(&named.replacen("http:", "https:", 1)).map_err(|source| {
-                Error::NotAUrl {
-                    text: named.to_owned(),
-                    source,
-                }
-            })?;
+            url = parse(&named.replacen("http:", "https:", 1))?;
         }
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(Error::Scheme(named.to_owned()));
@@ -137,6 +129,31 @@ impl Server {
             Err(Error::PlainHttp(url.origin().ascii_serialization()))
         }
     }
+}
+
+fn parse(text: &str) -> Result<Url, Error> {
+    Url::parse(text).map_err(|err| {
+        let hint = match err {
+            url::ParseError::RelativeUrlWithoutBase if text.contains('.') => {
+                format!(": did you mean https://{text}?")
+            }
+            url::ParseError::RelativeUrlWithoutBase => {
+                ", nor a command: \"kubectl bind --help\" lists those".to_owned()
+            }
+            other => format!(": {other}"),
+        };
+        Error::NotAUrl {
+            text: text.to_owned(),
+            hint,
+        }
+    })
+}
+
+/// Looked for before the text is taken apart, so that no message quotes it. What follows the colon of
+/// `https://provider.example:8443@cluster` is a port.
+fn has_password(text: &str) -> bool {
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    Url::parse(text).is_ok_and(|url| url.password().is_some_and(|password| !is_port(password)))
 }
 
 fn is_encrypted_or_local(url: &Url) -> bool {
@@ -186,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_address_gets_a_hint() {
+        let error = |text: &str| Server::parse(text, None).unwrap_err().to_string();
+        assert!(error("provider.example").ends_with("did you mean https://provider.example?"));
+        assert!(error("tempaltes").contains("--help"));
+        assert!(error("https://").ends_with(": empty host"));
+        assert!(!error("https://me:secret@provider").contains("secret"));
+    }
+
+    #[test]
+    fn a_port_before_a_cluster_is_no_password() {
+        assert_eq!(
+            key("https://provider.example:8443@kcp1"),
+            "kcp1@https://provider.example:8443"
+        );
+    }
+
+    #[test]
     fn both_orders_of_cluster_and_address_give_the_same_key() {
         assert_eq!(
             key("https://provider.example@kcp1"),
@@ -204,6 +238,7 @@ mod tests {
     fn credentials_in_the_address_are_refused() {
         for text in [
             "https://me:pw@provider.example",
+            "https://me:pw@provider",
             "https://me@provider.example",
         ] {
             assert!(

@@ -105,7 +105,7 @@ impl Entry {
             cluster: server.cluster().unwrap_or_default().to_owned(),
             access_token: token,
             token_type,
-            expires_at: expires_at.to_string(),
+            expires_at: whole_seconds(expires_at).to_string(),
             others: Map::new(),
         }
     }
@@ -240,6 +240,11 @@ pub fn default_path() -> PathBuf {
             || PathBuf::from("config"),
             |home| home.join(DIRECTORY).join("config"),
         )
+}
+
+/// People read it, and nobody measures a login more finely.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn v1() -> String {

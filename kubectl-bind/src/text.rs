@@ -62,17 +62,39 @@ pub fn age(created: Option<Timestamp>, now: Timestamp) -> String {
 
 /// An error with all its causes on one line, without repeating those that contain their own cause.
 pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let refusal = refusal(error);
+        let said = refusal.map_or_else(|| error.to_string(), str::to_owned);
+        if text.is_empty() {
+            text = said;
+        } else if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
         }
-        cause = next.source();
+        // Below a refusal are only its parts.
+        next = error.source().filter(|_| refusal.is_none());
     }
     printable(&text)
+}
+
+/// The message of an API server that refused something, as kubectl shows it.
+fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a str> {
+    let boxed = || error.downcast_ref::<Box<kube::Error>>();
+    match error.downcast_ref().or_else(|| boxed().map(AsRef::as_ref)) {
+        Some(kube::Error::Api(status)) if !status.message.is_empty() => Some(&status.message),
+        _ => None,
+    }
+}
+
+/// The cause that all others only pass on.
+pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(next) = root.source() {
+        root = next;
+    }
+    printable(&root.to_string())
 }
 
 #[cfg(test)]
@@ -130,5 +152,19 @@ mod tests {
         );
         let repeats = anyhow::Error::new(std::io::Error::other("x")).context("failed: x");
         assert_eq!(causes(repeats.as_ref()), "failed: x");
+    }
+
+    #[test]
+    fn api_servers_are_quoted_like_kubectl_does() {
+        let status = kube::core::Status::failure("secrets \"a\" not found", "NotFound");
+        let source = Box::new(kube::Error::Api(Box::new(status.with_code(404))));
+        let error = crate::cluster::Error::Read {
+            what: "secret kube-bind/a".to_owned(),
+            source,
+        };
+        assert_eq!(
+            causes(&error),
+            "failed to read secret kube-bind/a: secrets \"a\" not found"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingStatus};
@@ -18,6 +19,11 @@ use crate::cluster::{self, Change, Error, Report};
 use crate::guard;
 use crate::manifests;
 use crate::output::say;
+
+/// The end of a binding is the end of everything in it, which nobody should learn afterwards.
+const DELETE_FIRST: &str = "delete it first, which deletes all objects of its kinds";
+/// Reason of the condition that a fresh binding begins with.
+const PENDING: &str = "Pending";
 
 /// Whether the rights of a binding are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +41,31 @@ pub async fn preflight(consumer: &Client, wanted: &Wanted) -> anyhow::Result<()>
         let found = timed(crds.get_opt(&name))
             .await
             .map_err(|source| read(&format!("customresourcedefinition/{name}"), source))?;
-        if found.is_some_and(|crd| !belongs_to(&crd, &wanted.name)) {
-            anyhow::bail!(
-                "customresourcedefinition/{name} is in your cluster already and does not belong to binding {:?}: \
-                 it would be overwritten",
-                wanted.name
-            );
+        if let Some(why) = found.and_then(|crd| in_the_way(&name, &crd, &wanted.name)) {
+            anyhow::bail!(why);
         }
     }
+    let name = &wanted.name;
+    let before = cluster::get(consumer, &manifests::binding(name, "")).await?;
+    anyhow::ensure!(
+        before.is_none_or(|binding| binding.metadata.deletion_timestamp.is_none()),
+        "apiservicebinding.{GROUP}/{name} is being deleted: try again when it is gone"
+    );
     Ok(())
+}
+
+/// Why this definition cannot be the binding's, if it cannot.
+fn in_the_way(name: &str, crd: &CustomResourceDefinition, binding: &str) -> Option<String> {
+    match owner(crd) {
+        Some(owner) if owner == binding => None,
+        Some(owner) => Some(format!(
+            "{name} is bound already, by apiservicebinding.{GROUP}/{owner}: use that, or {DELETE_FIRST}"
+        )),
+        None => Some(format!(
+            "customresourcedefinition/{name} is in your cluster already and does not belong to binding {binding:?}: \
+             it would be overwritten; remove whatever installed it first"
+        )),
+    }
 }
 
 /// Whether exactly the rights of this binding were granted before.
@@ -58,19 +80,16 @@ pub async fn already_granted(consumer: &Client, wanted: &Wanted) -> anyhow::Resu
     Ok(if same { Granted::Already } else { Granted::No })
 }
 
-/// Refuses a binding of the same name that belongs to another provider.
+/// Refuses a binding of the same name that belongs to another provider, or to another login there.
 pub async fn check_secret(
     consumer: &Client,
-    name: &str,
+    wanted: &Wanted,
     secret: Option<&str>,
 ) -> anyhow::Result<()> {
+    let name = &wanted.name;
     let Some(found) = cluster::get(consumer, &manifests::binding(name, "")).await? else {
         return Ok(());
     };
-    anyhow::ensure!(
-        found.metadata.deletion_timestamp.is_none(),
-        "apiservicebinding.{GROUP}/{name} is being deleted: try again when it is gone"
-    );
     let binding: APIServiceBinding = found
         .try_parse()
         .context("failed to understand the existing binding")?;
@@ -79,9 +98,16 @@ pub async fn check_secret(
         && theirs.key == KUBECONFIG_KEY
         && Some(theirs.name.as_str()) == secret;
     if !same {
+        // A kind can be bound once only, so for the same kinds another name would not help.
+        let bound = binding.status.unwrap_or_default().bound_schemas;
+        let mut kinds = wanted.spec.resources.iter().map(|r| &r.group_resource);
+        let remedy = if kinds.any(|kind| bound.contains(kind)) {
+            format!("log in as whoever made it, or {DELETE_FIRST}")
+        } else {
+            "choose another name with --name".to_owned()
+        };
         anyhow::bail!(
-            "apiservicebinding.{GROUP}/{name} exists and uses another credential (secret {}/{}): \
-             choose another name with --name",
+            "apiservicebinding.{GROUP}/{name} exists and uses another credential (secret {}/{}): {remedy}",
             theirs.namespace,
             theirs.name
         );
@@ -133,7 +159,7 @@ async fn announce(consumer: &Client, binding: &DynamicObject, name: &str) {
     let patch = json!({
         "metadata": {"uid": binding.metadata.uid, "resourceVersion": binding.metadata.resource_version},
         "status": {"conditions": [{
-            "type": "Ready", "status": "False", "severity": "Info", "reason": "Pending",
+            "type": "Ready", "status": "False", "severity": "Info", "reason": PENDING,
             "message": "waiting for the konnector", "lastTransitionTime": whole_seconds.to_string(),
         }]},
     });
@@ -153,18 +179,22 @@ pub async fn wait_ready(
     deadline: Instant,
 ) -> anyhow::Result<DynamicObject> {
     let object = manifests::binding(&wanted.name, "");
-    say(&format!("Waiting for {} to work...", object.display()));
     let mut told = conditions::Told::default();
+    let mut waiting = false;
     let mut status = APIServiceBindingStatus::default();
     let mut missing = None;
     loop {
         match look(consumer, &object, wanted).await {
             Ok(Some((binding, now, lacks))) => {
-                for line in told.news(&now.conditions) {
+                let works = conditions::is_ready(&now.conditions) && lacks.is_none();
+                if !works && !waiting {
+                    say(&format!("Waiting for {} to work...", object.display()));
+                    waiting = true;
+                }
+                for line in told.news(&now.conditions).iter().filter(|_| waiting) {
                     say(&format!("  {line}"));
                 }
-                let ready = conditions::is_ready(&now.conditions);
-                if ready && lacks.is_none() {
+                if works {
                     return Ok(binding);
                 }
                 (status, missing) = (now, lacks);
@@ -177,12 +207,13 @@ pub async fn wait_ready(
             let crd = missing
                 .map(|crd| format!("\n  {crd} is not served yet"))
                 .unwrap_or_default();
-            let nobody = if crd.is_empty() {
-                "no konnector has reported anything: is it running?"
-            } else {
-                ""
-            };
-            let unmet = conditions::unmet(&status.conditions, nobody);
+            anyhow::ensure!(
+                conditions::somebody_reported(&status.conditions, PENDING),
+                "{} does not work yet; it is kept, but no konnector has looked at it: is it running? See \
+                 \"kubectl --namespace {KONNECTOR_NAMESPACE} get deployments,pods,events\"",
+                object.display()
+            );
+            let unmet = conditions::unmet(&status.conditions, "");
             anyhow::bail!(
                 "{} does not work yet; it is kept, and the konnector goes on trying{}{crd}",
                 object.display(),
@@ -223,12 +254,13 @@ fn crd_names(wanted: &Wanted) -> Vec<String> {
     wanted.spec.resources.iter().map(name).collect()
 }
 
-fn belongs_to(crd: &CustomResourceDefinition, binding: &str) -> bool {
-    crd.metadata.owner_references.iter().flatten().any(|owner| {
-        owner.kind == "APIServiceBinding"
-            && owner.name == binding
-            && owner.api_version.starts_with("kube-bind.io/")
-    })
+/// The binding that a definition belongs to.
+fn owner(crd: &CustomResourceDefinition) -> Option<&str> {
+    let mut owners = crd.metadata.owner_references.iter().flatten();
+    let is_binding = |owner: &&OwnerReference| {
+        owner.kind == "APIServiceBinding" && owner.api_version.starts_with("kube-bind.io/")
+    };
+    owners.find(is_binding).map(|owner| owner.name.as_str())
 }
 
 fn is_established(crd: &CustomResourceDefinition) -> bool {
@@ -264,19 +296,16 @@ mod tests {
     #[test]
     fn crds_of_others_are_told_apart() {
         let owner = |kind: &str, name: &str| json!([{"apiVersion": "kube-bind.io/v1alpha2", "kind": kind, "name": name, "uid": "u"}]);
-        assert!(belongs_to(
-            &crd(owner("APIServiceBinding", "widgets"), "True"),
-            "widgets"
-        ));
-        assert!(!belongs_to(
-            &crd(owner("APIServiceBinding", "other"), "True"),
-            "widgets"
-        ));
-        assert!(!belongs_to(
-            &crd(owner("Something", "widgets"), "True"),
-            "widgets"
-        ));
-        assert!(!belongs_to(&crd(json!([]), "True"), "widgets"));
+        let why = |owners| in_the_way("widgets.example.org", &crd(owners, "True"), "widgets");
+        assert_eq!(why(owner("APIServiceBinding", "widgets")), None);
+        let other = why(owner("APIServiceBinding", "other")).unwrap();
+        assert!(
+            other.contains("by apiservicebinding.kube-bind.io/other"),
+            "{other}"
+        );
+        for foreign in [owner("Something", "widgets"), json!([])] {
+            assert!(why(foreign).unwrap().contains("does not belong"));
+        }
     }
 
     #[test]

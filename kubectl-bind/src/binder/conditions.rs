@@ -34,6 +34,13 @@ pub fn is_ready(conditions: &[Condition]) -> bool {
         .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
+/// Whether there is more than what a fresh binding begins with.
+pub fn somebody_reported(conditions: &[Condition], initial: &str) -> bool {
+    conditions
+        .iter()
+        .any(|c| c.reason.as_deref() != Some(initial))
+}
+
 /// The conditions that are not true, one per line, indented; or what it means that there are none.
 pub fn unmet(conditions: &[Condition], nobody: &str) -> String {
     let unmet: Vec<String> = conditions
@@ -81,6 +88,15 @@ mod tests {
         assert_eq!(told.news(&conditions("False")).len(), 3);
         assert!(told.news(&conditions("False")).is_empty());
         assert_eq!(told.news(&conditions("True")), ["Ready=True"]);
+    }
+
+    #[test]
+    fn a_fresh_binding_is_told_from_one_that_was_looked_at() {
+        let mut only = conditions("False");
+        only.truncate(1);
+        only[0].reason = Some("Pending".into());
+        assert!(!somebody_reported(&only, "Pending") && !somebody_reported(&[], "Pending"));
+        assert!(somebody_reported(&conditions("False"), "Pending"));
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Binder<'_> {
         report.ensure(consumer, &manifests::namespace()).await?;
         let found = credential::find(consumer, &credential.parsed).await?;
         for one in wanted {
-            bind::check_secret(consumer, &one.name, found.as_deref()).await?;
+            bind::check_secret(consumer, one, found.as_deref()).await?;
         }
         let secret = found.unwrap_or_else(credential::fresh_name);
         report

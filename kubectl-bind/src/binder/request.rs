@@ -225,7 +225,7 @@ async fn follow(
         }
         if !cluster::look_again(deadline).await {
             anyhow::bail!(
-                "the provider did not decide the request in time{}",
+                "the provider did not decide the request in time; it is kept there, and the same command goes on waiting{}",
                 conditions::unmet(
                     &status.conditions,
                     "it has not reported anything: is its backend running?"

@@ -39,8 +39,16 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Reads an APIServiceExportRequest from YAML or JSON; `name` replaces its name.
 pub fn request(content: &[u8], name: Option<&str>) -> anyhow::Result<Wanted> {
-    let document: Value =
-        serde_saphyr::from_slice(content).context("failed to parse the request")?;
+    let document: Value = serde_saphyr::from_slice(content).map_err(|err| {
+        let text = err.to_string();
+        // The first line says what and where; the others are for programmers.
+        let first = text.lines().next().unwrap_or_default();
+        let first = first.strip_prefix("error: ").unwrap_or(first);
+        let first = first.split(';').next().unwrap_or_default();
+        anyhow::anyhow!(
+            "failed to parse the request, which must be one YAML or JSON document: {first}"
+        )
+    })?;
     anyhow::ensure!(
         document["apiVersion"] == API_VERSION && document["kind"] == "APIServiceExportRequest",
         "the file is not an APIServiceExportRequest of {API_VERSION}"
@@ -68,7 +76,8 @@ pub fn check_name(name: &str) -> anyhow::Result<()> {
     };
     anyhow::ensure!(
         name.len() <= MAX_NAME && name.split('.').all(part),
-        "{name:?} cannot be the name of a binding: use at most {MAX_NAME} lower-case letters, digits, '-' and '.'"
+        "{name:?} cannot be the name of a binding: use at most {MAX_NAME} lower-case letters, digits, '-' and '.', \
+         with a letter or digit at each end and next to each '.'"
     );
     Ok(())
 }
@@ -153,6 +162,11 @@ mod tests {
     fn files_with_other_kinds_are_refused() {
         assert!(request(b"kind: Secret\napiVersion: v1\n", None).is_err());
         assert!(request(b"- a\n", None).is_err());
+        let error = request(b"a: 1\n---\nb: 1\n", None).unwrap_err().to_string();
+        assert!(
+            error.contains("one YAML") && error.contains("line 3") && !error.contains('\n'),
+            "{error}"
+        );
         assert_eq!(agreed().name, "widgets");
     }
 

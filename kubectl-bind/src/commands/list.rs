@@ -30,6 +30,9 @@ enum ListFormat {
 
 #[derive(Debug, Args)]
 struct ListArgs {
+    /// Address of the provider; default is where you logged in last
+    #[arg(value_name = "SERVER_URL")]
+    url: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
     /// Output format
@@ -59,7 +62,7 @@ pub struct Collections {
 
 impl Templates {
     pub async fn run(self) -> anyhow::Result<()> {
-        let provider = Target::resolve(&self.list.server, None)?.logged_in()?;
+        let provider = Target::resolve(&self.list.server, self.list.url.as_deref())?.logged_in()?;
         let items = provider
             .list::<APIServiceExportTemplate>("/api/templates")
             .await?;
@@ -88,7 +91,7 @@ impl Templates {
 
 impl Collections {
     pub async fn run(self) -> anyhow::Result<()> {
-        let provider = Target::resolve(&self.list.server, None)?.logged_in()?;
+        let provider = Target::resolve(&self.list.server, self.list.url.as_deref())?.logged_in()?;
         let items = provider.list::<Collection>("/api/collections").await?;
         let now = SystemClock.now();
         let header = ["NAME", "DESCRIPTION", "TEMPLATES", "AGE"];

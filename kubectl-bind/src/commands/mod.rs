@@ -25,6 +25,22 @@ use crate::store::{self, Store};
 /// How long a login may take where no flag says so.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Nobody said which provider is meant.
+fn none_named(store: &Store) -> anyhow::Error {
+    if store.servers.is_empty() {
+        return anyhow::anyhow!(
+            "no provider is known yet: name it, as in \"kubectl bind https://provider.example\", or for the single \
+             steps \"kubectl bind login https://provider.example\""
+        );
+    }
+    let known: String = store
+        .servers
+        .keys()
+        .map(|key| format!("\n  {key}"))
+        .collect();
+    anyhow::anyhow!("no provider is current: choose one with --server{known}")
+}
+
 /// A server, and the place where its login is kept.
 struct Target {
     server: Server,
@@ -50,11 +66,7 @@ impl Target {
         };
         let server = match named {
             Some(text) => Server::parse(text, flags.cluster.as_deref())?,
-            None => store.current().ok_or_else(|| {
-                anyhow::anyhow!(
-                    "no provider: give its address, as in \"kubectl bind https://provider.example\""
-                )
-            })?,
+            None => store.current().ok_or_else(|| none_named(&store))?,
         };
         let server = server.encrypted_or_local(flags.insecure_allow_http)?;
         let http = Http::new(&TlsOptions {

@@ -194,7 +194,7 @@ fn invite(address: &Url, skip_browser: bool) {
             "Your browser was opened for the login. If it was not, open:\n\n  {address}\n"
         )),
         Err(_) => say(&format!(
-            "No browser could be opened. Open this address to log in:\n\n  {address}\n"
+            "No browser could be opened. Open this address in one on this machine to log in:\n\n  {address}\n"
         )),
     }
 }

@@ -4,12 +4,14 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No answer.
-    #[error("failed to reach {server}")]
+    #[error("failed to reach {server}: {why}{remedy}")]
     Unreachable {
         /// Which server.
         server: String,
-        /// What the client says, without the URL.
-        source: reqwest::Error,
+        /// The root of what the client says.
+        why: String,
+        /// What to do, or nothing.
+        remedy: &'static str,
     },
     /// The CA file cannot be used, or TLS cannot be set up.
     #[error("failed to set up the connection: {what}")]

@@ -9,13 +9,17 @@ use serde_json::Value;
 
 use super::Error;
 use crate::server::Server;
-use crate::text::printable;
+use crate::text::{one_line, printable, root_cause};
 
 /// Larger answers are not read to their end.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Binding provisions a namespace and waits for its credentials.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// Everything else only reads.
+const READ_TIMEOUT: Duration = Duration::from_secs(40);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Header by which the provider finds a request in its log.
+const REQUEST_ID: &str = "x-request-id";
 /// What the original sends; servers may know it.
 const USER_AGENT: &str = "kubectl-bind-cli";
 
@@ -42,8 +46,8 @@ pub enum Failure {
     BadToken,
     /// A redirect, with its target.
     Redirect(String),
-    /// An error status, with the body.
-    Status(StatusCode, Vec<u8>),
+    /// An error status, with the body and the server's name for the request.
+    Status(StatusCode, Vec<u8>, Option<String>),
     /// More than [`MAX_BYTES`].
     TooLarge,
 }
@@ -94,9 +98,10 @@ impl Http {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        request = match body {
+            Some(body) => request.json(body),
+            None => request.timeout(READ_TIMEOUT),
+        };
         let response = request
             .send()
             .await
@@ -109,11 +114,13 @@ impl Http {
                 .and_then(|l| l.to_str().ok());
             return Err(Failure::Redirect(location.unwrap_or("nowhere").to_owned()));
         }
+        let named = response.headers().get(REQUEST_ID);
+        let named = named.and_then(|id| id.to_str().ok()).map(str::to_owned);
         let body = read(response).await?;
         if status.is_success() {
             Ok(body)
         } else {
-            Err(Failure::Status(status, body))
+            Err(Failure::Status(status, body, named))
         }
     }
 }
@@ -138,10 +145,15 @@ impl Failure {
     pub fn explain(self, server: &Server) -> Error {
         let address = server.address();
         match self {
-            Self::Transport(source) => Error::Unreachable {
-                server: address,
-                source,
-            },
+            Self::Transport(source) => {
+                let why = root_cause(&source);
+                let remedy = transport_remedy(&why);
+                Error::Unreachable {
+                    server: address,
+                    why,
+                    remedy,
+                }
+            }
             Self::BadToken => Error::LoginNeeded {
                 why: "the stored token is unusable",
                 server: server.key(),
@@ -159,16 +171,27 @@ impl Failure {
                 }
             }
             // Without a token the server cannot have refused it.
-            Self::Status(StatusCode::UNAUTHORIZED, _) => Error::LoginNeeded {
+            Self::Status(StatusCode::UNAUTHORIZED, ..) => Error::LoginNeeded {
                 why: "the server does not accept the login any more",
                 server: server.key(),
             },
-            Self::Status(status, body) => refused(status, &body),
+            Self::Status(status, body, request) => refused(address, status, &body, request),
         }
     }
 }
 
-fn refused(status: StatusCode, body: &[u8]) -> Error {
+/// What to do about the failures that a new user meets first.
+fn transport_remedy(why: &str) -> &'static str {
+    if why.contains("peer certificate") {
+        "\n  Its certificate is not trusted here: name the authority that issued it with --certificate-authority."
+    } else if why.contains("InvalidContentType") {
+        "\n  It does not speak TLS there: is the address right?"
+    } else {
+        ""
+    }
+}
+
+fn refused(server: String, status: StatusCode, body: &[u8], request: Option<String>) -> Error {
     let document: Value = serde_json::from_slice(body).unwrap_or_default();
     let field = |name: &str| {
         document
@@ -179,16 +202,31 @@ fn refused(status: StatusCode, body: &[u8]) -> Error {
     };
     // The login routes answer {success: false, error} to command lines.
     let message = field("message").or_else(|| field("error"));
-    let details = field("details")
+    if message.is_none() && status == StatusCode::NOT_FOUND {
+        return Error::Strange {
+            server,
+            what: format!("HTTP {status}"),
+        };
+    }
+    let mut details: String = field("details")
         .filter(|details| Some(details) != message.as_ref())
         .map(|details| details.lines().map(|line| format!("\n  {line}")).collect())
         .unwrap_or_default();
+    // Who is told by the details what to do needs no second advice.
+    let remedy = if details.is_empty() {
+        remedy(status)
+    } else {
+        ""
+    };
+    if let Some(request) = request.filter(|_| status.is_server_error()) {
+        details.push_str(&format!("\n  x-request-id: {}", one_line(&request)));
+    }
     Error::Refused {
         status: status.as_u16(),
-        message: message.unwrap_or_else(|| "the server refused the request".to_owned()),
+        message: message.unwrap_or_else(|| format!("{server} refused the request")),
         code: field("code").unwrap_or_else(|| format!("HTTP {status}")),
         details,
-        remedy: remedy(status),
+        remedy,
     }
 }
 
@@ -214,9 +252,41 @@ mod tests {
 
     fn explain(status: u16, body: &str) -> String {
         let status = StatusCode::from_u16(status).unwrap();
-        Failure::Status(status, body.as_bytes().to_vec())
+        Failure::Status(status, body.as_bytes().to_vec(), Some("r-1".to_owned()))
             .explain(&server())
             .to_string()
+    }
+
+    #[test]
+    fn a_failure_of_the_server_names_its_request() {
+        let body =
+            r#"{"message":"internal error","code":"INTERNAL_ERROR","details":"see the log"}"#;
+        assert_eq!(
+            explain(500, body),
+            "internal error (INTERNAL_ERROR)\n  see the log\n  x-request-id: r-1"
+        );
+    }
+
+    #[test]
+    fn advice_is_given_once() {
+        let with = explain(403, r#"{"message":"no","code":"X","details":"ask bob"}"#);
+        assert_eq!(with, "no (X)\n  ask bob");
+        assert!(explain(403, r#"{"message":"no"}"#).contains("has to permit"));
+    }
+
+    #[test]
+    fn something_else_than_a_provider_is_recognised() {
+        assert_eq!(
+            explain(404, "<html>nothing here</html>"),
+            "https://provider.example answered with HTTP 404 Not Found: is it a kube-bind server?"
+        );
+    }
+
+    #[test]
+    fn an_unknown_authority_has_a_remedy() {
+        let why = "invalid peer certificate: UnknownIssuer";
+        assert!(transport_remedy(why).contains("--certificate-authority"));
+        assert_eq!(transport_remedy("Connection refused"), "");
     }
 
     #[test]
@@ -233,7 +303,7 @@ mod tests {
         let text = explain(502, "<html>bad gateway</html>");
         assert_eq!(
             text,
-            "the server refused the request (HTTP 502 Bad Gateway)"
+            "https://provider.example refused the request (HTTP 502 Bad Gateway)\n  x-request-id: r-1"
         );
     }
 

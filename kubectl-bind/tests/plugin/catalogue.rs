@@ -90,6 +90,7 @@ async fn an_empty_catalogue_prints_no_data() {
         ),
         (0, "", "No resources found\n")
     );
+    assert_eq!(world.run(&["templates", "-o", "name"]).await.stdout, "");
 }
 
 #[tokio::test]
@@ -111,9 +112,18 @@ async fn without_a_login_the_remedy_is_named() {
     let outcome = world.run(&["templates"]).await;
     assert_eq!(
         outcome.stderr,
-        "error: no provider: give its address, as in \"kubectl bind https://provider.example\"\n"
+        "error: no provider is known yet: name it, as in \"kubectl bind https://provider.example\", or for the \
+         single steps \"kubectl bind login https://provider.example\"\n"
     );
-    let outcome = world.run(&["templates", "--server", &world.url()]).await;
+    world.logged_in(FUTURE);
+    world.run(&["logout"]).await;
+    world.logged_in_elsewhere("https://other.example");
+    let outcome = world.run(&["templates"]).await;
+    assert_eq!(
+        outcome.stderr,
+        "error: no provider is current: choose one with --server\n  https://other.example\n"
+    );
+    let outcome = world.run(&["templates", &world.url()]).await;
     assert_eq!(
         outcome.stderr,
         "error: not logged in: log in with \"kubectl bind login <provider>\"\n"

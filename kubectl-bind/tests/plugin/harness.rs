@@ -84,6 +84,14 @@ impl World {
         std::fs::write(self.store(), store.to_string()).unwrap();
     }
 
+    /// As if the login to this server were the only one, and not the current one.
+    pub fn logged_in_elsewhere(&self, url: &str) {
+        let entry =
+            json!({"url": url, "accessToken": TOKEN, "tokenType": "Bearer", "expiresAt": FUTURE});
+        let store = json!({"apiVersion": "v1", "kind": "Config", "servers": {url: entry}});
+        std::fs::write(self.store(), store.to_string()).unwrap();
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-bind"));
         command
