@@ -10,6 +10,8 @@ use super::schema::{Node, Schema};
 enum Left {
     Something,
     Nothing,
+    /// What nobody owns, such as defaults and empty lists: not worth a container of ours.
+    Leftovers,
 }
 
 impl Schema {
@@ -29,12 +31,13 @@ impl Schema {
             if matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
                 continue;
             }
-            let Some((node, _)) = self.root.field(name) else {
+            let Some((node, declared)) = self.root.field(name) else {
                 continue;
             };
             let walk = Walk {
                 ours: ours.field(name),
                 others: others.field(name),
+                declared,
             };
             let wanted = configuration.get(name);
             let path = format!("/{}", escape(name));
@@ -52,13 +55,17 @@ impl Schema {
 struct Walk<'a> {
     ours: Option<&'a FieldSet>,
     others: Option<&'a FieldSet>,
+    /// The schema names this place. Other places go with all that is inside as soon as the last one
+    /// lets go of them who owns them as such.
+    declared: bool,
 }
 
 impl<'a> Walk<'a> {
-    fn into(self, element: &str) -> Self {
+    fn into(self, element: &str, declared: bool) -> Self {
         Self {
             ours: self.ours.and_then(|set| set.child(element)),
             others: self.others.and_then(|set| set.child(element)),
+            declared,
         }
     }
 
@@ -86,24 +93,31 @@ impl<'a> Walk<'a> {
             operations.push(removal(path));
             return Left::Something;
         }
+        let owned = (self.ours.is_some(), self.others.is_some());
+        let alone = match owned {
+            _ if wanted.is_some() => Left::Something,
+            (true, false) => Left::Nothing,
+            (false, false) => Left::Leftovers,
+            (_, true) => Left::Something,
+        };
         if !node.is_granular(value) {
-            let removed = wanted.is_none() && self.ours.is_some() && self.others.is_none();
-            return if removed {
-                Left::Nothing
-            } else {
-                Left::Something
-            };
+            return alone;
         }
-        let owned_itself = self.ours.is_some_and(|set| set.member);
-        if wanted.is_none() && owned_itself && self.others.is_none() {
-            // It goes with all that is inside, also what nobody owns, such as empty lists.
+        let is_member = |set: Option<&FieldSet>| set.is_some_and(|set| set.member);
+        let held = match self.declared {
+            true => self.others.is_some(),
+            false => is_member(self.others),
+        };
+        if wanted.is_none() && is_member(self.ours) && !held {
             return Left::Nothing;
         }
         let children = self.children(value, node, wanted, path);
-        let had_children = !children.is_empty();
+        if children.is_empty() {
+            return alone;
+        }
         let mut removed = Vec::new();
         let mut inner = Vec::new();
-        let mut stays = false;
+        let mut stays = wanted.is_some_and(|wanted| !is_empty(wanted));
         for child in children {
             match child.walk.left(
                 child.value,
@@ -114,25 +128,26 @@ impl<'a> Walk<'a> {
             ) {
                 Left::Something => stays = true,
                 Left::Nothing => removed.push(child),
+                Left::Leftovers => {}
             }
-        }
-        if stays {
-            for child in removed {
-                child
-                    .walk
-                    .remove(child.value, child.node, &child.path, &mut inner);
-            }
-            operations.append(&mut inner);
-            return Left::Something;
         }
         match wanted {
-            None if had_children => Left::Nothing,
-            Some(wanted) if had_children && is_empty(wanted) => {
+            _ if stays => {
+                for child in removed {
+                    child
+                        .walk
+                        .remove(child.value, child.node, &child.path, &mut inner);
+                }
+                operations.append(&mut inner);
+                Left::Something
+            }
+            None if removed.is_empty() => Left::Leftovers,
+            None => Left::Nothing,
+            Some(_) if removed.is_empty() => Left::Something,
+            Some(wanted) => {
                 operations.push(json!({"op": "replace", "path": path, "value": wanted}));
                 Left::Something
             }
-            None if self.ours.is_some() && self.others.is_none() => Left::Nothing,
-            _ => Left::Something,
         }
     }
 
@@ -146,12 +161,15 @@ impl<'a> Walk<'a> {
         match value {
             Value::Object(map) => map
                 .iter()
-                .map(|(name, value)| Child {
-                    walk: self.into(&format!("f:{name}")),
-                    value,
-                    node: node.field(name).map_or(&Node::Any, |(node, _)| node),
-                    wanted: wanted.and_then(|wanted| wanted.get(name)),
-                    path: format!("{path}/{}", escape(name)),
+                .map(|(name, value)| {
+                    let (node, declared) = node.field(name).unwrap_or((&Node::Any, false));
+                    Child {
+                        walk: self.into(&format!("f:{name}"), declared),
+                        value,
+                        node,
+                        wanted: wanted.and_then(|wanted| wanted.get(name)),
+                        path: format!("{path}/{}", escape(name)),
+                    }
                 })
                 .collect(),
             Value::Array(items) => items
@@ -162,7 +180,7 @@ impl<'a> Walk<'a> {
                     let wanted = wanted
                         .and_then(Value::as_array)
                         .and_then(|all| all.iter().find(|item| node.item_key(item) == key));
-                    let walk = self.into(&key);
+                    let walk = self.into(&key, false);
                     Child {
                         walk,
                         value,

@@ -21,8 +21,9 @@ fn schema() -> Schema {
                         "names": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
                         "protocol": {"type": "string", "default": "TCP"}}}},
                 "options": {"type": "object", "additionalProperties": {"type": "string"}},
-                "nested": {"type": "object", "properties": {"inner": {"type": "object",
-                    "properties": {"a": {"type": "string"}}}}},
+                "nested": {"type": "object", "properties": {
+                    "inner": {"type": "object", "properties": {"a": {"type": "string"}, "defaulted": {"type": "boolean"}}},
+                    "other": {"type": "object", "properties": {"a": {"type": "string"}}}}},
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
             }},
             "status": {"type": "object"},
@@ -206,6 +207,48 @@ fn what_nobody_owns_goes_with_the_item_around_it() {
     assert_eq!(
         shrink(before, after, unowned),
         [json!({"op": "replace", "path": "/spec/ports", "value": []})]
+    );
+}
+
+#[test]
+fn an_item_goes_with_what_others_put_into_it() {
+    let schema = schema();
+    let mut body = live(
+        &schema,
+        &json!({"spec": {"size": 1, "ports": [{"port": 1}]}}),
+        |body| body["spec"]["ports"][0]["name"] = json!("theirs"),
+    );
+    body["metadata"]["managedFields"][1]["fieldsV1"] = json!(
+        {"f:spec": {"f:ports": {"k:{\"port\":1,\"protocol\":\"TCP\"}": {"f:name": {}}}}});
+    let ours = FieldSet::applied_by(&body, "kube-bind.io");
+    let others = FieldSet::of_others(&body, "kube-bind.io");
+    let after = json!({"spec": {"size": 1, "ports": []}});
+    assert_eq!(
+        schema.shrink(&body, &ours, &others, &after),
+        [json!({"op": "replace", "path": "/spec/ports", "value": []})]
+    );
+}
+
+#[test]
+fn what_nobody_owns_does_not_keep_a_container() {
+    let before = json!({"spec": {"size": 1, "nested": {"inner": {"a": "1"}}}});
+    let left = |body: &mut Value| body["spec"]["nested"]["inner"]["defaulted"] = json!(true);
+    assert_eq!(
+        shrink(before, json!({"spec": {"size": 1}}), left),
+        [json!({"op": "remove", "path": "/spec/nested"})]
+    );
+    let before = json!({"spec": {"size": 1}});
+    let theirs = |body: &mut Value| body["spec"]["nested"] = json!({"inner": {"a": "1"}});
+    assert!(shrink(before.clone(), before, theirs).is_empty());
+}
+
+#[test]
+fn a_container_that_is_replaced_loses_what_is_nested_in_it() {
+    let before = json!({"spec": {"size": 1, "nested": {"inner": {"a": "1"}}}});
+    let after = json!({"spec": {"nested": {"other": {"a": "1"}}}});
+    assert_eq!(
+        shrink(before, after, |_| {}),
+        [json!({"op": "remove", "path": "/spec/nested/inner"})]
     );
 }
 
