@@ -46,7 +46,8 @@ pub async fn run(context: Context, stop: CancellationToken) {
     tokio::join!(seeding, driver.run((), 1, stop.clone(), reconcile));
 }
 
-/// Creates the object once per start; who deletes it afterwards means it.
+/// Creates the object whenever this process becomes the leader. Who deletes it takes the login permission
+/// away until then only; for good, empty the lists of users and groups that may log in.
 async fn seed(context: &Context) {
     let api: Api<Cluster> = Api::all(context.client.clone());
     let cluster = Cluster {

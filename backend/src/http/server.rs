@@ -17,7 +17,7 @@ use tracing::{info, warn};
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(10);
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(30);
-const HEADERS_MAX: usize = 64 * 1024;
+const HEADERS_MAX: u32 = 64 * 1024;
 
 /// Why the listener is not there.
 #[derive(Debug, thiserror::Error)]
@@ -144,11 +144,11 @@ fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::T
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADERS_MAX);
+        .max_buf_size(HEADERS_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(64 * 1024)
+        .max_header_list_size(HEADERS_MAX)
         .max_concurrent_streams(100);
 }
 

@@ -12,8 +12,7 @@ use crate::api::Isolation;
 
 /// Longest name of a namespace.
 pub const MAX_NAMESPACE: usize = 63;
-/// Longest name of any other object.
-pub const MAX_NAME: usize = 253;
+pub use crate::validate::MAX_NAME;
 
 /// Why a name cannot be mapped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
