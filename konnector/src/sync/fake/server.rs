@@ -24,6 +24,8 @@ struct Inner {
     failures: HashMap<&'static str, Vec<Error>>,
     /// Seed and probability of requests that fail, half of them after they took effect.
     chaos: Option<(SmallRng, f64)>,
+    /// The kind has no status subresource: its status is written like everything else.
+    plain_status: bool,
 }
 
 /// One resource of one server in memory. Clones are the same server.
@@ -127,6 +129,11 @@ impl FakeCluster {
     /// The keys of all objects.
     pub(in super::super) fn keys(&self) -> Vec<Key> {
         self.inner.lock().unwrap().objects.keys().cloned().collect()
+    }
+
+    /// From now on the kind has no status subresource.
+    pub(in super::super) fn without_status_subresource(&self) {
+        self.inner.lock().unwrap().plain_status = true;
     }
 
     /// No more of the failures that were asked for.
@@ -315,12 +322,16 @@ impl Cluster for FakeCluster {
     fn json_patch<'a>(
         &'a self,
         key: &'a Key,
-        _part: Part,
+        part: Part,
         operations: &'a Value,
     ) -> BoxFuture<'a, Result<Value, Error>> {
         Box::pin(async move {
             self.request("json_patch", |inner, _| {
                 let mut object = inner.existing(key, None)?;
+                let status = object.get("status").cloned();
+                if part == Part::Status && inner.plain_status {
+                    return Err(Error::NotFound);
+                }
                 for operation in operations.as_array().expect("a patch is a list") {
                     let path = operation["path"].as_str().unwrap();
                     let (parent, name) = path.rsplit_once('/').unwrap();
@@ -338,6 +349,11 @@ impl Cluster for FakeCluster {
                         }
                         _ => target[name] = operation["value"].clone(),
                     }
+                }
+                if part == Part::Main && !inner.plain_status {
+                    let fields = object.as_object_mut().ok_or(Error::Changed)?;
+                    fields.remove("status");
+                    fields.extend(status.map(|status| ("status".to_owned(), status)));
                 }
                 Ok(inner.store(key.clone(), object))
             })

@@ -1,7 +1,11 @@
 //! The life of an object, and what each part of it costs.
 
-use serde_json::json;
+use std::time::Duration;
 
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::super::start;
 use super::world::{World, consumer_key, provider_key, widget};
 
 #[tokio::test(start_paused = true)]
@@ -72,6 +76,54 @@ async fn a_status_takes_one_request_and_its_removal_too() {
     world.rest().await;
     assert_eq!(world.original("a").get("status"), None);
     assert_eq!(world.requests(), (vec!["json_patch".into()], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_without_status_subresource_gets_its_status_and_keeps_its_spec() {
+    let world = World::new();
+    world.consumer.without_status_subresource();
+    world.provider.without_status_subresource();
+    let (mut config, ports) = world.parts();
+    config.has_status_subresource = false;
+    let engine = start(config, ports, &CancellationToken::new());
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    world.requests();
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["status"] = json!({"ready": true});
+        copy["spec"]["size"] = 9.into();
+    });
+    world.rest().await;
+    let original = world.original("a");
+    assert_eq!(original["status"], json!({"ready": true}));
+    assert_eq!(original["spec"], json!({"size": 3}));
+    // What a user writes into the status goes nowhere and does not stay.
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["status"] = json!({"ready": false});
+    });
+    // A fight over it is fought slowly.
+    world.wait(Duration::from_secs(30)).await;
+    assert_eq!(world.copy("a")["status"], json!({"ready": true}));
+    assert_eq!(world.copy("a")["spec"], json!({"size": 3}));
+    assert_eq!(world.original("a")["status"], json!({"ready": true}));
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_while_nothing_happens() {
+    let world = World::synced("a").await;
+    let mut waiting = widget("b");
+    waiting["metadata"]["namespace"] = "new".into();
+    world.consumer.put(waiting);
+    world.rest().await;
+    assert_eq!(world.counts().waiting_namespace, 1);
+    world.wait(Duration::from_secs(3600)).await;
+    assert_eq!(world.requests(), (vec![], vec![]));
+    assert_eq!(*world.namespaces.requested.lock().unwrap(), ["new"]);
+    // It was waiting all the time.
+    world.namespaces.map("new");
+    world.rest().await;
+    assert_eq!(world.counts().synced, 2);
 }
 
 #[tokio::test(start_paused = true)]
