@@ -361,3 +361,25 @@ impl Subtrees {
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ending_one_binding_leaves_those_whose_names_begin_like_it() {
+        let subtrees = Subtrees::default();
+        let (ending, [longer, dotted]) = (
+            subtrees.get("widgets"),
+            ["widgets2", "widgets.example"].map(|name| subtrees.get(name)),
+        );
+        subtrees.remove("widgets").await;
+        assert!(Arc::ptr_eq(&longer, &subtrees.get("widgets2")));
+        assert!(Arc::ptr_eq(&dotted, &subtrees.get("widgets.example")));
+        let anew = subtrees.get("widgets");
+        assert!(
+            !Arc::ptr_eq(&ending, &anew),
+            "a binding made anew starts empty"
+        );
+    }
+}
