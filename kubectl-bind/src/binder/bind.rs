@@ -14,7 +14,7 @@ use kube_bind_runtime::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Wanted, conditions};
+use super::{Wanted, conditions, credential};
 use crate::cluster::{self, Change, Error, Report};
 use crate::guard;
 use crate::manifests;
@@ -80,15 +80,17 @@ pub async fn already_granted(consumer: &Client, wanted: &Wanted) -> anyhow::Resu
     Ok(if same { Granted::Already } else { Granted::No })
 }
 
-/// Refuses a binding of the same name that belongs to another provider, or to another login there.
-pub async fn check_secret(
+/// Which existing Secret gets the credential: the one that leads to the same place, or that of the
+/// same binding if it is damaged. Refuses a binding of the same name that belongs to another provider,
+/// or to another login there.
+pub async fn secret(
     consumer: &Client,
     wanted: &Wanted,
-    secret: Option<&str>,
-) -> anyhow::Result<()> {
+    same_place: Option<String>,
+) -> anyhow::Result<Option<String>> {
     let name = &wanted.name;
     let Some(found) = cluster::get(consumer, &manifests::binding(name, "")).await? else {
-        return Ok(());
+        return Ok(same_place);
     };
     let binding: APIServiceBinding = found
         .try_parse()
@@ -96,8 +98,13 @@ pub async fn check_secret(
     let theirs = &binding.spec.kubeconfig_secret_ref;
     let same = theirs.namespace == KONNECTOR_NAMESPACE
         && theirs.key == KUBECONFIG_KEY
-        && Some(theirs.name.as_str()) == secret;
-    if !same {
+        && Some(&theirs.name) == same_place.as_ref();
+    let secret = if same {
+        same_place
+    } else {
+        credential::damaged(consumer, theirs).await?
+    };
+    if secret.is_none() {
         // A kind can be bound once only, so for the same kinds another name would not help.
         let bound = binding.status.unwrap_or_default().bound_schemas;
         let mut kinds = wanted.spec.resources.iter().map(|r| &r.group_resource);
@@ -112,7 +119,7 @@ pub async fn check_secret(
             theirs.name
         );
     }
-    Ok(())
+    Ok(secret)
 }
 
 /// Grants the rights and makes the binding; rights come first, so that the konnector never finds a

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Client};
+use kube_bind_crds::api::ClusterSecretKeyRef;
 use kube_bind_crds::names::{KONNECTOR_NAMESPACE, KUBECONFIG_KEY};
 use kube_bind_runtime::apply::timed;
 use kube_bind_runtime::kubeconfig::{Policy, SafeKubeconfig};
@@ -35,17 +36,39 @@ pub fn fresh_name() -> String {
     format!("{SECRET_PREFIX}{suffix}")
 }
 
-fn choose(secrets: &[Secret], new: &SafeKubeconfig) -> Option<String> {
+/// Name of the Secret of an existing binding, if nothing in it could be used any more: writing a good
+/// credential there is the repair. One that leads elsewhere is not touched.
+pub async fn damaged(
+    consumer: &Client,
+    theirs: &ClusterSecretKeyRef,
+) -> Result<Option<String>, Error> {
+    if theirs.namespace != KONNECTOR_NAMESPACE || theirs.key != KUBECONFIG_KEY {
+        return Ok(None);
+    }
+    let api: Api<Secret> = Api::namespaced(consumer.clone(), KONNECTOR_NAMESPACE);
+    let found = timed(api.get_opt(&theirs.name))
+        .await
+        .map_err(|source| Error::Read {
+            what: format!("secret {KONNECTOR_NAMESPACE}/{}", theirs.name),
+            source: Box::new(source),
+        })?;
+    let usable = found.as_ref().and_then(place).is_some();
+    Ok((!usable).then(|| theirs.name.clone()))
+}
+
+/// Server and namespace that a Secret leads to; none if it is no kubeconfig that may be used.
+fn place(secret: &Secret) -> Option<(String, String)> {
     // Only server and namespace are looked at, so what else the policy forbids does not matter.
     let policy = Policy {
         allow_insecure_tls: true,
         allow_http: true,
     };
-    let place = |secret: &Secret| {
-        let document = &secret.data.as_ref()?.get(KUBECONFIG_KEY)?.0;
-        let parsed = SafeKubeconfig::parse(document, policy).ok()?;
-        Some((parsed.server().to_owned(), parsed.namespace().to_owned()))
-    };
+    let document = &secret.data.as_ref()?.get(KUBECONFIG_KEY)?.0;
+    let parsed = SafeKubeconfig::parse(document, policy).ok()?;
+    Some((parsed.server().to_owned(), parsed.namespace().to_owned()))
+}
+
+fn choose(secrets: &[Secret], new: &SafeKubeconfig) -> Option<String> {
     let wanted = Some((new.server().to_owned(), new.namespace().to_owned()));
     let mut names: Vec<String> = secrets
         .iter()

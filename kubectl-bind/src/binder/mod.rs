@@ -88,9 +88,9 @@ impl Binder<'_> {
 
         // Nothing is said about an existing namespace: its labels are somebody else's.
         report.ensure(consumer, &manifests::namespace()).await?;
-        let found = credential::find(consumer, &credential.parsed).await?;
+        let mut found = credential::find(consumer, &credential.parsed).await?;
         for one in wanted {
-            bind::check_secret(consumer, one, found.as_deref()).await?;
+            found = bind::secret(consumer, one, found).await?;
         }
         let secret = found.unwrap_or_else(credential::fresh_name);
         report

@@ -227,6 +227,83 @@ async fn a_hostile_kubeconfig_is_refused_before_anything_is_written() {
     }
 }
 
+/// What happens to a binding of the same name, whose Secret holds this.
+async fn bind_over(theirs: &str) -> (Outcome, Vec<String>) {
+    let world = world(&["widgets"]).await;
+    let place = |server: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "cluster-1"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        })
+        .to_string()
+    };
+    let ours = response(&place("https://api.provider.example"));
+    world.answer("POST", "/api/bind", 200, ours).await;
+    let (consumer, kubeconfig) = consumer(&world).await;
+    let theirs = theirs.replace("<elsewhere>", &place("https://elsewhere.example"));
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kubeconfig-abcde", "namespace": "kube-bind"},
+        "data": {"kubeconfig": STANDARD.encode(theirs)}});
+    let binding = json!({"apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBinding", "metadata": {"name": "widgets"},
+        "spec": {"kubeconfigSecretRef": {"namespace": "kube-bind", "name": "kubeconfig-abcde", "key": "kubeconfig"}},
+        "status": {"boundSchemas": [{"group": "example.org", "resource": "widgets"}]}});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-bind"}});
+    for (at, document) in [
+        ("/api/v1/namespaces/kube-bind", namespace),
+        (
+            "/api/v1/namespaces/kube-bind/secrets",
+            json!({"metadata": {}, "items": [secret.clone()]}),
+        ),
+        (
+            "/api/v1/namespaces/kube-bind/secrets/kubeconfig-abcde",
+            secret,
+        ),
+        (
+            "/apis/kube-bind.io/v1alpha2/apiservicebindings/widgets",
+            binding,
+        ),
+    ] {
+        Mock::given(method("GET"))
+            .and(path(at))
+            .respond_with(ResponseTemplate::new(200).set_body_json(document))
+            .mount(&consumer)
+            .await;
+    }
+    let outcome = world
+        .run(&["--yes", "--kubeconfig", kubeconfig.to_str().unwrap()])
+        .await;
+    (outcome, writes(&consumer).await)
+}
+
+#[tokio::test]
+async fn a_damaged_secret_is_repaired_and_one_that_leads_elsewhere_is_kept() {
+    let (outcome, writes) = bind_over("{damaged").await;
+    assert_eq!(
+        outcome.code, 1,
+        "the API server of this test takes no writes"
+    );
+    assert_eq!(
+        writes,
+        ["PATCH /api/v1/namespaces/kube-bind/secrets/kubeconfig-abcde"],
+        "{}",
+        outcome.stderr
+    );
+    let (outcome, writes) = bind_over("<elsewhere>").await;
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.ends_with(
+            "error: apiservicebinding.kube-bind.io/widgets exists and uses another credential \
+             (secret kube-bind/kubeconfig-abcde): log in as whoever made it, or delete it first, which deletes \
+             all objects of its kinds\n"
+        ),
+        "{}",
+        outcome.stderr
+    );
+    assert!(writes.is_empty(), "{writes:?}");
+}
+
 #[tokio::test]
 async fn a_server_that_asks_for_more_than_it_showed_gets_nothing() {
     let world = world(&["widgets"]).await;
