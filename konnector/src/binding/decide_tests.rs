@@ -262,3 +262,30 @@ fn missing_rights_are_listed_exactly() {
         .unwrap();
     assert!(message.contains("list secrets, watch secrets"), "{message}");
 }
+
+#[test]
+fn held_deletions_are_told_with_the_way_out() {
+    let held = with_kind(KindState::Installed(SyncState::Held(20)));
+    assert_eq!(
+        reason(&held, types::INFORMERS_SYNCED),
+        "DeletesHeld/Warning"
+    );
+    let all = all(&held);
+    let found = conditions::get(&all, types::INFORMERS_SYNCED).unwrap();
+    let words = found.message.clone().unwrap_or_default();
+    assert!(words.contains("20 copies"), "{words}");
+    assert!(
+        words.contains("kube-bind.io/release-deletes=true"),
+        "{words}"
+    );
+}
+
+#[test]
+fn endless_words_of_a_provider_fit_into_a_condition() {
+    let wordy = with_provider(|p| p.export = ExportFacts::Failed("x".repeat(100_000)));
+    let longest = all(&wordy)
+        .iter()
+        .filter_map(|c| c.message.as_ref().map(String::len))
+        .max();
+    assert!(longest < Some(1_000), "{longest:?}");
+}

@@ -6,6 +6,7 @@
 //! that the administrator agreed to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -24,7 +25,7 @@ use crate::names::MANAGER_HEARTBEAT;
 use crate::provider::Provider;
 
 /// What the provider's Secret is worth.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// All of it may be copied.
     Usable {
@@ -35,6 +36,17 @@ pub enum Source {
     Missing(String),
     /// It is not copied: why.
     Refused(String),
+}
+
+/// Without the data, which is a credential.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usable { data: _ } => f.write_str("Usable"),
+            Self::Missing(why) => write!(f, "Missing({why})"),
+            Self::Refused(why) => write!(f, "Refused({why})"),
+        }
+    }
 }
 
 impl Source {
@@ -223,6 +235,14 @@ mod tests {
             data: Some(data(document)),
             ..Secret::default()
         }
+    }
+
+    #[test]
+    fn a_credential_is_not_printed() {
+        let source = Source::Usable {
+            data: data("t0ken"),
+        };
+        assert_eq!(format!("{source:?}"), "Usable");
     }
 
     fn judged(secret: Option<&Secret>) -> Source {
