@@ -82,7 +82,7 @@ fn insert(map: &mut Map<String, Value>, name: &str, value: Option<Value>) {
 
 /// `declared`: the schema names this place. Only then can a map that is not empty itself be owned
 /// by nobody, when nothing inside of it is.
-fn applied(value: &Value, node: &Node, declared: bool) -> Option<Value> {
+pub(super) fn applied(value: &Value, node: &Node, declared: bool) -> Option<Value> {
     if !node.is_granular(value) {
         return Some(atomic(value));
     }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::canonical::applied;
 use super::fields::FieldSet;
 use super::schema::{Node, Schema};
 
@@ -93,11 +94,10 @@ impl<'a> Walk<'a> {
             operations.push(removal(path));
             return Left::Something;
         }
-        let owned = (self.ours.is_some(), self.others.is_some());
-        let alone = match owned {
+        let alone = match (self.ours.is_some(), self.others.is_some()) {
+            (false, false) => Left::Leftovers,
             _ if wanted.is_some() => Left::Something,
             (true, false) => Left::Nothing,
-            (false, false) => Left::Leftovers,
             (_, true) => Left::Something,
         };
         if !node.is_granular(value) {
@@ -117,7 +117,7 @@ impl<'a> Walk<'a> {
         }
         let mut removed = Vec::new();
         let mut inner = Vec::new();
-        let mut stays = wanted.is_some_and(|wanted| !is_empty(wanted));
+        let mut stays = wanted.is_some_and(|wanted| !is_hollow(wanted, node));
         for child in children {
             match child.walk.left(
                 child.value,
@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
             }
             None if removed.is_empty() => Left::Leftovers,
             None => Left::Nothing,
-            Some(_) if removed.is_empty() => Left::Something,
+            Some(_) if removed.is_empty() => alone,
             Some(wanted) => {
                 operations.push(json!({"op": "replace", "path": path, "value": wanted}));
                 Left::Something
@@ -203,12 +203,12 @@ struct Child<'a, 'b> {
     path: String,
 }
 
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => map.is_empty(),
-        Value::Array(items) => items.is_empty(),
+/// Whether an apply of this would own nothing inside: it is empty, or holds empty lists only.
+fn is_hollow(wanted: &Value, node: &Node) -> bool {
+    match wanted {
         Value::Null => true,
-        _ => false,
+        Value::Object(map) if map.is_empty() => true,
+        _ => applied(wanted, node, true).is_none(),
     }
 }
 

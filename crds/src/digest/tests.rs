@@ -253,6 +253,16 @@ fn a_container_that_is_replaced_loses_what_is_nested_in_it() {
 }
 
 #[test]
+fn empty_lists_alone_do_not_keep_a_container() {
+    let before = json!({"spec": {"size": 1, "tags": []}});
+    let after = json!({"spec": {"tags": []}});
+    assert_eq!(
+        shrink(before, after, |_| {}),
+        [json!({"op": "replace", "path": "/spec", "value": {"tags": []}})]
+    );
+}
+
+#[test]
 fn nested_containers_are_removed_at_the_top() {
     let before = json!({"spec": {"size": 1, "nested": {"inner": {"a": "1"}}}});
     assert_eq!(
