@@ -98,7 +98,7 @@ pub(super) struct Provider {
     pub(super) status: Digest,
     pub(super) terminating: bool,
     pub(super) owner: Owner,
-    /// Written by the original: its first write is not an apply, and must be made one.
+    /// Not written as we write now, and to be taken over before it is changed: see `adopt`.
     pub(super) adopt: bool,
 }
 

@@ -6,7 +6,7 @@ use kube_bind_crds::digest::{self, Digest, FieldSet, Schema};
 use kube_bind_crds::names;
 use serde_json::{Map, Value, json};
 
-use super::adopt::{is_original, managed};
+use super::adopt::{self, is_original, managed};
 use super::cluster::Key;
 use super::config::EngineConfig;
 use super::entry::{Consumer, Owner, Provider, Uid, Version};
@@ -186,7 +186,7 @@ impl Form {
             Some(uid) if ours => Owner::Ours(Uid::parse(uid)),
             _ => Owner::Foreign,
         };
-        let adopt = ours && managed(body).any(is_original);
+        let adopt = ours && adopt::is_needed(body);
         let mut owned = FieldSet::applied_by(body, names::FIELD_MANAGER_SYNC);
         if adopt {
             for entry in managed(body).filter(|entry| is_original(entry)) {
