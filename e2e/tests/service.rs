@@ -1,6 +1,7 @@
 //! The main job with a real service: two consumers bind at the same time, ask for certificates in
 //! their own clusters, and get them from the provider's cert-manager.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -33,7 +34,15 @@ async fn bound() -> Result<&'static Bound> {
     BOUND
         .get_or_try_init(|| async {
             // Credentials are renewed all the time, under everything that these tests do.
-            let args = ["--credential-ttl", "30m", "--credential-renew-after", "10s"];
+            // The log tells all it can, so that what is not in it is never in it.
+            let args = [
+                "--credential-ttl",
+                "30m",
+                "--credential-renew-after",
+                "10s",
+                "--v",
+                "6",
+            ];
             let options = ProviderOptions {
                 backend_args: args.map(str::to_owned).to_vec(),
                 ..ProviderOptions::default()
@@ -235,6 +244,18 @@ fn no_url_carries_a_token_and_the_token_file_is_private() -> Result<()> {
             );
             let log = world.provider.backend()?.log();
             ensure!(!log.contains(token), "the backend logs no token");
+            let mut found = BTreeSet::new();
+            for (key, value) in run.visits.iter().flat_map(|visit| visit.url.query_pairs()) {
+                if ["code", "state", "session_id", "nonce"].contains(&&*key) {
+                    ensure!(value.len() >= 16, "{key} can be guessed: {value}");
+                    ensure!(!log.contains(&*value), "the backend logs {key} {value}");
+                    found.insert(key.into_owned());
+                }
+            }
+            ensure!(
+                found.iter().eq(["code", "nonce", "session_id", "state"]),
+                "the URLs of a login have changed: {found:?}"
+            );
         }
         Ok(())
     })
