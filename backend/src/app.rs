@@ -15,18 +15,19 @@ use kube_bind_runtime::health::{self, Health, SharedRegistry};
 use kube_bind_runtime::shutdown::Shutdown;
 use tracing::warn;
 
-use crate::access::{AccessReviews, Prefixes};
 use crate::catalogue::Catalogue;
 use crate::config::{CLIENT_SECRET_ENV, Config};
 use crate::embedded::{self, Embedded};
 use crate::http::router;
 use crate::http::server::{Listener, TlsFiles};
 use crate::keys::store::Keys;
+use crate::login_permission;
 use crate::metrics::Metrics;
 use crate::oidc::{HttpClient, RelyingParty, Settings};
 use crate::provision::Provisioner;
 use crate::session::markers::Markers;
 use crate::state::{AppState, Site};
+use crate::user_access::{AccessReviews, Prefixes};
 
 const USER_AGENT: &str = concat!("kube-bind-backend/", env!("CARGO_PKG_VERSION"));
 /// Longer than the HTTP listener drains.
@@ -40,6 +41,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("failed to listen for signals")?;
     let clock: SharedClock = SystemClock::shared();
     let health = Health::new();
+    login_permission::pending(&health);
     let registry = SharedRegistry::default();
     let ops = health::router(health.clone(), Arc::clone(&registry));
     health::serve(&config.ops_address.to_string(), ops, &shutdown)
@@ -99,6 +101,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         embedded,
         metrics: Metrics::register(&registry),
     };
+    let permitted =
+        login_permission::at_start(client.clone(), health.clone(), shutdown.token.clone());
+    shutdown.spawn("login-permission", permitted);
     let leading = leading::Leading {
         namespace: config.namespace.clone(),
         client,

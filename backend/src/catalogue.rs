@@ -9,8 +9,8 @@ use kube::api::{Api, ListParams};
 use kube_bind_crds::api::{APIServiceExportTemplate, Collection};
 use kube_bind_runtime::apply::timed;
 
-use crate::access::{Authorizer, Verdict};
 use crate::session::User;
+use crate::user_access::{Authorizer, Verdict};
 
 /// What kubectl remembers of its last apply: the whole object once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kube_bind_runtime::clock::SharedClock;
 
-use crate::access::Authorizer;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::embedded::Embedded;
@@ -15,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::oidc::RelyingParty;
 use crate::provision::{Consumer, Error as ProvisionError, Provisioned, Provisioner};
 use crate::session::markers::Markers;
+use crate::user_access::Authorizer;
 
 /// Gives a consumer what it needs on the provider.
 pub trait Provision: Send + Sync {

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::cluster::{ADMIN, ControlPlane, Options};
@@ -154,31 +153,7 @@ impl Provider {
         *self.backend.lock().expect("no holder panics") = Some(process.clone());
         process
             .wait_ready(&self.http, &format!("{}/readyz", self.ops_url()))
-            .await?;
-        self.wait_until_consumers_may_bind().await
-    }
-
-    /// The leader grants the right to bind after its start, and the API server's authorizer learns of it.
-    async fn wait_until_consumers_may_bind(&self) -> Result<()> {
-        let reviews: Api<SubjectAccessReview> = Api::all(self.plane.client());
-        let review: SubjectAccessReview = serde_json::from_value(json!({
-            "spec": {
-                "user": format!("oidc:{}", self.alice.name),
-                "groups": [format!("oidc:{CONSUMERS}")],
-                "resourceAttributes": {"verb": "bind", "group": "kube-bind.io", "resource": "apiserviceexporttemplates"},
-            },
-        }))
-        .context("not a review")?;
-        wait_for("the right to bind", || async {
-            let answer = reviews.create(&PostParams::default(), &review).await?;
-            let status = answer.status.unwrap_or_default();
-            if status.allowed {
-                Ok(())
-            } else {
-                Err(anyhow::anyhow!("{:?}", status.reason))
-            }
-        })
-        .await
+            .await
     }
 
     /// Ends the backend at once.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::driver::{Driver, Scoped};
 use super::error::{Error, RESYNC};
 use super::{Context, seen};
+use crate::login_permission;
 use crate::provision::Settings;
 use crate::provision::desired::Desired;
 use crate::provision::ensure;
@@ -43,7 +44,14 @@ pub async fn run(context: Context, stop: CancellationToken) {
             ours(&binding.name_any())
         });
     let seeding = stop.run_until_cancelled(seed(&context));
-    tokio::join!(seeding, driver.run((), 1, stop.clone(), reconcile));
+    let Context {
+        client,
+        settings,
+        health,
+        ..
+    } = &context;
+    let granted = login_permission::of_leader(client, settings, health, &stop);
+    tokio::join!(seeding, driver.run((), 1, stop.clone(), reconcile), granted);
 }
 
 /// Creates the object whenever this process becomes the leader. Who deletes it takes the login permission

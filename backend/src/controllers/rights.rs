@@ -8,7 +8,7 @@ use kube_bind_crds::api::{APIServiceExport, GroupResource};
 use kube_bind_crds::claims;
 use serde_json::{Value, json};
 
-use crate::provision::access::Access;
+use crate::provision::binder_access::Access;
 use crate::provision::desired::Desired;
 use crate::provision::names::{ROLE_CLAIMS, ROLE_EXPORTS};
 use crate::provision::plan;

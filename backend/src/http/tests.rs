@@ -23,7 +23,6 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use url::Url;
 
-use crate::access::{AccessReviews, Prefixes};
 use crate::catalogue::Catalogue;
 use crate::keys::KeyRing;
 use crate::keys::store::Keys;
@@ -34,6 +33,7 @@ use crate::session::login::challenge_of;
 use crate::session::markers::Markers;
 use crate::session::{User, token};
 use crate::state::{AppState, Provision, Site};
+use crate::user_access::{AccessReviews, Prefixes};
 use idp::Idp;
 use kube_api::KubeApi;
 

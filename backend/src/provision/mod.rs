@@ -2,7 +2,7 @@
 //! handlers and the controllers. `ownership` and `plan` decide, the rest does IO. Every step may be
 //! repeated, and any number of binds of the same consumer may run at once.
 
-pub mod access;
+pub mod binder_access;
 pub mod desired;
 pub mod ensure;
 mod error;
@@ -31,7 +31,7 @@ pub use error::Error;
 pub use settings::Settings;
 
 use crate::credentials::Credentials;
-use access::Access;
+use binder_access::Access;
 use plan::SecretKey;
 
 /// Field manager of everything that is made here.
@@ -189,7 +189,7 @@ impl Provisioner {
         }];
         let deadline = self.clock.monotonic() + RIGHTS_TIMEOUT;
         loop {
-            let denied = access::first_denied(&self.client, namespace, &wanted)
+            let denied = binder_access::first_denied(&self.client, namespace, &wanted)
                 .await
                 .map_err(Error::request("review access"))?;
             if denied.is_none() {

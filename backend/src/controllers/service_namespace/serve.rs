@@ -15,7 +15,7 @@ use crate::controllers::error::{Error, RESYNC};
 use crate::controllers::rights::Rights;
 use crate::controllers::{status, tolerant};
 use crate::provision::names::{COMPONENT_SERVICE_NAMESPACE, LABEL_COMPONENT};
-use crate::provision::{access, ensure};
+use crate::provision::{binder_access, ensure};
 
 /// One `APIServiceNamespace` in work.
 pub struct Served<'a> {
@@ -200,7 +200,7 @@ impl<'a> Served<'a> {
             .is_some_and(|status| status.namespace.is_some());
         if changed || !announced {
             let wanted = rights.accesses(name);
-            let denied = access::first_denied(client, &self.cluster_namespace, &wanted)
+            let denied = binder_access::first_denied(client, &self.cluster_namespace, &wanted)
                 .await
                 .map_err(Error::request("review access"))?;
             if let Some(denied) = denied {

@@ -65,6 +65,31 @@ impl Prefixes {
     }
 }
 
+/// The question whether a user or a group, by the name it has in Kubernetes, may bind `template`, or
+/// whatever is offered. Pure.
+pub fn review(
+    user: Option<String>,
+    groups: Vec<String>,
+    template: Option<String>,
+) -> SubjectAccessReview {
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user,
+            groups: Some(groups),
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some("bind".to_owned()),
+                group: Some(GROUP.to_owned()),
+                version: Some(VERSION.to_owned()),
+                resource: Some(TEMPLATES.to_owned()),
+                name: template,
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}
+
 /// Authorization by the provider's API server.
 pub struct AccessReviews {
     api: Api<SubjectAccessReview>,
@@ -101,22 +126,7 @@ impl AccessReviews {
                 return Ok(verdict.clone());
             }
         }
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                user: Some(name),
-                groups: Some(groups),
-                resource_attributes: Some(ResourceAttributes {
-                    verb: Some("bind".to_owned()),
-                    group: Some(GROUP.to_owned()),
-                    version: Some(VERSION.to_owned()),
-                    resource: Some(TEMPLATES.to_owned()),
-                    name: Some(template.to_owned()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
-        };
+        let review = review(Some(name), groups, Some(template.to_owned()));
         let answer = timed(self.api.create(&PostParams::default(), &review)).await?;
         let status = answer.status.unwrap_or_default();
         let verdict = if status.allowed && status.denied != Some(true) {
