@@ -4,10 +4,6 @@
 //! A seed is one CRD with many schemas in it, and one object for each. `KUBE_BIND_SEED=7` or
 //! `KUBE_BIND_SEED=100-160` chooses others than the usual ones.
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-#![expect(
-    clippy::print_stdout,
-    reason = "the seeds are for who repeats a failure"
-)]
 
 mod case;
 mod compare;
