@@ -69,6 +69,8 @@ struct Key {
     sealing: RandomizedNonceKey,
     signing: EncodingKey,
     verifying: DecodingKey,
+    /// Tells keys apart without giving them away.
+    fingerprint: [u8; 32],
 }
 
 struct Length32;
@@ -89,6 +91,7 @@ impl Key {
             sealing,
             signing: EncodingKey::from_secret(&signing),
             verifying: DecodingKey::from_secret(&signing),
+            fingerprint: expand(&prk, "fingerprint")?,
         })
     }
 }
@@ -135,6 +138,16 @@ impl KeyRing {
     /// Ids of all keys.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keys.keys().map(String::as_str)
+    }
+
+    /// Whether both hold the same keys under the same ids.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let keys = |ring: &Self| -> Vec<(String, [u8; 32])> {
+            let keys = ring.keys.iter();
+            keys.map(|(kid, key)| (kid.clone(), key.fingerprint))
+                .collect()
+        };
+        keys(self) == keys(other)
     }
 
     fn newest(&self) -> (&str, &Key) {

@@ -107,7 +107,7 @@ impl Keys {
     }
 
     fn replace(&self, fresh: KeyRing) {
-        if !fresh.ids().eq(self.get().ids()) {
+        if !fresh.is_same(&self.get()) {
             info!(keys = ?fresh, "the backend's keys have changed");
             self.0.store(Arc::new(fresh));
         }
@@ -176,6 +176,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::keys::Purpose;
 
     /// A namespace with at most one Secret; a creation meets `appears`, made by somebody else meanwhile.
     #[derive(Clone, Default)]
@@ -233,6 +234,25 @@ mod tests {
         let later = Timestamp::from_second(1_800_000_000).unwrap();
         let second = Keys::load(api.client(), "ns", later).await.unwrap();
         assert_eq!(ids(&second), ["k1700000000"]);
+    }
+
+    #[test]
+    fn a_key_that_is_overwritten_under_its_id_is_taken_over() {
+        let ring = |byte: u8| KeyRing::new([("k".to_owned(), [byte; 64].as_slice())]).unwrap();
+        let keys = Keys::fixed(ring(1));
+        let before = keys.get();
+        keys.replace(ring(1));
+        assert!(Arc::ptr_eq(&before, &keys.get()), "nothing has changed");
+
+        keys.replace(ring(2));
+        let expires = Timestamp::from_second(100).unwrap();
+        let seal = |ring: &KeyRing| ring.seal(Purpose::LoginCode, &1, expires).unwrap();
+        let open = |text: &str| {
+            let ring = keys.get();
+            ring.open::<i32>(Purpose::LoginCode, text, Timestamp::UNIX_EPOCH)
+        };
+        assert!(open(&seal(&before)).is_err(), "the overwritten key is gone");
+        assert_eq!(open(&seal(&ring(2))).unwrap(), 1);
     }
 
     #[tokio::test]
