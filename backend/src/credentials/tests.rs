@@ -141,6 +141,41 @@ async fn a_revoked_credential_is_withdrawn_and_not_issued_again_without_a_login(
 }
 
 #[tokio::test]
+async fn who_binds_again_after_a_revocation_gets_a_new_credential() {
+    let kubeconfig = format!("{SECRETS}/kubeconfig");
+    let bound = format!("{SECRETS}/{TOKEN_SECRET}");
+    for data in [json!({ "kubeconfig": "eA==" }), Value::Null] {
+        let (client, mut api) = Script::new();
+        let clock = FixedClock::new(NOW.parse().unwrap()).shared();
+        let credentials = Credentials::new(client, shared_settings(), clock);
+        let server = async {
+            api.answer("GET", &kubeconfig, 200, revoked(data)).await;
+            api.not_found("GET", &bound).await;
+            api.not_found("GET", &bound).await;
+            api.answer("POST", SECRETS, 201, token_secret()).await;
+            api.answer("GET", &bound, 200, token_secret()).await;
+            let path = "/api/v1/namespaces/cluster-a/serviceaccounts/kube-binder/token";
+            let asked = api.answer("POST", path, 201, token()).await;
+            assert_eq!(
+                asked["spec"]["boundObjectRef"]["uid"], "uid-of-token-secret",
+                "not the Secret that was deleted"
+            );
+            let written = api
+                .answer("PATCH", &kubeconfig, 200, revoked(Value::Null))
+                .await;
+            let annotations = &written["metadata"]["annotations"];
+            assert_eq!(annotations[ANNOTATION_BOUND_TO], "uid-of-token-secret");
+        };
+        let (secret, owner) = (secret_of(None), owner());
+        let (credential, ()) =
+            tokio::join!(credentials.ensure("cluster-a", &secret, &owner), server);
+        let credential = credential.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(credential.issued, Some(Reason::Revoked));
+        assert!(credential.kubeconfig.contains("the-token"));
+    }
+}
+
+#[tokio::test]
 async fn a_token_secret_of_a_former_connection_is_not_bound_to() {
     let (client, mut api) = Script::new();
     let clock = FixedClock::new(NOW.parse().unwrap()).shared();

@@ -210,6 +210,12 @@ async fn a_bind_answers_with_credentials_and_the_templates_request() {
         "the login decides, not the body"
     );
     assert_eq!(seen.author.issuer, harness.idp.issuer());
+    let offering = harness.provisioner.offering.lock().unwrap().clone();
+    assert_eq!(
+        offering.as_deref(),
+        Some("widgets"),
+        "what the consumer may order is the template, not the name of its binding"
+    );
 }
 
 #[tokio::test]
