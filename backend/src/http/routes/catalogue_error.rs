@@ -2,12 +2,29 @@
 
 use std::error::Error as StdError;
 
+use axum::response::{IntoResponse, Response};
 use kube_bind_crds::wire::ErrorCode;
 use tracing::error;
 
 use crate::catalogue::Error;
 use crate::http::failure::Failure;
 use crate::session::User;
+
+/// Why a user is shown no list.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to list what a user may bind")]
+pub struct RouteError {
+    /// Why.
+    pub source: Error,
+    /// Who asked.
+    pub user: User,
+}
+
+impl IntoResponse for RouteError {
+    fn into_response(self) -> Response {
+        failure(&self.source, &self.user).into_response()
+    }
+}
 
 /// What the provider's administrator has to do.
 fn hint(user: &User) -> String {

@@ -2,47 +2,23 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use kube_bind_crds::names::API_VERSION;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::catalogue_error::failure;
-use crate::catalogue;
+use super::catalogue_error::RouteError;
+use super::list;
 use crate::http::auth::Authenticated;
-use crate::session::User;
 use crate::state::AppState;
-
-/// Why there is no list.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to list collections for a user")]
-pub struct RouteError {
-    source: catalogue::Error,
-    user: User,
-}
-
-impl IntoResponse for RouteError {
-    fn into_response(self) -> Response {
-        failure(&self.source, &self.user).into_response()
-    }
-}
 
 /// The list.
 pub async fn handle(
     State(state): State<AppState>,
     Authenticated(session): Authenticated,
 ) -> Result<Json<Value>, RouteError> {
+    let user = session.user;
     let items = state
         .catalogue
-        .collections(state.authorizer.as_ref(), &session.user)
+        .collections(state.authorizer.as_ref(), &user)
         .await
-        .map_err(|source| RouteError {
-            source,
-            user: session.user,
-        })?;
-    Ok(Json(json!({
-        "kind": "CollectionList",
-        "apiVersion": API_VERSION,
-        "metadata": {},
-        "items": items,
-    })))
+        .map_err(|source| RouteError { source, user })?;
+    Ok(list("CollectionList", &items))
 }
