@@ -1,6 +1,7 @@
 //! What one object costs in requests, from the API servers' own audit logs: at most 3 to create, 1 for a
 //! change of the spec, 1 for a change of the status, 2 to delete, 0 after a restart with nothing changed.
-//! Reads and writes by the konnector on both sides count; lists, watches, lease and heartbeat do not.
+//! Reads and writes by the konnector on both sides count; watches, lease and heartbeat do not. Nothing
+//! that happens to an object makes it list anything.
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
@@ -29,6 +30,14 @@ fn spent(
             && !matches!(request.verb.as_str(), "list" | "watch")
     });
     Ok(all)
+}
+
+/// The konnector's lists of whatever kind on both sides, since the marks.
+fn lists(provider: &Provider, consumer: &Consumer, since: (Mark, Mark)) -> Result<Vec<String>> {
+    let mut all = provider.plane.audit().since(since.0)?;
+    all.extend(consumer.plane.audit().since(since.1)?);
+    all.retain(|request| request.user_agent.contains("konnector") && request.verb == "list");
+    Ok(all.into_iter().map(|request| request.uri).collect())
 }
 
 fn marks(provider: &Provider, consumer: &Consumer) -> Result<(Mark, Mark)> {
@@ -152,6 +161,8 @@ async fn settle(
     .context(probe.clone())?;
     let mut requests = spent(provider, consumer, since)?;
     requests.retain(|request| request.name == "counted");
+    let lists = lists(provider, consumer, since)?;
+    ensure!(lists.is_empty(), "{what}: lists {lists:#?}");
     let lines: Vec<String> = requests
         .iter()
         .map(|request| format!("{} {} {}", request.kind(), request.code, request.uri))
