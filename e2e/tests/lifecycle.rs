@@ -2,13 +2,14 @@
 //! the plugin changes (nothing), and what is left after the binding is deleted (nothing).
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube_bind_crds::names;
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
-    api, as_consumer, condition, create, create_namespace, service_namespace, wait_gone, wait_until,
+    api, as_consumer, condition, create, create_namespace, provider_credential, secrets,
+    service_namespace, wait_gone, wait_until,
 };
 use kube_bind_e2e::provider::Provider;
 use kube_bind_e2e::run;
@@ -47,6 +48,7 @@ fn a_bind_from_the_first_object_to_the_last() -> Result<()> {
         provider_side(&provider, &consumer, &cluster_namespace, &service).await?;
         consumer_side(&consumer).await?;
         second_run_changes_nothing(&provider, &consumer).await?;
+        a_deleted_credential_comes_back_as_it_was(&consumer).await?;
         unbind(&provider, &consumer, &service).await
     })
 }
@@ -106,6 +108,7 @@ async fn provider_side(
         |binding| {
             is(binding, "SecretValid", "True")
                 && is(binding, "ValidVersion", "True")
+                && is(binding, "Healthy", "True")
                 && is(binding, "Ready", "True")
         },
     )
@@ -263,6 +266,27 @@ async fn second_run_changes_nothing(provider: &Provider, consumer: &Consumer) ->
         before == versions().await?,
         "a second run changed something"
     );
+    Ok(())
+}
+
+/// While a binding needs it, under the name that the binding names, and nowhere else.
+async fn a_deleted_credential_comes_back_as_it_was(consumer: &Consumer) -> Result<()> {
+    let before = provider_credential(&consumer.plane).await?;
+    let name = before.name_any();
+    let all = secrets(&consumer.plane, names::KONNECTOR_NAMESPACE);
+    all.delete(&name, &DeleteParams::default()).await?;
+    wait_until(&all, &name, "restored", |secret| {
+        secret.uid() != before.uid() && secret.data == before.data
+    })
+    .await?;
+    // The only one with our label.
+    ensure!(provider_credential(&consumer.plane).await?.name_any() == name);
+    let everywhere: Api<Secret> = Api::all(consumer.plane.client());
+    let everywhere = everywhere.list(&ListParams::default()).await?;
+    let copies = everywhere
+        .iter()
+        .filter(|secret| secret.data.is_some() && secret.data == before.data);
+    ensure!(copies.count() == 1, "the credential is in other Secrets");
     Ok(())
 }
 
