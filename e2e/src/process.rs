@@ -49,6 +49,15 @@ impl Launch {
         self
     }
 
+    /// Gives an argument that is there already another value.
+    pub fn replace(mut self, flag: &str, value: &str) -> Launch {
+        let known = self.args.iter().position(|arg| arg == flag);
+        if let Some(old) = known.and_then(|known| self.args.get_mut(known + 1)) {
+            *old = value.into();
+        }
+        self
+    }
+
     /// Sets an environment variable.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Launch {
         self.env
