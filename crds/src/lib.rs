@@ -9,6 +9,7 @@ pub mod claims;
 pub mod conditions;
 pub mod consumer_rights;
 pub mod digest;
+pub mod hex;
 pub mod isolation;
 pub mod manifests;
 pub mod names;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
+use kube_bind_crds::hex;
 use sha2::{Digest, Sha256};
 
 use crate::provision::Settings;
@@ -120,7 +121,7 @@ pub fn renew_at(issued: Timestamp, expires: Timestamp, renew_after: Duration) ->
 
 /// Digest of a kubeconfig. It holds a token of high entropy, so the digest gives nothing away.
 pub fn digest(kubeconfig: &str) -> String {
-    hex(&Sha256::digest(kubeconfig))
+    hex::encode(&Sha256::digest(kubeconfig))
 }
 
 /// Digest of how consumers reach the provider.
@@ -136,18 +137,7 @@ pub fn endpoint(settings: &Settings) -> String {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
-    hex(&hasher.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex::encode(&hasher.finalize())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube_bind_crds::hex;
 use kube_bind_runtime::apply::timed;
 use kube_bind_runtime::clock::SharedClock;
 use kube_bind_runtime::shutdown::Shutdown;
@@ -172,11 +173,7 @@ fn is_expired(metadata: &ObjectMeta, now: Timestamp) -> bool {
 }
 
 fn name(kind: Kind, id: &str) -> String {
-    let digest: String = Sha256::digest(id)
-        .iter()
-        .take(20)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = hex::encode(&Sha256::digest(id)[..20]);
     format!("{}-{digest}", kind.prefix())
 }
 

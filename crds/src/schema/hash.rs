@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::api::BoundSchemaSpec;
+use crate::hex;
 
 /// Hash of one bound schema, lower-case hex.
 pub fn hash(spec: &BoundSchemaSpec) -> String {
@@ -23,11 +24,7 @@ pub fn combined_hash<'a>(specs: impl IntoIterator<Item = &'a BoundSchemaSpec>) -
         hasher.update(text.as_bytes());
         hasher.update(b"\n");
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(&hasher.finalize())
 }
 
 /// Compact JSON with sorted keys, whatever map `serde_json` was built with.

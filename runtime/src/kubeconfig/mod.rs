@@ -10,6 +10,7 @@ mod tests;
 
 use std::fmt;
 
+use kube_bind_crds::hex;
 use sha2::{Digest as _, Sha256};
 
 pub use error::Error;
@@ -148,11 +149,7 @@ impl SafeKubeconfig {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
-        hash.finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex::encode(&hash.finalize()[..16])
     }
 }
 
