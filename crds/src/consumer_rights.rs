@@ -11,6 +11,7 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use crate::api::{GroupResource, NamespaceName, PermissionClaim};
 use crate::names::GROUP;
+use crate::schema;
 
 /// ClusterRole and ClusterRoleBinding of the fixed rights, and Role and RoleBinding in the
 /// konnector's namespace.
@@ -104,9 +105,7 @@ pub fn binding_rules(resources: &[GroupResource], claims: &[PermissionClaim]) ->
                 &["customresourcedefinitions"],
                 &["create", "delete", "get", "patch"],
             ),
-            resources
-                .iter()
-                .map(|r| format!("{}.{}", r.resource, r.group)),
+            resources.iter().copied().map(schema::name),
         ));
     }
     for (group, plurals) in by_group(resources.iter().copied()) {

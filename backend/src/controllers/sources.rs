@@ -12,6 +12,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use kube_bind_crds::api::{APIServiceExportTemplate, GroupResource};
 use kube_bind_crds::names::LABEL_EXPORTED;
+use kube_bind_crds::schema;
 use kube_bind_runtime::apply::timed;
 use kube_bind_runtime::health::Health;
 use serde_json::Value;
@@ -86,7 +87,7 @@ impl Sources {
 
     /// The exported CRD of a resource, as JSON.
     pub fn crd(&self, resource: &GroupResource) -> Option<Value> {
-        let name = crd_name(resource);
+        let name = schema::name(resource);
         let crd = self
             .crds
             .get(&ObjectRef::new_with(&name, self.resource.clone()))?;
@@ -178,9 +179,4 @@ fn warn(error: &watcher::Error, kind: &str) {
         error = error as &dyn std::error::Error,
         "failed to watch {kind}, trying again"
     );
-}
-
-/// Name of the CRD of a resource.
-pub fn crd_name(resource: &GroupResource) -> String {
-    format!("{}.{}", resource.resource, resource.group)
 }

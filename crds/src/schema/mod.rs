@@ -72,7 +72,8 @@ pub enum Error {
     },
 }
 
-/// Name of a bound schema: `<resource>.<group>`, with `core` for the core group.
+/// Name of a bound schema and of the CRD that it comes from or becomes: `<resource>.<group>`, with `core`
+/// for the core group, which has no CRDs.
 pub fn name(resource: &GroupResource) -> String {
     qualified(&resource.resource, &resource.group)
 }

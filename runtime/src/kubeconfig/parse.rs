@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kube_bind_crds::isolation::MAX_NAMESPACE;
+use kube_bind_crds::validate::is_label;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Map, Value};
@@ -283,20 +285,11 @@ fn tls_server_name(cluster: &Object) -> Result<Option<String>, Error> {
 
 fn namespace(context: &Object) -> Result<String, Error> {
     let name = text(context, "namespace", "context.namespace")?.ok_or(Error::NoNamespace)?;
-    if is_label(name) {
+    if name.len() <= MAX_NAMESPACE && is_label(name) {
         Ok(name.to_owned())
     } else {
         Err(Error::BadNamespace)
     }
-}
-
-/// An RFC 1123 label, which is what namespace names are.
-fn is_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|byte| inner(byte) || byte == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 fn credential(user: &Object) -> Result<Credential, Error> {

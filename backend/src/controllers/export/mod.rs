@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Scoped};
 use super::error::{Error, RESYNC};
-use super::sources::{Change, Sources, crd_name};
+use super::sources::{Change, Sources};
 use super::{Context, seen, status, tolerant};
 use crate::provision::ensure;
 use decide::{Decision, Observed};
@@ -64,7 +64,7 @@ pub async fn run(context: Context, sources: Sources, stop: CancellationToken) {
                     .spec
                     .resources
                     .iter()
-                    .any(|r| crd_name(&r.group_resource) == *crd),
+                    .any(|r| schema::name(&r.group_resource) == *crd),
             });
             futures::stream::iter(concerned)
         }))

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Scoped};
 use super::error::Error;
-use super::sources::{Change, Sources, crd_name};
+use super::sources::{Change, Sources};
 use super::{Context, seen};
 use crate::provision::ensure;
 use crate::provision::offerings::Permitted;
@@ -71,7 +71,7 @@ fn waiting_for(
                     .spec
                     .resources
                     .iter()
-                    .any(|r| crd_name(&r.group_resource) == *crd),
+                    .any(|r| schema::name(&r.group_resource) == *crd),
             }
     });
     concerned
