@@ -20,12 +20,16 @@ pub const MANAGER_CLAIMS: &str = "kube-bind-konnector/claims";
 pub const EVENT_READY: &str = "Ready";
 /// Event: the binding stopped being usable; the note is the condition's message.
 pub const EVENT_NOT_READY: &str = "NotReady";
+/// Event: the binding is being taken back; the note is how far that is.
+pub const EVENT_UNBINDING: &str = "Unbinding";
 /// Event on a referring object: a claimed object is in the way.
 pub const EVENT_CLAIM_CONFLICT: &str = "ClaimConflict";
 
 /// On a claimed copy on the consumer, and on a binding: uid of the provider's cluster namespace. Two
 /// providers may use the same names, so nothing else tells whose copies they are.
 pub const ANNOTATION_PROVIDER_CLUSTER: &str = "kube-bind.io/provider-cluster";
+/// On a binding: what is bound, for a column of `kubectl get`.
+pub const ANNOTATION_RESOURCES: &str = "kube-bind.io/resources";
 /// On a claimed copy on the consumer: the binding whose claim made it.
 pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";
 

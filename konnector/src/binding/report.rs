@@ -22,7 +22,10 @@ use super::reconcile::Observed;
 use super::subtree::Subtree;
 use crate::context::binding_ref;
 use crate::fault;
-use crate::names::{EVENT_NOT_READY, EVENT_READY, MANAGER_BINDING, REASON_SYNCING, REASON_WAITING};
+use crate::names::{
+    EVENT_NOT_READY, EVENT_READY, EVENT_UNBINDING, MANAGER_BINDING, REASON_SYNCING,
+    REASON_UNBINDING, REASON_WAITING,
+};
 use crate::provider::{LinkState, exports};
 use crate::supervisor::Supervisor;
 
@@ -93,6 +96,8 @@ fn is_installed(state: &KindState) -> bool {
 enum News {
     Ready,
     NotReady(String),
+    /// A person wanted it to go, and it goes.
+    Unbinding(String),
 }
 
 fn news(old: &[Condition], new: &[Condition]) -> Option<News> {
@@ -112,7 +117,15 @@ fn news(old: &[Condition], new: &[Condition]) -> Option<News> {
         })
     };
     let now = words(new)?;
-    (words(old).as_ref() != Some(&now)).then_some(News::NotReady(now))
+    if words(old).as_ref() == Some(&now) {
+        return None;
+    }
+    let condition = conditions::get(new, types::READY)?;
+    Some(if condition.reason.as_deref() == Some(REASON_UNBINDING) {
+        News::Unbinding(condition.message.clone().unwrap_or_default())
+    } else {
+        News::NotReady(now)
+    })
 }
 
 /// Writes the status of the binding if it differs, and publishes what is new.
@@ -173,6 +186,10 @@ pub(super) async fn binding(
         Some(News::NotReady(words)) => {
             tracing::warn!(binding.name = %name, "APIServiceBinding {name} is not ready: {words}");
             ctx.events.warning(&reference, EVENT_NOT_READY, words).await;
+        }
+        Some(News::Unbinding(words)) => {
+            tracing::info!(binding.name = %name, "APIServiceBinding {name} is being unbound: {words}");
+            ctx.events.normal(&reference, EVENT_UNBINDING, words).await;
         }
         None => {}
     }
@@ -326,5 +343,32 @@ mod tests {
             Some(News::NotReady("Lost: timed out".into()))
         );
         assert_eq!(news(&bad, &good), Some(News::Ready));
+    }
+
+    #[test]
+    fn an_unbinding_is_no_trouble_unless_it_meets_some() {
+        let after = |link| {
+            let mut facts = facts(link, true);
+            facts.unbinding = Some("3 objects are being deleted on both sides".into());
+            status(
+                &APIServiceBindingStatus::default(),
+                &facts,
+                None,
+                None,
+                true,
+                Timestamp::UNIX_EPOCH,
+            )
+            .conditions
+        };
+        let good = ready(New::true_("Connected"));
+        let going = after(LinkState::Up);
+        let words = "3 objects are being deleted on both sides".to_owned();
+        assert_eq!(news(&good, &going), Some(News::Unbinding(words)));
+        assert_eq!(news(&going, &going), None);
+        let stuck = after(LinkState::Unreachable("refused".into()));
+        let Some(News::NotReady(words)) = news(&going, &stuck) else {
+            panic!("an unreachable provider is trouble");
+        };
+        assert!(words.contains("refused"), "{words}");
     }
 }
