@@ -2,14 +2,14 @@
 //! the plugin changes (nothing), and what is left after the binding is deleted (nothing).
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube_bind_crds::names;
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, as_consumer, condition, create, create_namespace, provider_credential, secrets,
-    service_namespace, wait_gone, wait_until,
+    service_namespace, wait_event, wait_gone, wait_until,
 };
 use kube_bind_e2e::provider::Provider;
 use kube_bind_e2e::run;
@@ -188,10 +188,14 @@ async fn consumer_side(consumer: &Consumer) -> Result<()> {
     ensure!(owner.controller == Some(true) && owner.block_owner_deletion != Some(true));
     let table = consumer
         .plane
-        .kubectl(&["get", "apiservicebindings"])
+        .kubectl(&["get", "apiservicebindings", "-o", "wide"])
         .await?;
     ensure!(
         table.contains("PROVIDER") && table.contains("Example Company") && table.contains("True"),
+        "{table}"
+    );
+    ensure!(
+        table.contains("RESOURCES") && table.contains("widgets.example.org"),
         "{table}"
     );
 
@@ -295,6 +299,19 @@ async fn unbind(provider: &Provider, consumer: &Consumer, service: &str) -> Resu
     let bindings = ours(&consumer.plane, "APIServiceBinding", "");
     bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
     wait_gone(&bindings, TEMPLATE).await?;
+    // What a person asked for is no trouble.
+    let events: Api<Event> = Api::namespaced(consumer.plane.client(), "default");
+    let of_end = events.list(&ListParams::default()).await?.items;
+    let warning = of_end.iter().find(|event| {
+        event.involved_object.name.as_deref() == Some(TEMPLATE)
+            && event.type_.as_deref() == Some("Warning")
+            && event
+                .message
+                .as_deref()
+                .is_some_and(|note| note.contains("Unbinding"))
+    });
+    ensure!(warning.is_none(), "{warning:?}");
+    wait_event(&consumer.plane, "default", TEMPLATE, "Unbinding").await?;
     let crds = api(
         consumer.plane.client(),
         ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),

@@ -1,16 +1,19 @@
-//! Our finalizer on a binding, and whose objects it has. IO: one merge patch, only when needed.
+//! Our finalizer on a binding, whose objects it has, and which kinds. IO: one merge patch, only when needed.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use kube_bind_crds::api::APIServiceBinding;
+use kube_bind_crds::api::{APIServiceBinding, APIServiceExport};
 use kube_bind_crds::names::FINALIZER_BINDING;
+use kube_bind_crds::schema;
 use kube_bind_runtime::apply;
 use serde_json::{Value, json};
 
 use super::Error;
 use crate::context::Context;
 use crate::fault;
-use crate::names::{ANNOTATION_PROVIDER_CLUSTER, MANAGER_BINDING};
+use crate::names::{ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_RESOURCES, MANAGER_BINDING};
 
 /// Puts our finalizer on a binding; says whether that was needed.
 pub(super) async fn finalizer(ctx: &Context, binding: &APIServiceBinding) -> Result<bool, Error> {
@@ -24,19 +27,41 @@ pub(super) async fn finalizer(ctx: &Context, binding: &APIServiceBinding) -> Res
 }
 
 /// Puts the provider's identity on a binding before anything is synced with it, so that it survives a
-/// restart; says whether that was needed.
+/// restart, and with it what is bound; says whether that was needed.
 pub(super) async fn provider(
     ctx: &Context,
     binding: &APIServiceBinding,
     uid: &str,
+    export: &APIServiceExport,
 ) -> Result<bool, Error> {
-    let known = binding.annotations().get(ANNOTATION_PROVIDER_CLUSTER);
-    if known.is_some_and(|known| known == uid) {
+    let annotations = annotations(binding, uid, export);
+    if annotations.is_empty() {
         return Ok(false);
     }
-    let annotations = json!({ANNOTATION_PROVIDER_CLUSTER: uid});
     patch(ctx, binding, json!({"annotations": annotations})).await?;
     Ok(true)
+}
+
+/// The annotations that a binding lacks.
+fn annotations(
+    binding: &APIServiceBinding,
+    uid: &str,
+    export: &APIServiceExport,
+) -> BTreeMap<&'static str, String> {
+    // In one order always: another order of the same kinds is no reason to write.
+    let resources: BTreeSet<String> = export
+        .spec
+        .resources
+        .iter()
+        .map(|resource| schema::name(&resource.group_resource))
+        .collect();
+    let resources: Vec<String> = resources.into_iter().collect();
+    let mut wanted = BTreeMap::from([
+        (ANNOTATION_PROVIDER_CLUSTER, uid.to_owned()),
+        (ANNOTATION_RESOURCES, resources.join(",")),
+    ]);
+    wanted.retain(|key, value| binding.annotations().get(*key) != Some(value));
+    wanted
 }
 
 pub(super) async fn release(ctx: &Context, binding: &APIServiceBinding) -> Result<(), Error> {
@@ -77,5 +102,46 @@ async fn patch(
             step: "mark the binding",
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::from_value;
+
+    fn export(resources: &[&str]) -> APIServiceExport {
+        let resources: Vec<Value> = resources
+            .iter()
+            .map(|resource| json!({"group": "example.org", "resource": resource, "versions": ["v1"]}))
+            .collect();
+        from_value(json!({
+            "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceExport",
+            "metadata": {"name": "b"},
+            "spec": {"resources": resources, "informerScope": "Namespaced", "isolation": "Prefixed"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_bound_is_written_once_whatever_its_order() {
+        let mut binding = APIServiceBinding::new("b", Default::default());
+        let export_one = export(&["widgets", "gadgets"]);
+        let lacking = annotations(&binding, "uid-1", &export_one);
+        assert_eq!(
+            lacking[ANNOTATION_RESOURCES],
+            "gadgets.example.org,widgets.example.org"
+        );
+        assert_eq!(lacking[ANNOTATION_PROVIDER_CLUSTER], "uid-1");
+        for (key, value) in lacking {
+            binding.annotations_mut().insert(key.to_owned(), value);
+        }
+        let other_order = export(&["gadgets", "widgets"]);
+        assert!(annotations(&binding, "uid-1", &other_order).is_empty());
+        let less = annotations(&binding, "uid-1", &export(&["widgets"]));
+        assert_eq!(
+            less,
+            [(ANNOTATION_RESOURCES, "widgets.example.org".to_owned())].into()
+        );
     }
 }

@@ -83,7 +83,7 @@ pub(super) async fn reconcile(
     };
     let mut facts = observed.facts();
     if let (Some(provider), Some(export)) = (observed.provider(), &observed.export) {
-        if mark::provider(&supervisor.ctx, &binding, &provider.uid).await? {
+        if mark::provider(&supervisor.ctx, &binding, &provider.uid, export).await? {
             // The event of that change brings the next look.
             return Ok(Action::await_change());
         }
