@@ -36,12 +36,6 @@ pub async fn timed_for<T>(
     }
 }
 
-/// Whether [`timed`] gave up on the request.
-#[must_use]
-pub fn is_timeout(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Service(source) if source.is::<TimedOut>())
-}
-
 /// Applies `body` as `manager`, taking over fields that others own.
 pub async fn apply<K>(
     api: &Api<K>,
@@ -53,24 +47,6 @@ where
     K: Clone + DeserializeOwned + Debug,
 {
     timed(api.patch(
-        name,
-        &PatchParams::apply(manager).force(),
-        &Patch::Apply(Body(body)),
-    ))
-    .await
-}
-
-/// Applies `body` to the status subresource as `manager`, taking over fields that others own.
-pub async fn apply_status<K>(
-    api: &Api<K>,
-    name: &str,
-    manager: &str,
-    body: &impl Serialize,
-) -> Result<K, kube::Error>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
-    timed(api.patch_status(
         name,
         &PatchParams::apply(manager).force(),
         &Patch::Apply(Body(body)),
@@ -145,33 +121,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn apply_status_goes_to_the_subresource() {
-        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
-        let (api, handle) = api();
-        let (applied, (request, ..)) =
-            tokio::join!(apply_status(&api, "x", "m", &body), echo(handle));
-        applied.expect("applied");
-        assert_eq!(
-            request,
-            "PATCH /api/v1/namespaces/ns/configmaps/x/status?&force=true&fieldManager=m"
-        );
-    }
-
-    #[tokio::test]
     async fn a_request_without_an_answer_ends_as_a_timeout() {
         let (api, _handle) = api();
         let error = timed_for(Duration::from_millis(1), api.get("x"))
             .await
             .expect_err("no answer");
-        assert!(is_timeout(&error), "{error}");
         assert!(
             error
                 .to_string()
                 .contains("no answer from the API server within 1ms"),
             "{error}"
         );
-        assert!(!is_timeout(&kube::Error::TlsRequired));
-        assert!(!is_timeout(&kube::Error::Service("reset".into())));
     }
 
     #[test]

@@ -9,8 +9,10 @@ use crate::clock::SharedClock;
 
 /// Proof of leading, for as long as it is not cancelled; clones share it.
 ///
-/// A write to *another* API server is not fenced by the lease, so none may start without enough
-/// [`LeaderToken::time_left`] for its own time-out.
+/// A write to *another* API server is not fenced by the lease. Where one that comes late would undo
+/// what the next leader wrote, as with users' objects, it must start only with enough
+/// [`LeaderToken::time_left`] for its own time-out, which the writer sees to. Conditions and signs of
+/// life need none of this: the next leader writes them anew.
 #[derive(Clone)]
 pub struct LeaderToken {
     token: CancellationToken,
