@@ -34,18 +34,3 @@ fn nothing_else_of_ours_lies_there() {
     expected.sort();
     assert_eq!(files, expected);
 }
-
-#[test]
-fn the_konnector_installs_the_two_kinds_of_the_consumer() {
-    let names: Vec<Value> = manifests::for_consumer()
-        .iter()
-        .map(|crd| crd["metadata"]["name"].clone())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "apiservicebindings.kube-bind.io",
-            "apiservicebindingbundles.kube-bind.io"
-        ]
-    );
-}

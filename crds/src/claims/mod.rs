@@ -10,9 +10,7 @@ mod selection;
 pub use crossing::may_cross;
 pub use labels::labels_match;
 pub use ownership::{CopyState, Owner, owner};
-pub use reference::{
-    MAX_PATH, NamespaceRule, Referenced, reference_allowed, reference_versions, referenced,
-};
+pub use reference::{MAX_PATH, NamespaceRule, Referenced, reference_allowed, referenced};
 pub use selection::{ObjectRef, selects};
 
 use crate::api::GroupResource;

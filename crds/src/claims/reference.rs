@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::api::{ExportResource, GroupResource, Isolation, SelectorReference};
+use crate::api::{GroupResource, Isolation, SelectorReference};
 
 /// Longest path that is looked at; longer ones refer to nothing.
 pub const MAX_PATH: usize = 256;
@@ -55,20 +55,6 @@ pub fn reference_allowed(
     exported: &[GroupResource],
 ) -> bool {
     isolation == Isolation::None || exported.contains(&reference.group_resource)
-}
-
-/// Versions in which referring objects are read: those of the reference, else the export's.
-pub fn reference_versions<'a>(
-    reference: &'a SelectorReference,
-    exported: &'a [ExportResource],
-) -> &'a [String] {
-    if !reference.versions.is_empty() {
-        return &reference.versions;
-    }
-    exported
-        .iter()
-        .find(|resource| resource.group_resource == reference.group_resource)
-        .map_or(&[], |resource| &resource.versions)
 }
 
 /// All objects that `referrer`, a whole object, refers to. They can be kept as an index instead of

@@ -20,7 +20,8 @@ pub struct ObjectRef<'a> {
 
 /// Whether the object is claimed. The parts of a selector are ORed and an empty one selects nothing.
 /// `referrers` gives the consumer's objects that a reference looks at; it is not asked for kinds that
-/// a reference may not look at.
+/// a reference may not look at. References go through the functions that an engine with an index of
+/// referring objects is made of: [`reference_allowed`], [`referenced`] and [`Referenced::matches`](super::Referenced::matches).
 pub fn selects(
     selector: &Selector,
     object: ObjectRef<'_>,

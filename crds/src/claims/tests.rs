@@ -8,9 +8,7 @@ use proptest::prelude::{prop, prop_assert, proptest};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{
-    ExportResource, GroupResource, Isolation, ReferencePath, Selector, SelectorReference,
-};
+use crate::api::{GroupResource, Isolation, ReferencePath, Selector, SelectorReference};
 
 mod selection_table;
 
@@ -90,19 +88,6 @@ fn objects_are_not_even_listed_for_a_reference_that_is_not_allowed() {
     assert_eq!(asked.get(), 0);
     assert!(selects(&selector, object, &referrers, Isolation::None, &[]));
     assert_eq!(asked.get(), 1);
-}
-
-#[test]
-fn a_reference_without_versions_uses_those_of_the_export() {
-    let exported = [ExportResource {
-        group_resource: resource("example.org", "sheriffs"),
-        versions: vec!["v2".to_owned()],
-    }];
-    let mut of = reference("spec.name", "");
-    assert_eq!(reference_versions(&of, &exported), ["v2"]);
-    of.versions = vec!["v1".to_owned()];
-    assert_eq!(reference_versions(&of, &exported), ["v1"]);
-    assert!(reference_versions(&reference("x", ""), &[]).is_empty());
 }
 
 #[test]

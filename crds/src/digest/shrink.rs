@@ -94,6 +94,11 @@ impl<'a> Walk<'a> {
             operations.push(removal(path));
             return Left::Something;
         }
+        let is_empty_list = value.as_array().is_some_and(Vec::is_empty);
+        if is_empty_list && wanted.is_none() && self.ours.is_none() {
+            // An apply does not see it when it empties what is around it, even if others own it.
+            return Left::Leftovers;
+        }
         let alone = match (self.ours.is_some(), self.others.is_some()) {
             (false, false) => Left::Leftovers,
             _ if wanted.is_some() => Left::Something,

@@ -253,6 +253,20 @@ fn a_container_that_is_replaced_loses_what_is_nested_in_it() {
 }
 
 #[test]
+fn empty_lists_of_others_do_not_keep_a_container() {
+    let schema = schema();
+    let before = json!({"spec": {"size": 1}});
+    let mut body = live(&schema, &before, |body| body["spec"]["tags"] = json!([]));
+    body["metadata"]["managedFields"][1]["fieldsV1"] = json!({"f:spec": {"f:tags": {}}});
+    let ours = FieldSet::applied_by(&body, "kube-bind.io");
+    let others = FieldSet::of_others(&body, "kube-bind.io");
+    assert_eq!(
+        schema.shrink(&body, &ours, &others, &json!({"spec": {}})),
+        [json!({"op": "replace", "path": "/spec", "value": {}})]
+    );
+}
+
+#[test]
 fn empty_lists_alone_do_not_keep_a_container() {
     let before = json!({"spec": {"size": 1, "tags": []}});
     let after = json!({"spec": {"tags": []}});

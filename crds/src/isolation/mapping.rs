@@ -65,12 +65,6 @@ impl Strategy {
             (ResourceScope::Cluster, Isolation::Namespaced) => Self::Namespaced,
         }
     }
-
-    /// Whether provider copies carry an owner reference to the cluster namespace: only cluster-scoped
-    /// ones, which the deletion of that namespace would otherwise leave behind.
-    pub fn owned_by_cluster_namespace(self) -> bool {
-        matches!(self, Self::None | Self::Prefixed)
-    }
 }
 
 /// What the mapping of one kind's keys depends on.

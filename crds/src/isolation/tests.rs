@@ -162,20 +162,6 @@ fn objects_of_others_map_to_nothing() {
     );
 }
 
-#[test]
-fn only_cluster_scoped_copies_are_owned_by_the_cluster_namespace() {
-    let owned: Vec<Strategy> = [
-        Strategy::ServiceNamespaced,
-        Strategy::None,
-        Strategy::Prefixed,
-        Strategy::Namespaced,
-    ]
-    .into_iter()
-    .filter(|strategy| strategy.owned_by_cluster_namespace())
-    .collect();
-    assert_eq!(owned, [Strategy::None, Strategy::Prefixed]);
-}
-
 fn label() -> impl proptest::strategy::Strategy<Value = String> {
     // Few letters, so that names that run into each other are likely.
     "[ab0](-?[ab0]){0,8}"

@@ -30,14 +30,6 @@ pub fn all() -> Vec<Value> {
     ]
 }
 
-/// The CRDs that the konnector installs on a consumer, in the order of their installation.
-pub fn for_consumer() -> Vec<Value> {
-    vec![
-        manifest::<api::APIServiceBinding>(),
-        manifest::<api::APIServiceBindingBundle>(),
-    ]
-}
-
 /// Name of the file that holds a manifest: `<group>_<plural>.yaml`.
 pub fn file_name(crd: &Value) -> String {
     let text = |pointer| {
