@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use crate::compare::{drop_empty_lists, holds, is_filled};
+use crate::compare::{drop_empty, holds, is_filled};
 use crate::generate::{chance, drift, edited, extended, value, with_unknown};
 use crate::server::Kind;
 
@@ -174,7 +174,7 @@ impl<'a> Case<'a> {
     fn same(&self, consumer: &Value, provider: &Value) -> Result<(), String> {
         let without_empty = |body: &Value| {
             let mut spec = body["spec"].clone();
-            drop_empty_lists(&mut spec);
+            drop_empty(&mut spec);
             digest::whole(Some(&spec))
         };
         if without_empty(consumer) == without_empty(provider) {

@@ -1,7 +1,7 @@
 //! What differences mean. Pure.
 
 use kube_bind_crds::digest;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Somewhere our null has become a container, because others own something in it: an apply does not
 /// take that away, so the engine remembers it as settled.
@@ -19,14 +19,18 @@ pub fn is_filled(ours: &Value, live: &Value) -> bool {
     }
 }
 
-/// Nobody owns empty lists: they do not count.
-pub fn drop_empty_lists(value: &mut Value) {
+/// Nobody owns empty lists, so they and maps of nothing else may stay. Empty maps of ours are in the
+/// digest.
+pub fn drop_empty(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            map.values_mut().for_each(drop_empty_lists);
-            map.retain(|_, value| !value.as_array().is_some_and(Vec::is_empty));
+            map.retain(|_, value| {
+                drop_empty(value);
+                !value.as_array().is_some_and(Vec::is_empty)
+                    && !value.as_object().is_some_and(Map::is_empty)
+            });
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_empty_lists),
+        Value::Array(items) => items.iter_mut().for_each(drop_empty),
         _ => {}
     }
 }
