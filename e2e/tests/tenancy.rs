@@ -73,7 +73,10 @@ fn a_consumer_has_what_it_was_given_until_that_is_taken_back() -> Result<()> {
         own.delete("kube-binder-token", &DeleteParams::default())
             .await?;
         wait_until(&own, names::KUBECONFIG_SECRET, "withdrawn", |secret| {
-            secret.data.as_ref().is_none_or(|data| data.is_empty())
+            secret
+                .data
+                .as_ref()
+                .is_none_or(std::collections::BTreeMap::is_empty)
         })
         .await?;
         wait_event(
