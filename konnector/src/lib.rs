@@ -18,6 +18,7 @@ pub mod install;
 pub mod metrics;
 pub mod names;
 pub mod namespaces;
+mod patience;
 pub mod problems;
 pub mod provider;
 mod queue;

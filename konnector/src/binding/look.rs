@@ -159,7 +159,10 @@ impl Look<'_> {
                     .ensure(self.supervisor, provider, export, bound, resource, claims)
                     .await;
                 match ensured {
-                    Some(ensured) => *sync = ensured,
+                    Some(ensured) => {
+                        *sync = ensured.state;
+                        self.again = ensured.again.map_or(self.again, |a| self.again.min(a));
+                    }
                     None => state = KindState::Unusable("it has no served version".into()),
                 }
             }

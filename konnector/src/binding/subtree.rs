@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube_bind_crds::api::{
@@ -15,6 +16,7 @@ use serde_json::json;
 use super::crds::Applied;
 use super::facts::SyncState;
 use crate::claims::{ClaimSink, ClaimsEngine, Origin, Target};
+use crate::patience::Patience;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
 use crate::sync::{
@@ -41,6 +43,16 @@ struct Running {
     /// Everything that the engine was started with; another one means another engine.
     fingerprint: String,
     handle: EngineHandle,
+    /// With each of the two sides.
+    patience: [Patience; 2],
+}
+
+/// How an engine is doing.
+pub struct Ensured {
+    /// What is said about it.
+    pub state: SyncState,
+    /// When that changes by time alone.
+    pub again: Option<Duration>,
 }
 
 /// A claim that is granted and synced.
@@ -105,7 +117,7 @@ impl Subtree {
         bound: &BoundSchema,
         resource: &GroupResource,
         claims: &[ActiveClaim],
-    ) -> Option<SyncState> {
+    ) -> Option<Ensured> {
         let fingerprint = fingerprint(provider, export, bound, resource, claims);
         let current = self.engines.get(resource).is_some_and(|running| {
             running.fingerprint == fingerprint
@@ -121,32 +133,24 @@ impl Subtree {
                 Running {
                     fingerprint,
                     handle,
+                    patience: Default::default(),
                 },
             );
         }
-        self.state(resource)
+        self.state(resource, supervisor.ctx.clock.monotonic())
     }
 
-    fn state(&mut self, resource: &GroupResource) -> Option<SyncState> {
-        let counts = self.engines.get(resource)?.handle.counts();
-        if let Some(why) = counts.consumer_failing {
+    fn state(&mut self, resource: &GroupResource, now: Instant) -> Option<Ensured> {
+        let running = self.engines.get_mut(resource)?;
+        let counts = running.handle.counts();
+        if counts.consumer_failing.is_some() {
             // The rights may be what changed.
             self.granted.clear();
-            return Some(SyncState::Failing(why));
         }
-        if let Some(why) = counts.provider_failing {
-            if let Some(provider) = &self.provider {
-                provider.link.check();
-            }
-            return Some(SyncState::Failing(why));
+        if let (Some(_), Some(provider)) = (&counts.provider_failing, &self.provider) {
+            provider.link.check();
         }
-        Some(if counts.held {
-            SyncState::Held(counts.orphans)
-        } else if counts.listed {
-            SyncState::Running
-        } else {
-            SyncState::Listing
-        })
+        Some(judge(&mut running.patience, counts, now))
     }
 
     /// Stops the engine of a kind, and waits for its requests.
@@ -162,6 +166,31 @@ impl Subtree {
             self.stop(&resource).await;
         }
     }
+}
+
+/// What is said about an engine: what fails for a moment only is not.
+fn judge(patience: &mut [Patience; 2], counts: Counts, now: Instant) -> Ensured {
+    let mut again: Option<Duration> = None;
+    let failing = [counts.consumer_failing, counts.provider_failing];
+    for (patience, why) in patience.iter_mut().zip(failing) {
+        let Some(why) = why else {
+            patience.works();
+            continue;
+        };
+        let Some(left) = patience.failed(now, now) else {
+            let state = SyncState::Failing(why);
+            return Ensured { state, again: None };
+        };
+        again = Some(again.map_or(left, |again| again.min(left)));
+    }
+    let state = if counts.held {
+        SyncState::Held(counts.orphans)
+    } else if counts.listed {
+        SyncState::Running
+    } else {
+        SyncState::Listing
+    };
+    Ensured { state, again }
 }
 
 fn fingerprint(
@@ -365,6 +394,31 @@ impl Subtrees {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watch_that_fails_for_a_moment_is_still_running() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let counts = |failing: Option<&str>| Counts {
+            listed: true,
+            provider_failing: failing.map(str::to_owned),
+            ..Counts::default()
+        };
+        let throttled = || counts(Some("the API server is throttling"));
+        let mut patience = Default::default();
+        let first = judge(&mut patience, throttled(), at(0));
+        assert_eq!(first.state, SyncState::Running);
+        let again = first.again.expect("it is looked at again");
+        let back = judge(&mut patience, counts(None), at(2));
+        assert_eq!((back.state, back.again), (SyncState::Running, None));
+        judge(&mut patience, throttled(), at(10));
+        let other_words = counts(Some("connection refused"));
+        let lasting = judge(&mut patience, other_words, at(10) + again);
+        assert_eq!(
+            lasting.state,
+            SyncState::Failing("connection refused".into())
+        );
+    }
 
     #[tokio::test]
     async fn ending_one_binding_leaves_those_whose_names_begin_like_it() {

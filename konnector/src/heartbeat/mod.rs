@@ -22,6 +22,7 @@ use crate::consumer::Secrets;
 use crate::context::Context;
 use crate::fault;
 use crate::names::MANAGER_HEARTBEAT;
+use crate::patience::Patience;
 use crate::provider::{LinkState, Provider, exports};
 use crate::watch::{Listed, Signal, reflect};
 
@@ -53,6 +54,7 @@ pub fn start(
         provider: provider.clone(),
         state,
         backoff: Backoff::between(Duration::from_secs(1), Duration::from_secs(60)),
+        patience: Patience::default(),
     };
     let stop = provider.shutdown.token.clone();
     provider.shutdown.spawn("heartbeat", async move {
@@ -66,10 +68,11 @@ struct Heart {
     provider: Arc<Provider>,
     state: watch::Sender<HeartbeatState>,
     backoff: Backoff<()>,
+    patience: Patience,
 }
 
 impl Heart {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut watched: Option<WatchedSecret> = None;
         loop {
             let pause = if self.provider.stores.synced() {
@@ -126,7 +129,8 @@ impl Heart {
     }
 
     /// One heartbeat; says when the next one is due.
-    async fn beat(&self, watched: Option<&WatchedSecret>) -> Duration {
+    async fn beat(&mut self, watched: Option<&WatchedSecret>) -> Duration {
+        let began = self.ctx.clock.monotonic();
         if self.provider.link.state() != LinkState::Up {
             self.publish(HeartbeatState::Failed(
                 "the provider is not reachable".into(),
@@ -155,6 +159,7 @@ impl Heart {
         match outcome {
             Ok(()) => {
                 self.backoff.reset(&());
+                self.patience.works();
                 self.publish(HeartbeatState::Beating);
                 TICK
             }
@@ -164,8 +169,15 @@ impl Heart {
                     "failed to report to provider {}: {message}",
                     self.provider.uid
                 );
-                self.publish(HeartbeatState::Failed(message));
-                self.backoff.next(&())
+                let pause = self.backoff.next(&());
+                let now = self.ctx.clock.monotonic();
+                match self.patience.failed(began, now) {
+                    Some(left) => pause.min(left),
+                    None => {
+                        self.publish(HeartbeatState::Failed(message));
+                        pause
+                    }
+                }
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Whether a provider answers. IO: one small read when somebody doubts it.
 //!
-//! Nobody polls a provider that works. Whoever meets a failure asks for a check; while the check
-//! fails it is repeated with a growing pause, and everybody is told when the state changes.
+//! Nobody polls a provider that talks. Whoever meets a failure asks for a check, and so does a
+//! silence: a server that hangs breaks no connection. While the check fails it is repeated with a
+//! growing pause, and everybody is told when the state changes; an outage of a few seconds is none.
 
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -11,13 +12,18 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use kube_bind_runtime::{apply, backoff::Backoff};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::Provider;
+use super::swap::Heard;
 use crate::context::Context;
 use crate::fault;
+use crate::patience::Patience;
 
 /// A check that takes longer has failed.
 const PROBE: Duration = Duration::from_secs(10);
+/// Each watch brings a bookmark about once a minute; longer silence of all of them is suspicious.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// What the last check said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,17 +45,19 @@ pub struct Link {
     uid: String,
     state: watch::Sender<LinkState>,
     doubt: Notify,
+    heard: Heard,
 }
 
 impl Link {
     /// Up, because the uid has just been read.
-    pub fn new(client: Client, namespace: String, uid: String) -> Self {
+    pub fn new(client: Client, namespace: String, uid: String, heard: Heard) -> Self {
         Self {
             api: Api::all(client),
             namespace,
             uid,
             state: watch::Sender::new(LinkState::Up),
             doubt: Notify::new(),
+            heard,
         }
     }
 
@@ -71,6 +79,43 @@ impl Link {
                 self.namespace, self.uid
             )),
             Err(error) => judge(&error),
+        }
+    }
+
+    /// Checks whenever somebody doubts or nothing is heard, and tells of each new state.
+    async fn follow(&self, tell: impl Fn(&str)) {
+        let backoff = Backoff::between(Duration::from_millis(500), Duration::from_secs(30));
+        loop {
+            tokio::select! {
+                () = self.doubt.notified() => {}
+                () = self.heard.silent_for(SILENCE) => {}
+            }
+            let mut patience = Patience::default();
+            loop {
+                let began = Instant::now();
+                let state = self.probe().await;
+                let up = state == LinkState::Up;
+                let mut pause = backoff.next(&());
+                let left = match &state {
+                    LinkState::Unreachable(_) => {
+                        patience.failed(began.into_std(), Instant::now().into_std())
+                    }
+                    _ => None,
+                };
+                let words = format!("{state:?}");
+                match left {
+                    Some(left) => pause = pause.min(left),
+                    None if self.publish(state) => tell(&words),
+                    None => {}
+                }
+                if up {
+                    break;
+                }
+                // A new credential is a reason to look at once.
+                let _ = tokio::time::timeout(pause, self.doubt.notified()).await;
+            }
+            backoff.reset(&());
+            self.heard.note();
         }
     }
 
@@ -109,34 +154,15 @@ pub(super) fn start(ctx: &Arc<Context>, provider: &Arc<Provider>) {
     let shutdown = provider.shutdown.clone();
     let stop = shutdown.token.clone();
     shutdown.spawn("provider link", async move {
-        let backoff = Backoff::between(Duration::from_millis(500), Duration::from_secs(30));
-        let link = provider.link.clone();
-        let work = async {
-            loop {
-                link.doubt.notified().await;
-                loop {
-                    let state = link.probe().await;
-                    let up = state == LinkState::Up;
-                    let words = format!("{state:?}");
-                    if link.publish(state) {
-                        tracing::info!(
-                            provider.uid = %provider.uid,
-                            "provider {} is {words}",
-                            provider.uid
-                        );
-                        ctx.wake_users(&provider.secrets());
-                        provider.beat.notify_one();
-                    }
-                    if up {
-                        break;
-                    }
-                    // A new credential is a reason to look at once.
-                    let pause = backoff.next(&());
-                    let _ = tokio::time::timeout(pause, link.doubt.notified()).await;
-                }
-                backoff.reset(&());
-            }
-        };
+        let work = provider.link.follow(|words| {
+            tracing::info!(
+                provider.uid = %provider.uid,
+                "provider {} is {words}",
+                provider.uid
+            );
+            ctx.wake_users(&provider.secrets());
+            provider.beat.notify_one();
+        });
         stop.run_until_cancelled(work).await;
     });
 }
@@ -152,6 +178,7 @@ mod tests {
             answering(move |_| script()),
             "tenant".into(),
             "uid-1".into(),
+            Heard::new(),
         )
     }
 
@@ -189,5 +216,53 @@ mod tests {
         assert!(!link.publish(LinkState::Up));
         assert!(link.publish(LinkState::Unreachable("refused".into())));
         assert!(!link.publish(LinkState::Unreachable("timed out".into())));
+    }
+
+    async fn after(link: &Link, wait: Duration) -> LinkState {
+        let _ = tokio::time::timeout(wait, link.follow(|_| {})).await;
+        link.state()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_is_noticed_by_its_silence() {
+        let (service, _unanswered) = tower_test::mock::pair::<
+            http::Request<kube::client::Body>,
+            http::Response<kube::client::Body>,
+        >();
+        let client = Client::new(service, "default");
+        let link = Link::new(client, "tenant".into(), "uid-1".into(), Heard::new());
+        assert_eq!(after(&link, SILENCE).await, LinkState::Up);
+        let state = after(&link, PROBE + Duration::from_secs(1)).await;
+        assert!(matches!(state, LinkState::Unreachable(_)), "{state:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_a_moment_is_none_and_a_longer_one_is_said_within_seconds() {
+        let began = Instant::now();
+        let short = link(move || match began.elapsed().as_secs() {
+            0..4 => failure(429, "TooManyRequests"),
+            _ => namespace("uid-1"),
+        });
+        short.check();
+        let told = std::cell::Cell::new(0);
+        let follow = short.follow(|_| told.set(told.get() + 1));
+        let _ = tokio::time::timeout(Duration::from_secs(60), follow).await;
+        assert_eq!((told.get(), short.state()), (0, LinkState::Up));
+
+        let dead = link(|| failure(503, "ServiceUnavailable"));
+        dead.check();
+        let state = after(&dead, Duration::from_secs(4)).await;
+        assert_eq!(state, LinkState::Up);
+        dead.check();
+        let state = after(&dead, Duration::from_secs(6)).await;
+        assert!(matches!(state, LinkState::Unreachable(_)), "{state:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_credential_is_said_at_once() {
+        let link = link(|| failure(401, "Unauthorized"));
+        link.check();
+        let state = after(&link, Duration::from_millis(100)).await;
+        assert!(matches!(state, LinkState::Unauthorized(_)), "{state:?}");
     }
 }

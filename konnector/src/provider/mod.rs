@@ -207,11 +207,13 @@ impl Providers {
         let shutdown = self.ctx.shutdown.child();
         let cluster_namespace = kubeconfig.namespace().to_owned();
         let swap = SwapClient::new(client);
-        let client = swap::forwarding(&swap);
+        let heard = swap::Heard::new();
+        let client = swap::forwarding(&swap, &heard);
         let link = Arc::new(Link::new(
             client.clone(),
             cluster_namespace.clone(),
             uid.to_owned(),
+            heard,
         ));
         let (beat_sender, heartbeat) = watch::channel(HeartbeatState::Pending);
         let (stores, writers) = stores::new(&cluster_namespace);
