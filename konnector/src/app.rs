@@ -13,6 +13,7 @@ use kube_bind_runtime::lease::{self, LeaseConfig};
 use kube_bind_runtime::shutdown::Shutdown;
 use prometheus_client::registry::Registry;
 
+use crate::alive::Pulse;
 use crate::args::Args;
 use crate::install;
 use crate::metrics::Metrics;
@@ -73,12 +74,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Installs the CRDs and then stands for the lease, again and again.
 async fn stand(process: Process, lease: LeaseConfig, shutdown: Shutdown) {
-    let (health, installed) = (process.health.clone(), process.client.clone());
-    let install = install::own_crds(&installed, |state| health.set(CHECK, state));
+    let pulse = Pulse::new();
+    let client = pulse.client(process.client.clone());
+    let (health, stop) = (process.health.clone(), shutdown.token.clone());
+    shutdown.spawn("health checks", async move {
+        stop.run_until_cancelled(pulse.watch(health)).await;
+    });
+    let health = process.health.clone();
+    let install = install::own_crds(&client, |state| health.set(CHECK, state));
     if shutdown.token.run_until_cancelled(install).await.is_none() {
         return;
     }
-    let (client, clock) = (process.client.clone(), process.clock.clone());
+    let clock = process.clock.clone();
     lease::run(lease, client, clock, shutdown, move |leader| {
         supervisor::lead(process.clone(), leader)
     })

@@ -6,6 +6,7 @@
 //! to them, [`namespaces`] maps namespaces, [`claims`] brings related objects, and [`sync`] moves
 //! the objects themselves.
 
+mod alive;
 pub mod app;
 pub mod args;
 pub mod binding;

@@ -96,8 +96,12 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     let supervisor = assemble(&ctx);
     watch_bindings(&supervisor, writer, process.health.clone());
     let looking = supervisor.clone();
-    shutdown.spawn("binding controller", binding::run(looking, names));
-    shutdown.token.cancelled().await;
+    let controller = shutdown.spawn("binding controller", binding::run(looking, names));
+    tokio::select! {
+        () = shutdown.token.cancelled() => {}
+        // A term without it does nothing; the next one begins anew.
+        _ = controller => shutdown.token.cancel(),
+    }
     // First the engines, so that none of them loses its provider under its hands.
     supervisor.subtrees.stop_all().await;
     if let Err(error) = shutdown.drain(DRAIN).await {

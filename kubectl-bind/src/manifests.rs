@@ -83,7 +83,7 @@ pub fn konnector(image: &str, host_aliases: &[HostAlias]) -> Vec<Object> {
 }
 
 fn deployment(image: &str, host_aliases: &[HostAlias]) -> Object {
-    let probe = json!({"httpGet": {"path": "/healthz", "port": 8090}});
+    let probe = |path: &str| json!({"httpGet": {"path": path, "port": 8090}});
     let mut pod = json!({
         "serviceAccountName": KONNECTOR_NAME,
         "restartPolicy": "Always",
@@ -95,8 +95,8 @@ fn deployment(image: &str, host_aliases: &[HostAlias]) -> Object {
                 {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                 {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             ],
-            "readinessProbe": probe,
-            "livenessProbe": probe,
+            "readinessProbe": probe("/readyz"),
+            "livenessProbe": probe("/healthz"),
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
             "securityContext": {
                 "allowPrivilegeEscalation": false,
