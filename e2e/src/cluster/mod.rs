@@ -316,14 +316,14 @@ impl ControlPlane {
     }
 }
 
-/// A client from a kubeconfig file, without kube's own retries: a test wants to see the first answer.
+/// A client from a kubeconfig file. Like every client of Kubernetes it tries again when an API server
+/// asks for that: one that takes in a changed CRD answers 429 for a second.
 pub async fn client_of(kubeconfig: &Path) -> Result<Client> {
     let parsed = Kubeconfig::read_from(kubeconfig)
         .with_context(|| format!("failed to read {}", kubeconfig.display()))?;
-    let mut config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+    let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("failed to use {}", kubeconfig.display()))?;
-    config.default_retry = false;
     Client::try_from(config).context("failed to make a client")
 }
 
