@@ -14,6 +14,7 @@ pub mod isolation;
 pub mod manifests;
 pub mod names;
 pub mod schema;
+pub mod switches;
 pub mod validate;
 pub mod version;
 pub mod wire;

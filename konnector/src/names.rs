@@ -33,10 +33,6 @@ pub const ANNOTATION_RESOURCES: &str = "kube-bind.io/resources";
 /// On a claimed copy on the consumer: the binding whose claim made it.
 pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";
 
-/// On a binding, by a person: `true` lets the copies go of objects that vanished all at once. It
-/// counts for as long as it is there.
-pub const ANNOTATION_RELEASE_DELETES: &str = "kube-bind.io/release-deletes";
-
 /// Condition reason: copies are kept although their objects vanished.
 pub const REASON_DELETES_HELD: &str = "DeletesHeld";
 /// Condition reason: the provider does not answer.

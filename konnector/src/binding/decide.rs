@@ -5,13 +5,14 @@
 //! a binding would be ready before it can be used.
 
 use kube_bind_crds::conditions::{New, Severity, reasons, types};
+use kube_bind_crds::switches::RELEASE_DELETES;
 
 use super::facts::{ClaimState, ExportFacts, Facts, KindState, SyncState};
 use crate::fault::shorten;
 use crate::heartbeat::HeartbeatState;
 use crate::names::{
-    ANNOTATION_RELEASE_DELETES, REASON_DELETES_HELD, REASON_MISSING_RIGHTS, REASON_NOT_ESTABLISHED,
-    REASON_OTHER_PROVIDER, REASON_SYNCING, REASON_UNBINDING, REASON_UNREACHABLE, REASON_WAITING,
+    REASON_DELETES_HELD, REASON_MISSING_RIGHTS, REASON_NOT_ESTABLISHED, REASON_OTHER_PROVIDER,
+    REASON_SYNCING, REASON_UNBINDING, REASON_UNREACHABLE, REASON_WAITING,
 };
 use crate::provider::{ConnectProblem, LinkState, SecretState};
 
@@ -156,7 +157,7 @@ fn syncs_running(type_: &str, facts: &Facts) -> Option<New> {
         KindState::Installed(SyncState::Held(copies)) => Some(format!(
             "most objects of {} vanished from this cluster at once without having been deleted, so \
              their {copies} copies are kept on the provider; restore the objects, or, if they were \
-             meant to go, annotate this binding with {ANNOTATION_RELEASE_DELETES}=true",
+             meant to go, annotate this binding with {RELEASE_DELETES}=true",
             kind.name
         )),
         _ => None,

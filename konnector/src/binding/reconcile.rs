@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, Phase};
+use kube_bind_crds::switches::RELEASE_DELETES;
 
 use super::Error;
 use super::crds::Owner;
@@ -13,7 +14,7 @@ use super::facts::{ClaimState, ExportFacts, Facts, KindState, ProviderFacts};
 use super::look::Look;
 use super::subtree::Subtree;
 use super::{mark, report, unbind};
-use crate::names::{ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_RELEASE_DELETES};
+use crate::names::ANNOTATION_PROVIDER_CLUSTER;
 use crate::provider::{ConnectProblem, Connection, LinkState, Provider, SecretState};
 use crate::supervisor::Supervisor;
 
@@ -63,7 +64,7 @@ pub(super) async fn reconcile(
     let observed = observe(&supervisor, &binding, &subtree);
     subtree.release_deletes(
         binding.metadata.deletion_timestamp.is_some()
-            || binding.annotations().get(ANNOTATION_RELEASE_DELETES) == Some(&"true".to_owned()),
+            || binding.annotations().get(RELEASE_DELETES) == Some(&"true".to_owned()),
     );
     if binding.metadata.deletion_timestamp.is_some() {
         return unbind::unbind(&supervisor, &binding, &mut subtree, &observed).await;
