@@ -1,0 +1,128 @@
+//! What runs for one binding: an engine per bound kind, and what was last applied and granted.
+//! Engines are started and stopped here; the reads and writes are theirs.
+
+mod all;
+mod judge;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use kube_bind_crds::api::{APIServiceExport, BoundSchema, GroupResource};
+
+pub use all::Subtrees;
+pub use judge::Ensured;
+pub use start::{ActiveClaim, references_to};
+
+use super::crds::Applied;
+use crate::patience::Patience;
+use crate::provider::Provider;
+use crate::supervisor::Supervisor;
+use crate::sync::{Counts, EngineHandle};
+use judge::judge;
+use start::{fingerprint, start};
+
+/// What runs for one binding.
+#[derive(Default)]
+pub struct Subtree {
+    /// What was last applied, by name of the CRD.
+    pub applied: HashMap<String, Applied>,
+    /// Rules that were found granted.
+    pub granted: BTreeSet<String>,
+    /// The binding was ready once since this replica leads.
+    pub settled: bool,
+    /// The provider that everything here belongs to.
+    pub provider: Option<Arc<Provider>>,
+    engines: BTreeMap<GroupResource, Running>,
+    /// Copies of objects that vanished may go, however many they are.
+    release_deletes: bool,
+}
+
+struct Running {
+    /// Everything that the engine was started with; another one means another engine.
+    fingerprint: String,
+    handle: EngineHandle,
+    /// With each of the two sides.
+    patience: [Patience; 2],
+}
+
+impl Subtree {
+    /// Kinds with an engine.
+    pub fn running(&self) -> Vec<GroupResource> {
+        self.engines.keys().cloned().collect()
+    }
+
+    /// What an engine knows of its objects; `None` before its first lists.
+    pub fn counts(&self, resource: &GroupResource) -> Option<Counts> {
+        let counts = self.engines.get(resource)?.handle.counts();
+        counts.listed.then_some(counts)
+    }
+
+    /// Whether a person said that objects which vanished were meant to.
+    pub fn release_deletes(&mut self, released: bool) {
+        self.release_deletes = released;
+        for running in self.engines.values() {
+            running.handle.release_deletes(released);
+        }
+    }
+
+    /// Makes sure that the engine of a kind runs with what is bound now, and says how it is doing.
+    pub async fn ensure(
+        &mut self,
+        supervisor: &Arc<Supervisor>,
+        provider: &Arc<Provider>,
+        export: &APIServiceExport,
+        bound: &BoundSchema,
+        resource: &GroupResource,
+        claims: &[ActiveClaim],
+    ) -> Option<Ensured> {
+        let fingerprint = fingerprint(provider, export, bound, resource, claims);
+        let current = self.engines.get(resource).is_some_and(|running| {
+            running.fingerprint == fingerprint
+                // An engine that panicked has dropped its counts.
+                && running.handle.subscribe().has_changed().is_ok()
+        });
+        if !current {
+            self.stop(resource).await;
+            let handle = start(supervisor, provider, export, bound, resource, claims)?;
+            handle.release_deletes(self.release_deletes);
+            self.engines.insert(
+                resource.clone(),
+                Running {
+                    fingerprint,
+                    handle,
+                    patience: Default::default(),
+                },
+            );
+        }
+        self.state(resource, supervisor.ctx.clock.monotonic())
+    }
+
+    fn state(&mut self, resource: &GroupResource, now: Instant) -> Option<Ensured> {
+        let running = self.engines.get_mut(resource)?;
+        let counts = running.handle.counts();
+        if counts.consumer_failing.is_some() {
+            // The rights may be what changed.
+            self.granted.clear();
+        }
+        if let (Some(_), Some(provider)) = (&counts.provider_failing, &self.provider) {
+            provider.link.check();
+        }
+        Some(judge(&mut running.patience, counts, now))
+    }
+
+    /// Stops the engine of a kind, and waits for its requests.
+    pub async fn stop(&mut self, resource: &GroupResource) {
+        if let Some(running) = self.engines.remove(resource) {
+            running.handle.stop().await;
+        }
+    }
+
+    /// Stops all engines.
+    pub async fn stop_all(&mut self) {
+        for resource in self.running() {
+            self.stop(&resource).await;
+        }
+    }
+}
