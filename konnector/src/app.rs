@@ -57,6 +57,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             allow_insecure_tls: args.allow_insecure_provider_tls,
             allow_http: false,
         },
+        polling: args.provider_polling_interval,
     };
     let identity = args
         .lease_identity

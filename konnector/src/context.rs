@@ -1,5 +1,7 @@
 //! What all parts of one term of leadership share. No IO.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt};
@@ -10,8 +12,10 @@ use kube_bind_runtime::kubeconfig::Policy;
 use kube_bind_runtime::lease::LeaderToken;
 use kube_bind_runtime::shutdown::Shutdown;
 
+use crate::bundles::Bundles;
 use crate::metrics::Metrics;
 use crate::wake::Wake;
+use crate::watch::Listed;
 
 /// Everything that lives as long as this replica leads.
 pub struct Context {
@@ -27,6 +31,12 @@ pub struct Context {
     pub wake: Wake,
     /// All bindings.
     pub bindings: Store<APIServiceBinding>,
+    /// All bundles.
+    pub bundles: Bundles,
+    /// The first list of bindings is complete.
+    pub bindings_listed: Listed,
+    /// How often bundles are looked at, and how long an export must be gone before its binding goes.
+    pub polling: Duration,
     /// What provider kubeconfigs may contain.
     pub policy: Policy,
     /// Proof of leading.
@@ -46,10 +56,20 @@ impl Context {
             .collect()
     }
 
-    /// Has all bindings looked at that use one of these kubeconfigs.
+    /// Has all bindings and bundles looked at that use one of these kubeconfigs.
     pub fn wake_users(&self, secrets: &[ClusterSecretKeyRef]) {
+        self.wake_bundles(secrets);
         for binding in self.bindings_of(secrets) {
             self.wake.binding(binding);
+        }
+    }
+
+    /// Has all bundles looked at that use one of these kubeconfigs.
+    pub fn wake_bundles(&self, secrets: &[ClusterSecretKeyRef]) {
+        for bundle in self.bundles.all() {
+            if secrets.contains(&bundle.spec.kubeconfig_secret_ref) {
+                self.bundles.wake(bundle.name_any());
+            }
         }
     }
 }

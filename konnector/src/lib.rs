@@ -2,7 +2,7 @@
 //! providers.
 //!
 //! [`app`] is the process, [`supervisor`] what runs while it leads. [`binding`] looks after each
-//! `APIServiceBinding`, [`provider`] connects to providers and watches them, [`heartbeat`] reports
+//! `APIServiceBinding`, [`bundles`] makes bindings of all that a provider exports, [`provider`] connects to providers and watches them, [`heartbeat`] reports
 //! to them, [`namespaces`] maps namespaces, [`claims`] brings related objects, and [`sync`] moves
 //! the objects themselves.
 
@@ -10,6 +10,7 @@ mod alive;
 pub mod app;
 pub mod args;
 pub mod binding;
+pub mod bundles;
 pub mod claims;
 pub mod consumer;
 pub mod context;

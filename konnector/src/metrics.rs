@@ -63,6 +63,16 @@ impl Metrics {
         self.count("binding", result);
     }
 
+    /// A look at a bundle ended.
+    pub fn looked_at_bundle(&self, well: bool) {
+        let result = if well {
+            Outcome::Success
+        } else {
+            Outcome::Error
+        };
+        self.count("bundle", result);
+    }
+
     /// A heartbeat ended.
     pub fn beat(&self, result: Outcome) {
         self.count("heartbeat", result);

@@ -9,6 +9,8 @@ pub const CONTROLLER: &str = "kube-bind-konnector";
 pub const MANAGER_CRD: &str = "kube-bind-konnector/crd";
 /// Field manager of the binding controller's writes to bindings and to their exports and schemas.
 pub const MANAGER_BINDING: &str = "kube-bind-konnector/binding";
+/// Field manager of bundles, and of the bindings that they make.
+pub const MANAGER_BUNDLE: &str = "kube-bind-konnector/bundle";
 /// Field manager of the heartbeat.
 pub const MANAGER_HEARTBEAT: &str = "kube-bind-konnector/heartbeat";
 /// Field manager of namespaces on both sides.
@@ -39,6 +41,12 @@ pub const REASON_DELETES_HELD: &str = "DeletesHeld";
 pub const REASON_UNREACHABLE: &str = "ProviderUnreachable";
 /// Condition reason: the kubeconfig leads to another provider than before.
 pub const REASON_OTHER_PROVIDER: &str = "OtherProvider";
+/// Condition reason: most of what a bundle bound is not exported any more.
+pub const REASON_REMOVALS_HELD: &str = "RemovalsHeld";
+/// Condition reason: something new waits for a person; the message says how to accept it.
+pub const REASON_ACCEPTANCE_PENDING: &str = "AcceptancePending";
+/// Condition reason: an annotation of a person has a value that means nothing.
+pub const REASON_INVALID_SWITCH: &str = "InvalidSwitch";
 /// Condition reason: rights on the consumer are missing; the message lists them.
 pub const REASON_MISSING_RIGHTS: &str = "MissingPermissions";
 /// Condition reason: the API server has not accepted the CRD yet.

@@ -20,6 +20,7 @@ use kube_bind_runtime::shutdown::Shutdown;
 use tokio_util::task::TaskTracker;
 
 use crate::binding::{self, Subtrees};
+use crate::bundles::{self, Bundles};
 use crate::consumer::{ConsumerNamespaces, Crds, Secrets};
 use crate::context::Context;
 use crate::fault;
@@ -29,7 +30,7 @@ use crate::problems::Problems;
 use crate::provider::{Connections, Providers};
 use crate::sync;
 use crate::wake::Wake;
-use crate::watch::{Signal, reflect};
+use crate::watch::{Listed, Signal, reflect};
 
 /// How long the parts may take to finish what they are doing.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -49,6 +50,8 @@ pub struct Process {
     pub metrics: Metrics,
     /// What provider kubeconfigs may contain.
     pub policy: Policy,
+    /// How often bundles are looked at.
+    pub polling: Duration,
 }
 
 /// All parts of one term.
@@ -81,6 +84,7 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     };
     let (wake, names) = Wake::channel();
     let (bindings, writer) = kube::runtime::reflector::store();
+    let (bundles, bundle_writer) = Bundles::new();
     let ctx = Arc::new(Context {
         events: Events::new(process.client.clone(), CONTROLLER),
         client: process.client.clone(),
@@ -88,6 +92,9 @@ pub async fn lead(process: Process, leader: LeaderToken) {
         metrics: process.metrics.clone(),
         wake: wake.clone(),
         bindings: bindings.clone(),
+        bundles,
+        bindings_listed: Listed::new(),
+        polling: process.polling,
         policy: process.policy,
         leader,
         shutdown: shutdown.clone(),
@@ -95,6 +102,8 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     process.metrics.leads(true);
     let supervisor = assemble(&ctx);
     watch_bindings(&supervisor, writer, process.health.clone());
+    bundles::watch(&supervisor, bundle_writer);
+    shutdown.spawn("bundle controller", bundles::run(supervisor.clone()));
     let looking = supervisor.clone();
     let controller = shutdown.spawn("binding controller", binding::run(looking, names));
     tokio::select! {
@@ -190,14 +199,18 @@ fn watch_bindings(
     let tell = move |signal: Signal<'_, APIServiceBinding>| match signal {
         Signal::Changed(binding) => {
             this.connections.refresh();
+            wake_bundle(&this.ctx, binding);
             this.ctx.wake.binding(binding.name_any());
         }
         Signal::Removed(binding) => {
             this.connections.refresh();
+            this.ctx.bundles.wake_all();
             forget(&this, binding.name_any());
         }
         Signal::Listed => {
             health.set(CHECK, Ok(()));
+            this.ctx.bindings_listed.set();
+            this.ctx.bundles.wake_all();
             this.connections.refresh();
             for name in vanished(&this.ctx.bindings, &this.subtrees.names()) {
                 forget(&this, name);
@@ -221,6 +234,16 @@ fn watch_bindings(
             tell,
         ),
     );
+}
+
+/// Wakes the bundle that made the binding. Others need to know of it only when it goes, and makes a
+/// name free.
+fn wake_bundle(ctx: &Context, binding: &APIServiceBinding) {
+    for owner in binding.owner_references() {
+        if owner.kind == "APIServiceBindingBundle" && owner.api_version.starts_with(GROUP) {
+            ctx.bundles.wake(&owner.name);
+        }
+    }
 }
 
 /// Names with something running that are no bindings any more.

@@ -1,7 +1,7 @@
 //! From a kubeconfig Secret to a connected provider, one task per Secret in use. IO: reads the
 //! cluster namespace once per credential.
 //!
-//! A Secret is in use while a binding names it or while it carries the label that asks for
+//! A Secret is in use while a binding or a bundle names it or while it carries the label that asks for
 //! heartbeats. A credential that is changed is tried before it replaces the one that works.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +126,12 @@ impl Connections {
             bindings
                 .iter()
                 .map(|b| b.spec.kubeconfig_secret_ref.clone()),
+        );
+        let bundles = self.ctx.bundles.all();
+        wanted.extend(
+            bundles
+                .iter()
+                .map(|bundle| bundle.spec.kubeconfig_secret_ref.clone()),
         );
         let mut running = self.lock();
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
@@ -23,6 +23,8 @@ use crate::watch::{Signal, reflect};
 
 /// How many kinds are watched here.
 const KINDS: usize = 4;
+/// The watch that bundles live on.
+const EXPORTS: &str = "exports";
 
 /// The kube-bind objects of one cluster namespace.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Stores {
     schemas: Store<BoundSchema>,
     cluster_bindings: Store<ClusterBinding>,
     listed: Arc<Mutex<BTreeSet<&'static str>>>,
+    /// Watches that failed and have brought nothing since.
+    failing: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
 impl Stores {
@@ -40,6 +44,20 @@ impl Stores {
     pub fn synced(&self) -> bool {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         listed.len() == KINDS
+    }
+
+    /// The watch of exports is broken, so what it brought may be old.
+    pub fn exports_fail(&self) -> bool {
+        self.failing().contains(EXPORTS)
+    }
+
+    /// Exports could be listed, so their watch will work again or say that it does not.
+    pub fn exports_can_be_listed(&self) {
+        self.failing().remove(EXPORTS);
+    }
+
+    fn failing(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The export that a binding of that name uses.
@@ -57,6 +75,11 @@ impl Stores {
     pub fn request(&self, name: &str) -> Option<Arc<APIServiceExportRequest>> {
         self.requests
             .get(&ObjectRef::new(name).within(&self.namespace))
+    }
+
+    /// All requests for exports.
+    pub fn requests(&self) -> Vec<Arc<APIServiceExportRequest>> {
+        self.requests.state()
     }
 
     /// The schema of a bound kind.
@@ -93,6 +116,7 @@ pub(super) fn new(namespace: &str) -> (Stores, Writers) {
         schemas,
         cluster_bindings,
         listed: Arc::default(),
+        failing: Arc::default(),
     };
     let writers = Writers {
         exports: exports_writer,
@@ -109,11 +133,12 @@ pub(super) fn start(ctx: &Arc<Context>, provider: &Arc<Provider>, writers: Write
     watch(
         ctx,
         provider,
-        "exports",
+        EXPORTS,
         wanted.clone(),
         writers.exports,
         |ctx, provider, name| {
             ctx.wake.binding(name);
+            ctx.wake_bundles(&provider.secrets());
             provider.beat.notify_one();
         },
     );
@@ -183,9 +208,11 @@ fn watch<K>(
     let shutdown = shutdown.clone();
     let tell = move |signal: Signal<'_, K>| match signal {
         Signal::Changed(object) | Signal::Removed(object) => {
+            provider.stores.failing().remove(what);
             changed(&ctx, &provider, &object.name_any());
         }
         Signal::Listed => {
+            provider.stores.failing().remove(what);
             provider
                 .stores
                 .listed
@@ -202,6 +229,7 @@ fn watch<K>(
                 "failed to watch {what} of provider {}",
                 provider.uid
             );
+            provider.stores.failing().insert(what);
             provider.link.check();
         }
     };
