@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -130,6 +131,37 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
 
 type ProviderEvents = SelectAll<BoxStream<'static, (WatchScope, WatchEvent)>>;
 
+/// What one of the two sides tells.
+enum Told {
+    Consumer(WatchEvent),
+    Provider(WatchScope, WatchEvent),
+}
+
+/// The next event of either side, of both in turn while both have some.
+async fn told(
+    consumer: &mut BoxStream<'static, WatchEvent>,
+    provider: &mut ProviderEvents,
+    consumer_wanted: bool,
+    turn: &mut bool,
+) -> Told {
+    std::future::poll_fn(|cx| {
+        *turn = !*turn;
+        for side in [*turn, !*turn] {
+            if side {
+                if consumer_wanted
+                    && let Poll::Ready(Some(event)) = consumer.poll_next_unpin(cx)
+                {
+                    return Poll::Ready(Told::Consumer(event));
+                }
+            } else if let Poll::Ready(Some((scope, event))) = provider.poll_next_unpin(cx) {
+                return Poll::Ready(Told::Provider(scope, event));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 struct Shell {
     state: State,
     binding: String,
@@ -153,6 +185,7 @@ impl Shell {
     ) {
         let mut mapping = self.ports.namespaces.subscribe();
         let mut mapping_lives = true;
+        let mut turn = false;
         let mut consumer = self.ports.consumer.watch(WatchScope::All);
         let mut provider: ProviderEvents = SelectAll::new();
         self.rescope(&mut provider);
@@ -164,18 +197,15 @@ impl Shell {
                     None => std::future::pending().await,
                 }
             };
+            let consumer_wanted = !self.state.is_full();
             tokio::select! {
+                // In this order: what is there at most once before what may come without end.
+                biased;
                 () = self.cancel.cancelled() => break,
                 Some(done) = finished.recv() => {
                     self.under_way -= 1;
                     self.log(&done);
                     self.state.finish(done, Instant::now());
-                }
-                Some(event) = consumer.next(), if !self.state.is_full() => {
-                    self.state.on_consumer(event, Instant::now());
-                }
-                Some((scope, event)) = provider.next(), if !provider.is_empty() => {
-                    self.state.on_provider(&scope, event, Instant::now());
                 }
                 changed = mapping.changed(), if mapping_lives => {
                     mapping_lives = changed.is_ok();
@@ -186,6 +216,13 @@ impl Shell {
                     let released = *released.borrow_and_update();
                     self.state.release_deletes(released, Instant::now());
                 }
+                told = told(&mut consumer, &mut provider, consumer_wanted, &mut turn) => match told {
+                    Told::Consumer(event) => self.state.on_consumer(event, Instant::now()),
+                    Told::Provider(scope, event) => {
+                        self.state.on_provider(&scope, event, Instant::now());
+                    }
+                },
+                // With events without end it is not needed: work that is due is given out after each.
                 () = timer => {}
             }
             self.dispatch();

@@ -21,6 +21,7 @@ mod fake;
 mod form;
 mod kube_cluster;
 mod mapping;
+mod maps;
 mod pair;
 mod plan;
 mod ports;

@@ -5,7 +5,7 @@ mod events;
 mod jobs;
 mod stalled;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -21,6 +21,7 @@ use super::engine::Counts;
 use super::execute::Side;
 use super::form::Form;
 use super::mapping::Mapping;
+use super::maps::{Map, Set};
 use super::pair::Pair;
 use super::ports::{ProblemSink, ReferrerSink};
 use super::queue::{Priority, Queue};
@@ -52,15 +53,15 @@ struct Listing {
 pub(super) struct State {
     form: Arc<Form>,
     mapping: Mapping,
-    slots: HashMap<Key, Slot>,
+    slots: Map<Key, Slot>,
     queue: Queue<Key, String>,
     busy: HashSet<Key>,
     bodies: Bodies,
     /// Number of the latest list of any watch, so that no two lists share one.
     epoch: u32,
     consumer_listing: Listing,
-    provider_listings: HashMap<WatchScope, Listing>,
-    waiting: HashSet<Key>,
+    provider_listings: Map<WatchScope, Listing>,
+    waiting: Set<Key>,
     /// By side; tried again when it is back.
     stalled: [Stalled; 2],
     breaker: Breaker,
@@ -79,14 +80,14 @@ impl State {
         Self {
             form,
             mapping: Mapping::new(config, Arc::clone(&ports.namespaces)),
-            slots: HashMap::new(),
+            slots: Map::default(),
             queue: Queue::new(|key: &Key| key.namespace.clone()),
             busy: HashSet::new(),
             bodies: Bodies::default(),
             epoch: 0,
             consumer_listing: Listing::default(),
-            provider_listings: HashMap::new(),
-            waiting: HashSet::new(),
+            provider_listings: Map::default(),
+            waiting: Set::default(),
             stalled: Default::default(),
             breaker: Breaker::default(),
             tally: Tally::default(),
@@ -102,7 +103,7 @@ impl State {
     /// The provider watches that should run now: those that are new, and those that should end.
     /// Objects that waited for a namespace are looked at again.
     pub(super) fn rescope(&mut self, now: Instant) -> (Vec<WatchScope>, Vec<WatchScope>) {
-        let wanted: HashSet<WatchScope> = self.mapping.provider_scopes().into_iter().collect();
+        let wanted: Set<WatchScope> = self.mapping.provider_scopes().into_iter().collect();
         let ended: Vec<_> = self
             .provider_listings
             .keys()

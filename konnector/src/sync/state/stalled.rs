@@ -1,14 +1,14 @@
 //! The objects whose last request a side did not carry out for reasons of its own. Pure.
 
-use std::collections::HashSet;
 use std::mem::discriminant;
 
 use super::super::cluster::{Error, Key};
+use super::super::maps::Set;
 
 /// The objects that wait for one side.
 #[derive(Default)]
 pub(in super::super) struct Stalled {
-    keys: HashSet<Key>,
+    keys: Set<Key>,
     /// Why, once that has lasted; the first words of one sort stay, so that nothing flaps.
     why: Option<Error>,
 }
