@@ -148,9 +148,7 @@ async fn told(
         *turn = !*turn;
         for side in [*turn, !*turn] {
             if side {
-                if consumer_wanted
-                    && let Poll::Ready(Some(event)) = consumer.poll_next_unpin(cx)
-                {
+                if consumer_wanted && let Poll::Ready(Some(event)) = consumer.poll_next_unpin(cx) {
                     return Poll::Ready(Told::Consumer(event));
                 }
             } else if let Poll::Ready(Some((scope, event))) = provider.poll_next_unpin(cx) {
