@@ -55,6 +55,14 @@ pub struct Config {
     /// How consumers are kept apart: prefixed, namespaced or none.
     #[arg(long, alias = "cluster-scoped-isolation", default_value = "Prefixed", value_parser = isolation)]
     pub isolation: Isolation,
+    /// Let several consumers bind kinds whose objects all of them can read (cluster-scoped kinds, and every
+    /// kind with --consumer-scope=cluster).
+    #[arg(long)]
+    pub allow_shared_reads: bool,
+    /// With --isolation=namespaced: let konnectors list the offered kinds cluster-wide, as those of the
+    /// original do. Ours have no need of it.
+    #[arg(long)]
+    pub grant_cluster_wide_lists: bool,
     /// Address of the provider's API server for consumers (https).
     #[arg(long)]
     pub external_address: Option<String>,

@@ -31,6 +31,8 @@ pub fn settings(config: &Config, kube_config: &kube::Config) -> anyhow::Result<S
         pretty_name: config.pretty_name.clone(),
         informer_scope: config.informer_scope,
         isolation: config.isolation,
+        allow_shared_reads: config.allow_shared_reads,
+        grant_cluster_wide_lists: config.grant_cluster_wide_lists,
         external_address: config.external_address.clone().unwrap_or_else(own_address),
         external_ca,
         external_server_name: config.external_server_name.clone(),

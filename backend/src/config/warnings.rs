@@ -46,6 +46,10 @@ impl Config {
                 "--oidc-issuer-url is not https: whoever is on the way can impersonate the identity provider",
             ),
             (
+                self.allow_shared_reads,
+                "--allow-shared-reads lets consumers read each other's objects of every kind that is bound cluster-wide",
+            ),
+            (
                 self.oidc_allowed_groups.is_empty() && self.oidc_allowed_users.is_empty(),
                 "neither --oidc-allowed-groups nor --oidc-allowed-users is given: only users with roles of their own can bind",
             ),

@@ -9,19 +9,17 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
-use kube_bind_crds::api::{APIServiceExport, ClusterBinding, Isolation};
+use kube_bind_crds::api::ClusterBinding;
 use kube_bind_crds::names::CLUSTER_BINDING_NAME;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Scoped};
 use super::error::{Error, RESYNC};
-use super::rights::Rights;
-use super::{Context, seen, tolerant};
+use super::{Context, seen};
 use crate::credentials::{Credentials, Reason, Renewal};
 use crate::provision::names::{COMPONENT_CREDENTIAL, LABEL_COMPONENT};
 use crate::provision::{Provisioner, ensure, plan};
@@ -49,23 +47,13 @@ pub async fn run(context: Context, stop: CancellationToken) {
     };
     let ours =
         watcher::Config::default().labels(&format!("{LABEL_COMPONENT}={COMPONENT_CREDENTIAL}"));
-    let isolation = context.settings.isolation;
-    let mut driver = Driver::<ClusterBinding>::new(context, NAME, seen::without_status)
+    Driver::<ClusterBinding>::new(context, NAME, seen::without_status)
         .watches::<Secret>(ours, seen::everything, |secret| {
             let namespace = secret.namespace().unwrap_or_default();
             vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
-        });
-    if isolation == Isolation::Namespaced {
-        driver = driver.watches::<APIServiceExport>(
-            watcher::Config::default(),
-            seen::without_status,
-            |export| {
-                let namespace = export.namespace().unwrap_or_default();
-                vec![ObjectRef::new(CLUSTER_BINDING_NAME).within(&namespace)]
-            },
-        );
-    }
-    driver.run(state, CONCURRENCY, stop, reconcile).await;
+        })
+        .run(state, CONCURRENCY, stop, reconcile)
+        .await;
 }
 
 async fn reconcile(
@@ -85,9 +73,6 @@ async fn reconcile(
         return Ok(Action::await_change());
     };
     provisioner.rights(&namespace, &owner).await?;
-    if scoped.context.settings.isolation == Isolation::Namespaced {
-        grant_exports(&namespace, &scoped).await?;
-    }
     let clock = &scoped.context.clock;
     let running = clock.monotonic().saturating_duration_since(*started);
     let mut look_again = RESYNC;
@@ -146,21 +131,6 @@ async fn reconcile(
     }
     let renewal = until(credential.renew_at, clock.now());
     Ok(Action::requeue(renewal.min(look_again)))
-}
-
-/// Under isolation `Namespaced` exported objects live in the cluster namespace itself.
-async fn grant_exports(namespace: &str, scoped: &Scoped<State>) -> Result<(), Error> {
-    let client = &scoped.context.client;
-    let exports = tolerant::list::<APIServiceExport>(&Api::namespaced(client.clone(), namespace))
-        .await
-        .map_err(Error::request("list exports"))?;
-    for desired in Rights::of(&exports).exported(namespace, namespace) {
-        let step = Error::request(format!("apply {} {}", desired.resource.kind, desired.name));
-        ensure::ensure(client, &desired, &scoped.manager())
-            .await
-            .map_err(step)?;
-    }
-    Ok(())
 }
 
 /// Time until the renewal, but never longer than until the next regular look.

@@ -23,6 +23,20 @@ pub enum Error {
         /// For what.
         what: String,
     },
+    /// Somebody else has an object of that name.
+    #[error("{what} exists and is not this backend's; it is left alone")]
+    Foreign {
+        /// Kind and name.
+        what: String,
+    },
+    /// The policy that confines cluster-wide writes does not know this consumer.
+    #[error(
+        "namespace {namespace} does not begin with --namespace-prefix, so its consumer gets no right to write cluster-wide"
+    )]
+    NotCovered {
+        /// The cluster namespace.
+        namespace: String,
+    },
     /// The finalizer could not be put on or taken off.
     #[error("failed to change the finalizer")]
     Finalizer(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -49,7 +63,7 @@ impl Error {
     pub(crate) fn is_expected(&self) -> bool {
         let source = match self {
             Self::Waiting { .. } => return true,
-            Self::Finalizer(_) => return false,
+            Self::Finalizer(_) | Self::Foreign { .. } | Self::NotCovered { .. } => return false,
             Self::Request { source, .. }
             | Self::Provision(provision::Error::Request { source, .. })
             | Self::Credential(credentials::Error::Request { source, .. }) => source,

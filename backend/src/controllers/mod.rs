@@ -2,6 +2,7 @@
 //! (pure), apply (IO, every write with a precondition or idempotent), report (IO, only on change).
 //! They run on the leader only; two at once for a moment would be harmless.
 
+mod access;
 mod cluster;
 mod cluster_binding;
 mod consumer;
@@ -70,6 +71,7 @@ pub async fn run_all(context: Context, stop: CancellationToken) {
             cluster::run(context.clone(), stop.clone()),
             cluster_binding::run(context.clone(), stop.clone()),
             consumer::run(context.clone(), stop.clone()),
+            access::run(context.clone(), stop.clone()),
             service_namespace::run(context.clone(), stop.clone()),
             export::run(context.clone(), sources.clone(), stop.clone()),
             export_request::run(context.clone(), sources.clone(), stop.clone()),

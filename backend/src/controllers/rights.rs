@@ -13,7 +13,8 @@ use crate::provision::desired::Desired;
 use crate::provision::names::{ROLE_CLAIMS, ROLE_EXPORTS};
 use crate::provision::plan;
 
-const VERBS: [&str; 7] = [
+/// What a consumer does with its objects.
+pub const VERBS: [&str; 7] = [
     "get", "list", "watch", "create", "update", "patch", "delete",
 ];
 

@@ -11,6 +11,7 @@ mod namespace;
 pub mod offerings;
 pub mod ownership;
 pub mod plan;
+pub mod reach;
 mod settings;
 #[cfg(test)]
 pub(crate) mod test_support;

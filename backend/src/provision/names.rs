@@ -36,6 +36,23 @@ pub const ANNOTATION_UPDATE_POLICY: &str = "backend.kube-bind.io/schema-update-p
 /// On an `APIServiceNamespace`: released when the service namespace is gone.
 pub const FINALIZER_SERVICE_NAMESPACE: &str = "backend.kube-bind.io/service-namespace";
 
+/// On a `ClusterBinding`: released when the consumer's cluster-wide rights are gone.
+pub const FINALIZER_ACCESS: &str = "backend.kube-bind.io/access";
+
+/// Value of [`LABEL_COMPONENT`]: cluster-wide rights of one consumer.
+pub const COMPONENT_ACCESS: &str = "access";
+/// What the names of cluster-wide rights begin with; the cluster namespace follows.
+pub const CLUSTER_ROLE_PREFIX: &str = "kube-binder-";
+/// Custom verb on a kind, for the admission policy: the consumer may give its objects any name. Without
+/// it they begin with the cluster namespace.
+pub const VERB_NAME_FREELY: &str = "name-freely";
+/// Value of [`LABEL_COMPONENT`]: the policy that confines cluster-wide writes.
+pub const COMPONENT_POLICY: &str = "policy";
+/// Name of the object by which the policy shows that it is enforced; never stored.
+pub const POLICY_PROBE: &str = "kube-bind-policy-probe";
+/// On the probe: digest of the policy that is to refuse it.
+pub const ANNOTATION_PROBE: &str = "backend.kube-bind.io/policy-probe";
+
 /// Role and RoleBinding for exported resources in a service namespace.
 pub const ROLE_EXPORTS: &str = "kube-binder-exports";
 /// Role and RoleBinding for claimed resources in a service namespace.

@@ -17,6 +17,10 @@ pub struct Settings {
     pub informer_scope: InformerScope,
     /// How the objects of several consumers are kept apart.
     pub isolation: Isolation,
+    /// Whether several consumers may have a kind whose objects all of them can read.
+    pub allow_shared_reads: bool,
+    /// Whether konnectors list cluster-wide also where ours need not.
+    pub grant_cluster_wide_lists: bool,
     /// Address of the provider's API server as consumers see it.
     pub external_address: String,
     /// CA certificates of [`Self::external_address`], PEM.

@@ -23,6 +23,8 @@ pub fn settings() -> Settings {
         pretty_name: "Provider".into(),
         informer_scope: InformerScope::Namespaced,
         isolation: Isolation::Prefixed,
+        allow_shared_reads: false,
+        grant_cluster_wide_lists: false,
         external_address: "https://provider.example:6443".into(),
         external_ca: Some(
             b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec(),

@@ -13,7 +13,6 @@ use kube_bind_crds::schema;
 use serde_json::{Value, json};
 
 use crate::controllers::export_request::schema_reason;
-use crate::provision::Settings;
 use crate::provision::names::ANNOTATION_UPDATE_POLICY;
 
 /// Reason: a schema of the export is missing and cannot be made.
@@ -43,7 +42,7 @@ pub struct Decision {
 }
 
 /// Decides about an export.
-pub fn decide(export: &APIServiceExport, observed: &Observed, settings: &Settings) -> Decision {
+pub fn decide(export: &APIServiceExport, observed: &Observed) -> Decision {
     let mut problem = None;
     let mut decision = Decision {
         create: Vec::new(),
@@ -54,7 +53,7 @@ pub fn decide(export: &APIServiceExport, observed: &Observed, settings: &Setting
     let mut specs: Vec<BoundSchemaSpec> = Vec::new();
     let mut complete = true;
     for resource in &export.spec.resources {
-        let one = Bound::of(&resource.group_resource, export, observed, settings);
+        let one = Bound::of(&resource.group_resource, export, observed);
         if let Some(found) = one.problem {
             problem = problem.or(Some(found));
         }
@@ -105,12 +104,7 @@ enum State {
 }
 
 impl Bound {
-    fn of(
-        resource: &GroupResource,
-        export: &APIServiceExport,
-        observed: &Observed,
-        settings: &Settings,
-    ) -> Self {
+    fn of(resource: &GroupResource, export: &APIServiceExport, observed: &Observed) -> Self {
         let name = schema::name(resource);
         let existing = observed.schemas.get(&name);
         let sharing: Vec<&APIServiceExport> = observed
@@ -133,7 +127,8 @@ impl Bound {
                 &wanted_versions(&sharing, resource),
                 namespace,
                 export.spec.informer_scope,
-                settings.isolation,
+                // As it was exported: what the flag says today is for new exports.
+                export.spec.isolation,
             )
             .map(|made| made.bound_schema)
             .map_err(|error| (Severity::Warning, schema_reason(&error), error.to_string()))

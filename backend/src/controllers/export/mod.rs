@@ -92,7 +92,7 @@ async fn reconcile(
     }
     let settings = &scoped.context.settings;
     let observed = observe(&export, &scoped).await?;
-    let mut decision = decide::decide(&export, &observed, settings);
+    let mut decision = decide::decide(&export, &observed);
     let mut next = RESYNC;
     if let Err(error) = apply(&export, &decision, &scoped).await {
         let Some(message) = error.refusal() else {

@@ -1,13 +1,16 @@
 //! The ordered chain of checks that a request has to pass, one reason each. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kube_bind_crds::api::{APIServiceExportRequest, InformerScope};
+use kube_bind_crds::api::{APIServiceExportRequest, Isolation, ResourceScope};
 use kube_bind_crds::conditions::{reasons, types};
 use kube_bind_crds::{claims, schema};
+use serde_json::Value;
 
 use super::decide::{Input, Problem, export_spec, pending, refused};
 use super::offer::{self, Offer};
+use crate::provision::Settings;
+use crate::provision::reach::Reach;
 
 /// Reason: no template has what was asked for.
 const NOT_OFFERED: &str = "NotOffered";
@@ -23,11 +26,12 @@ const ITEMS_MAX: usize = 64;
 const VERSIONS_MAX: usize = 16;
 
 /// What the provider's objects show.
-pub const OBSERVED: [fn(Input<'_>) -> Option<Problem>; 4] = [
+pub const OBSERVED: [fn(Input<'_>) -> Option<Problem>; 5] = [
     source_missing,
-    cluster_scoped,
-    cluster_wide_informers,
+    different_scopes,
+    cluster_scoped_in_namespaces,
     other_export,
+    shared_reads,
 ];
 
 fn too_many(request: &APIServiceExportRequest) -> Option<Problem> {
@@ -114,42 +118,78 @@ fn source_missing((request, observed, _): Input<'_>) -> Option<Problem> {
     Some(pending(reasons::SCHEMA_NOT_FOUND, message))
 }
 
-fn cluster_scoped((request, observed, _): Input<'_>) -> Option<Problem> {
-    let scoped: Vec<(String, bool)> = request
-        .spec
-        .resources
-        .iter()
-        .map(|resource| {
-            let name = schema::name(&resource.group_resource);
-            let cluster = observed
-                .sources
-                .get(&name)
-                .is_some_and(|crd| crd["spec"]["scope"] == "Cluster");
-            (name, cluster)
-        })
-        .collect();
-    let (name, _) = scoped.iter().find(|(_, cluster)| *cluster)?;
-    let message =
-        format!("{name} is cluster-scoped, and this provider offers namespaced kinds only");
-    let mixed = scoped.iter().any(|(_, cluster)| !cluster);
-    let reason = if mixed {
-        reasons::DIFFERENT_SCOPES
-    } else {
-        "ClusterScopedKind"
-    };
-    Some(refused(types::EXPORTS_READY, reason, message))
+/// Name of the bound schema and scope of each requested kind.
+fn scopes((request, observed, _): Input<'_>) -> impl Iterator<Item = (String, ResourceScope)> {
+    request.spec.resources.iter().filter_map(|resource| {
+        let name = schema::name(&resource.group_resource);
+        let source = observed.sources.get(&name)?;
+        let cluster = source["spec"]["scope"] == "Cluster";
+        let scope = if cluster {
+            ResourceScope::Cluster
+        } else {
+            ResourceScope::Namespaced
+        };
+        Some((name, scope))
+    })
 }
 
-fn cluster_wide_informers((_, _, settings): Input<'_>) -> Option<Problem> {
-    if settings.informer_scope == InformerScope::Namespaced {
-        return None;
-    }
-    let message = "informers for all namespaces would let every consumer read the objects of all, so this provider does not offer them";
+fn different_scopes(input: Input<'_>) -> Option<Problem> {
+    let of = |wanted| scopes(input).find(|(_, scope)| *scope == wanted);
+    let (cluster, _) = of(ResourceScope::Cluster)?;
+    let (namespaced, _) = of(ResourceScope::Namespaced)?;
+    let message = format!(
+        "{cluster} is cluster-scoped and {namespaced} is not; one export has kinds of one scope"
+    );
     Some(refused(
         types::EXPORTS_READY,
-        "ClusterWideInformers",
-        message.to_owned(),
+        reasons::DIFFERENT_SCOPES,
+        message,
     ))
+}
+
+/// Its objects have no namespace that could keep consumers apart.
+fn cluster_scoped_in_namespaces(input: Input<'_>) -> Option<Problem> {
+    let (_, _, settings) = input;
+    if settings.isolation != Isolation::Namespaced {
+        return None;
+    }
+    let (name, _) = scopes(input).find(|(_, scope)| *scope == ResourceScope::Cluster)?;
+    let message = format!(
+        "{name} is cluster-scoped, and this provider keeps consumers apart by namespaces (--isolation=namespaced)"
+    );
+    Some(refused(types::EXPORTS_READY, "ClusterScopedKind", message))
+}
+
+fn shared_reads(input: Input<'_>) -> Option<Problem> {
+    let (_, observed, settings) = input;
+    if settings.allow_shared_reads {
+        return None;
+    }
+    let (name, _) = scopes(input).find(|(name, scope)| {
+        shares_reads(*scope, settings) && observed.of_others.contains(name)
+    })?;
+    let message = format!(
+        "whoever has {name} can read the objects of everybody, and another consumer has it; the provider does not allow that (--allow-shared-reads)"
+    );
+    Some(refused(types::EXPORTS_READY, "SharedReads", message))
+}
+
+/// Whether all consumers of a kind of that scope can read all of its objects.
+fn shares_reads(scope: ResourceScope, settings: &Settings) -> bool {
+    Reach::of(scope, settings.isolation, settings.informer_scope, settings).shares_reads()
+}
+
+/// Whether the exports of other consumers matter to a request, which are many.
+pub fn depends_on_others(sources: &BTreeMap<String, Value>, settings: &Settings) -> bool {
+    let cluster = sources
+        .values()
+        .any(|source| source["spec"]["scope"] == "Cluster");
+    let scope = if cluster {
+        ResourceScope::Cluster
+    } else {
+        ResourceScope::Namespaced
+    };
+    !settings.allow_shared_reads && shares_reads(scope, settings)
 }
 
 fn other_export((request, observed, settings): Input<'_>) -> Option<Problem> {

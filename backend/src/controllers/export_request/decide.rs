@@ -1,11 +1,11 @@
 //! What becomes of a request (contract section 4.5): an ordered chain of checks, each with one reason. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
 use kube_bind_crds::api::{
-    APIServiceExport, APIServiceExportRequest, APIServiceExportSpec, BoundSchema, ExportResource,
-    SchemaUpdatePolicy,
+    APIServiceExport, APIServiceExportRequest, APIServiceExportSpec, BoundSchema, BoundSchemaSpec,
+    ExportResource, SchemaUpdatePolicy,
 };
 use kube_bind_crds::conditions::types;
 use kube_bind_crds::names::ANNOTATION_SOURCE_SPEC_HASH;
@@ -25,6 +25,8 @@ pub struct Observed {
     pub schemas: BTreeMap<String, BoundSchema>,
     /// Export of the request's name.
     pub export: Option<APIServiceExport>,
+    /// Kinds that other consumers have, by name of their bound schema; known only where it matters.
+    pub of_others: BTreeSet<String>,
 }
 
 /// What stands in the way of a request.
@@ -148,6 +150,13 @@ fn grant(
                 new.push(wanted);
             }
             Some(existing) => {
+                let mode = |spec: &BoundSchemaSpec| (spec.scope, spec.informer_scope);
+                if mode(&existing.spec) != mode(&wanted.spec) {
+                    let message = format!(
+                        "{name} is bound in this namespace already, as it was offered under another mode of this provider"
+                    );
+                    return Err(refused(types::EXPORTS_READY, "BoundInOtherMode", message));
+                }
                 let has = |version: &str| {
                     existing
                         .spec

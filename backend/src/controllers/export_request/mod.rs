@@ -9,7 +9,7 @@ mod decide;
 mod offer;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::driver::{Driver, Scoped};
 use super::error::Error;
 use super::sources::{Change, Sources};
-use super::{Context, seen};
+use super::{Context, seen, tolerant};
 use crate::provision::ensure;
 use crate::provision::offerings::Permitted;
 pub(crate) use decide::schema_reason;
@@ -184,10 +184,24 @@ async fn observe(
     let export = timed(exports.get_opt(&request.name_any()))
         .await
         .map_err(Error::request("read the export"))?;
+    let mut of_others = BTreeSet::new();
+    if checks::depends_on_others(&sources, &scoped.context.settings) {
+        // Not from a store, which may be behind; who is let in too early gets no rights.
+        let all = tolerant::list::<APIServiceExport>(&Api::all(client.clone()))
+            .await
+            .map_err(Error::request("list the exports of all consumers"))?;
+        let others = all.iter().filter(|other| {
+            other.metadata.namespace.as_deref() != Some(&namespace)
+                && other.metadata.deletion_timestamp.is_none()
+        });
+        let resources = others.flat_map(|other| &other.spec.resources);
+        of_others.extend(resources.map(|resource| schema::name(&resource.group_resource)));
+    }
     Ok(Observed {
         sources,
         schemas,
         export,
+        of_others,
     })
 }
 

@@ -1,20 +1,19 @@
-use kube_bind_crds::api::InformerScope;
+use kube_bind_crds::api::{InformerScope, Isolation};
 
 use super::*;
-use crate::provision::test_support::{crd, export, group_resource, settings};
+use crate::provision::test_support::{crd, export, group_resource};
 
 const WIDGETS: &str = "widgets.example.org";
 
 fn bound(versions: &[&str], owners: Vec<OwnerReference>) -> BoundSchema {
     let source = crd(WIDGETS, "Namespaced", versions);
-    let settings = settings();
     let mut made = schema::bound_schema_from_crd(
         &source,
         &group_resource(WIDGETS),
         &[],
         "cluster-a",
         InformerScope::Namespaced,
-        settings.isolation,
+        Isolation::default(),
     )
     .unwrap()
     .bound_schema;
@@ -69,11 +68,7 @@ fn nothing_is_written_when_all_is_as_it_should_be() {
     let one = export("one", &[WIDGETS], &[]);
     let schema = bound(&["v1"], vec![controlled_by(&one)]);
     let hash = schema::combined_hash([&schema.spec]);
-    let decision = decide(
-        &one,
-        &observed(&[&one], Some(schema), Some(&["v1"])),
-        &settings(),
-    );
+    let decision = decide(&one, &observed(&[&one], Some(schema), Some(&["v1"])));
     let nothing = Decision {
         create: vec![],
         patch: vec![],
@@ -91,7 +86,6 @@ fn a_changed_source_is_followed_only_when_asked_for() {
     let kept = decide(
         &fixed,
         &observed(&[&fixed], Some(schema.clone()), Some(changed)),
-        &settings(),
     );
     assert!(kept.patch.is_empty());
     assert_eq!(kept.hash, Some(schema::combined_hash([&schema.spec])));
@@ -100,7 +94,6 @@ fn a_changed_source_is_followed_only_when_asked_for() {
     let followed = decide(
         &follower,
         &observed(&[&follower], Some(schema.clone()), Some(changed)),
-        &settings(),
     );
     let [(name, patch)] = &followed.patch[..] else {
         panic!("one patch")
@@ -119,11 +112,7 @@ fn a_changed_source_is_followed_only_when_asked_for() {
 fn a_source_that_vanished_keeps_the_schema_and_is_shown() {
     let follower = following(export("one", &[WIDGETS], &[]));
     let schema = bound(&["v1"], vec![controlled_by(&follower)]);
-    let decision = decide(
-        &follower,
-        &observed(&[&follower], Some(schema), None),
-        &settings(),
-    );
+    let decision = decide(&follower, &observed(&[&follower], Some(schema), None));
     assert!(decision.patch.is_empty() && decision.hash.is_some());
     assert_ne!(decision.condition, in_sync());
 }
@@ -131,7 +120,7 @@ fn a_source_that_vanished_keeps_the_schema_and_is_shown() {
 #[test]
 fn a_deleted_schema_is_made_again_from_its_source() {
     let one = export("one", &[WIDGETS], &[]);
-    let decision = decide(&one, &observed(&[&one], None, Some(&["v1"])), &settings());
+    let decision = decide(&one, &observed(&[&one], None, Some(&["v1"])));
     let [new] = &decision.create[..] else {
         panic!("one schema")
     };
@@ -142,7 +131,7 @@ fn a_deleted_schema_is_made_again_from_its_source() {
 #[test]
 fn without_source_a_missing_schema_is_an_error_and_nothing_is_announced() {
     let one = export("one", &[WIDGETS], &[]);
-    let decision = decide(&one, &observed(&[&one], None, None), &settings());
+    let decision = decide(&one, &observed(&[&one], None, None));
     assert_eq!(decision.hash, None);
     let New { .. } = &decision.condition;
     assert!(format!("{:?}", decision.condition).contains(BOUND_SCHEMA_MISSING));
@@ -153,11 +142,7 @@ fn a_shared_schema_belongs_to_both_exports_with_one_controller() {
     let one = export("one", &[WIDGETS], &[]);
     let two = export("two", &[WIDGETS], &[]);
     let schema = bound(&["v1"], vec![controlled_by(&one)]);
-    let decision = decide(
-        &two,
-        &observed(&[&one, &two], Some(schema), Some(&["v1"])),
-        &settings(),
-    );
+    let decision = decide(&two, &observed(&[&one, &two], Some(schema), Some(&["v1"])));
     let owners = decision.patch[0].1[1]["value"].as_array().unwrap();
     let of = |owner: &Value| {
         (
@@ -182,11 +167,7 @@ fn the_export_that_stays_takes_the_schema_over() {
         &["v1"],
         vec![controlled_by(&one), two.owner_ref(&()).unwrap()],
     );
-    let decision = decide(
-        &two,
-        &observed(&[&two], Some(schema), Some(&["v1"])),
-        &settings(),
-    );
+    let decision = decide(&two, &observed(&[&two], Some(schema), Some(&["v1"])));
     assert_eq!(
         decision.patch[0].1[1]["value"],
         serde_json::to_value([controlled_by(&two)]).unwrap()
@@ -212,11 +193,7 @@ fn a_stale_hash_annotation_is_repaired_without_touching_the_schema() {
     schema
         .annotations_mut()
         .insert(ANNOTATION_SOURCE_SPEC_HASH.into(), "of-the-original".into());
-    let decision = decide(
-        &one,
-        &observed(&[&one], Some(schema), Some(&["v1"])),
-        &settings(),
-    );
+    let decision = decide(&one, &observed(&[&one], Some(schema), Some(&["v1"])));
     let paths: Vec<_> = decision.patch[0]
         .1
         .as_array()

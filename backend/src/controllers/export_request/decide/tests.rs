@@ -1,6 +1,6 @@
 use kube_bind_crds::api::{
     APIServiceExportTemplate, APIServiceExportTemplateSpec, BoundSchemaSpec, InformerScope,
-    SchemaVersion,
+    Isolation, SchemaVersion,
 };
 
 use super::*;
@@ -50,6 +50,7 @@ fn observed() -> Observed {
         )]),
         schemas: BTreeMap::new(),
         export: None,
+        of_others: BTreeSet::new(),
     }
 }
 
@@ -184,30 +185,72 @@ fn a_missing_or_unusable_source_is_waited_for() {
     );
 }
 
-#[test]
-fn cluster_scoped_kinds_are_refused_with_a_reason() {
+fn with_cluster_scoped_gadgets() -> Observed {
     let mut wanted = observed();
     wanted
         .sources
         .insert(GADGETS.into(), crd(GADGETS, "Cluster", &["v1"]));
-    let gadgets = request(vec![resource(GADGETS, &[])], &[]);
-    assert_eq!(
-        problem(&gadgets, &wanted),
-        ("ExportsReady", "ClusterScopedKind", true)
-    );
+    wanted
+}
+
+#[test]
+fn kinds_of_both_scopes_are_refused_together() {
     let both = request(vec![resource(WIDGETS, &[]), resource(GADGETS, &[])], &[]);
     assert_eq!(
-        problem(&both, &wanted),
+        problem(&both, &with_cluster_scoped_gadgets()),
         ("ExportsReady", "DifferentScopes", true)
     );
 }
 
 #[test]
-fn informers_for_all_namespaces_are_refused() {
+fn a_cluster_scoped_kind_has_no_place_in_namespaces() {
+    let gadgets = request(vec![resource(GADGETS, &[])], &[]);
+    let wanted = with_cluster_scoped_gadgets();
     let mut settings = settings();
-    settings.informer_scope = InformerScope::Cluster;
-    let refused = decide(&widgets(), &observed(), &settings).unwrap_err();
-    assert_eq!(refused.reason, "ClusterWideInformers");
+    for isolation in [Isolation::Prefixed, Isolation::None] {
+        settings.isolation = isolation;
+        let export = decide(&gadgets, &wanted, &settings).unwrap().export;
+        assert_eq!(export.unwrap().spec.isolation, isolation);
+    }
+    settings.isolation = Isolation::Namespaced;
+    let refused = decide(&gadgets, &wanted, &settings).unwrap_err();
+    assert_eq!(
+        (refused.reason, refused.is_final),
+        ("ClusterScopedKind", true)
+    );
+}
+
+#[test]
+fn what_all_can_read_is_for_one_consumer_unless_the_provider_says_otherwise() {
+    let gadgets = request(vec![resource(GADGETS, &[])], &[]);
+    let mut wanted = with_cluster_scoped_gadgets();
+    assert!(decide(&gadgets, &wanted, &settings()).is_ok());
+    wanted.of_others = [GADGETS.to_owned(), WIDGETS.to_owned()].into();
+    let refused = decide(&gadgets, &wanted, &settings()).unwrap_err();
+    assert_eq!((refused.reason, refused.is_final), ("SharedReads", true));
+    // The usual mode lists in namespaces.
+    assert!(decide(&widgets(), &wanted, &settings()).is_ok());
+    let mut wide = settings();
+    wide.informer_scope = InformerScope::Cluster;
+    assert_eq!(
+        decide(&widgets(), &wanted, &wide).unwrap_err().reason,
+        "SharedReads"
+    );
+    wide.allow_shared_reads = true;
+    assert!(decide(&widgets(), &wanted, &wide).is_ok());
+    assert!(decide(&gadgets, &wanted, &wide).is_ok());
+}
+
+#[test]
+fn a_schema_of_another_mode_is_not_shared() {
+    let mut wanted = observed();
+    let made = decide(&widgets(), &wanted, &settings()).unwrap().schemas;
+    wanted.schemas.insert(WIDGETS.into(), made[0].clone());
+    assert!(decide(&widgets(), &wanted, &settings()).is_ok());
+    let mut settings = settings();
+    settings.isolation = Isolation::Namespaced;
+    let refused = decide(&widgets(), &wanted, &settings).unwrap_err();
+    assert_eq!(refused.reason, "BoundInOtherMode");
 }
 
 #[test]
