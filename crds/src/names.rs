@@ -24,6 +24,9 @@ pub const LABEL_PROVIDER_KUBECONFIG: &str = "kube-bind.io/provider-kubeconfig";
 pub const ANNOTATION_SOURCE_SPEC_HASH: &str = "kube-bind.io/source-spec-hash";
 /// `<cluster namespace>/<name>` of the `APIServiceNamespace` on the provider namespace made for it.
 pub const ANNOTATION_API_SERVICE_NAMESPACE: &str = "kube-bind.io/api-service-namespace";
+/// On an `APIServiceNamespace` that gets no provider namespace: why, in one sentence. Ours; its status
+/// has no place for it.
+pub const ANNOTATION_NAMESPACE_PROBLEM: &str = "backend.kube-bind.io/problem";
 /// Consumer identity on the cluster namespace and the `ClusterBinding`.
 pub const ANNOTATION_IDENTITY: &str = "backend.kube-bind.io/identity";
 /// Older key of [`ANNOTATION_IDENTITY`], migrated when met.

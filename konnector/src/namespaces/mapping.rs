@@ -8,6 +8,8 @@ pub(super) struct Mapping {
     to_provider: BTreeMap<String, String>,
     /// The other direction, without service namespaces that several are mapped to.
     to_consumer: BTreeMap<String, String>,
+    /// Why consumer namespaces are mapped to nothing, where the provider says so.
+    problems: BTreeMap<String, String>,
 }
 
 impl Mapping {
@@ -40,6 +42,36 @@ impl Mapping {
         self.to_provider = new;
         self.reverse();
         changed
+    }
+
+    /// Sets or removes what the provider says about one consumer namespace; says whether that is new.
+    pub(super) fn explain(&mut self, consumer: &str, problem: Option<String>) -> bool {
+        match problem {
+            Some(problem) => {
+                let new = Some(problem.clone());
+                self.problems.insert(consumer.to_owned(), problem) != new
+            }
+            None => self.problems.remove(consumer).is_some(),
+        }
+    }
+
+    /// Replaces all that the provider says; says whether that is new.
+    pub(super) fn explain_all(
+        &mut self,
+        all: impl IntoIterator<Item = (String, Option<String>)>,
+    ) -> bool {
+        let new = all
+            .into_iter()
+            .filter_map(|(consumer, problem)| Some((consumer, problem?)))
+            .collect();
+        let changed = self.problems != new;
+        self.problems = new;
+        changed
+    }
+
+    /// Why a consumer namespace is mapped to nothing.
+    pub(super) fn problem(&self, consumer: &str) -> Option<String> {
+        self.problems.get(consumer).cloned()
     }
 
     fn reverse(&mut self) {
@@ -104,6 +136,18 @@ mod tests {
         assert_eq!(mapping.to_provider("team-a"), None);
         assert_eq!(mapping.to_consumer("shared"), None);
         assert!(mapping.provider_namespaces().is_empty());
+    }
+
+    #[test]
+    fn what_the_provider_says_stays_until_it_says_something_else() {
+        let mut mapping = Mapping::default();
+        assert!(mapping.explain("team-a", Some("too long".into())));
+        assert!(!mapping.explain("team-a", Some("too long".into())));
+        assert_eq!(mapping.problem("team-a").as_deref(), Some("too long"));
+        assert!(mapping.explain("team-a", None));
+        assert!(mapping.explain_all([("team-b".into(), Some("taken".into()))]));
+        assert!(mapping.explain_all([("team-b".into(), None)]));
+        assert_eq!(mapping.problem("team-b"), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::{APIServiceNamespace, APIServiceNamespaceSpec};
+use kube_bind_crds::names::ANNOTATION_NAMESPACE_PROBLEM;
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::shutdown::Shutdown;
@@ -31,6 +32,8 @@ use crate::sync;
 use crate::watch::{Signal, reflect};
 use mapping::Mapping;
 
+/// Most characters of what a provider says about a namespace.
+const LONGEST_PROBLEM: usize = 300;
 /// Longest name of a namespace.
 const LONGEST_NAME: usize = 63;
 
@@ -108,7 +111,10 @@ impl ServiceNamespaces {
     fn told(&self, signal: Signal<'_, APIServiceNamespace>, link: &Link) {
         match signal {
             Signal::Changed(object) => {
-                self.remap(|mapping| mapping.set(&object.name_any(), target(object)));
+                self.remap(|mapping| {
+                    let name = object.name_any();
+                    mapping.explain(&name, problem(object)) | mapping.set(&name, target(object))
+                });
                 self.requested().remove(&object.name_any());
                 self.post(Job::Check(object.name_any()));
             }
@@ -116,6 +122,7 @@ impl ServiceNamespaces {
                 self.requested().remove(&object.name_any());
                 self.remap(|mapping| {
                     mapping.set(&object.name_any(), None);
+                    mapping.explain(&object.name_any(), None);
                     // Whoever waits for it has to ask again, also if it never came to a mapping.
                     true
                 });
@@ -123,7 +130,8 @@ impl ServiceNamespaces {
             Signal::Listed => {
                 let all = self.store.state();
                 self.remap(|mapping| {
-                    mapping.replace(all.iter().map(|o| (o.name_any(), target(o))))
+                    mapping.explain_all(all.iter().map(|o| (o.name_any(), problem(o))))
+                        | mapping.replace(all.iter().map(|o| (o.name_any(), target(o))))
                 });
                 self.requested().clear();
                 self.post(Job::CheckAll);
@@ -209,6 +217,16 @@ impl ServiceNamespaces {
     }
 }
 
+/// Why there is no service namespace, in words of the provider.
+fn problem(object: &APIServiceNamespace) -> Option<String> {
+    let text = object.annotations().get(ANNOTATION_NAMESPACE_PROBLEM)?;
+    let text: String = text.chars().take(LONGEST_PROBLEM).collect();
+    Some(format!(
+        "the provider has no place for namespace {}: {text}",
+        object.name_any()
+    ))
+}
+
 /// The published service namespace. What no API server accepts as a name is not one: it would be
 /// part of paths.
 fn target(object: &APIServiceNamespace) -> Option<String> {
@@ -222,6 +240,11 @@ fn target(object: &APIServiceNamespace) -> Option<String> {
 }
 
 impl sync::Namespaces for ServiceNamespaces {
+    fn problem(&self, consumer_namespace: &str) -> Option<String> {
+        let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
+        mapping.problem(consumer_namespace)
+    }
+
     fn to_provider(&self, consumer_namespace: &str) -> Option<String> {
         let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
         mapping.to_provider(consumer_namespace)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kube_bind_crds::api::InformerScope;
+use kube_bind_crds::api::{InformerScope, Isolation};
 use kube_bind_crds::isolation::{self, Strategy};
 
 use super::cluster::{Key, WatchScope};
@@ -34,6 +34,7 @@ impl Seen {
 
 pub(super) struct Mapping {
     table: isolation::Mapping,
+    isolation: Isolation,
     informer_scope: InformerScope,
     namespaces: Arc<dyn Namespaces>,
 }
@@ -43,6 +44,7 @@ impl Mapping {
         let cluster_namespace = config.cluster_namespace.as_str();
         Self {
             table: isolation::Mapping::new(config.scope, config.isolation, cluster_namespace),
+            isolation: config.isolation,
             informer_scope: config.informer_scope,
             namespaces,
         }
@@ -52,7 +54,20 @@ impl Mapping {
         let find = |namespace: &str| self.namespaces.to_provider(namespace);
         match isolation::map_to_provider(&self.table, &outer(consumer), find) {
             Ok(Some(key)) => Target::At(inner(key)),
-            Ok(None) => Target::Waiting,
+            Ok(None) => self.homeless(&consumer.namespace),
+            Err(error) => Target::Impossible(error.to_string()),
+        }
+    }
+
+    /// A consumer namespace without a service namespace: it may never get one.
+    fn homeless(&self, namespace: &str) -> Target {
+        if let Some(problem) = self.namespaces.problem(namespace) {
+            return Target::Impossible(problem);
+        }
+        // Not every provider says so.
+        let cluster_namespace = &self.table.cluster_namespace;
+        match isolation::service_namespace(self.isolation, cluster_namespace, namespace) {
+            Ok(_) => Target::Waiting,
             Err(error) => Target::Impossible(error.to_string()),
         }
     }
@@ -120,5 +135,58 @@ fn inner(key: isolation::Key) -> Key {
     Key {
         namespace: key.namespace.unwrap_or_default(),
         name: key.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_bind_crds::api::ResourceScope;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// A provider that has taken one namespace for itself.
+    struct Refusing;
+
+    impl Namespaces for Refusing {
+        fn to_provider(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn problem(&self, namespace: &str) -> Option<String> {
+            (namespace == "taken").then(|| "it is taken".to_owned())
+        }
+        fn to_consumer(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn request(&self, _: &str) {}
+        fn subscribe(&self) -> watch::Receiver<u64> {
+            watch::channel(0).1
+        }
+        fn provider_namespaces(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn mapping(isolation: Isolation) -> Mapping {
+        Mapping {
+            table: isolation::Mapping::new(ResourceScope::Namespaced, isolation, "cluster-a"),
+            isolation,
+            informer_scope: InformerScope::Namespaced,
+            namespaces: Arc::new(Refusing),
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_is_never_mapped_is_not_waited_for() {
+        let at =
+            |isolation, namespace: &str| mapping(isolation).to_provider(&Key::new(namespace, "w"));
+        assert_eq!(at(Isolation::Prefixed, "shop"), Target::Waiting);
+        let taken = at(Isolation::None, "taken");
+        assert_eq!(taken, Target::Impossible("it is taken".to_owned()));
+        let long = "x".repeat(60);
+        assert!(
+            matches!(at(Isolation::Prefixed, &long), Target::Impossible(why) if why.contains("63"))
+        );
+        assert_eq!(at(Isolation::None, &long), Target::Waiting);
     }
 }

@@ -9,6 +9,10 @@ use super::Key;
 pub trait Namespaces: Send + Sync + 'static {
     /// Service namespace of a consumer namespace, once the provider has published it.
     fn to_provider(&self, consumer_namespace: &str) -> Option<String>;
+    /// Why the provider gives this consumer namespace none, if it says so.
+    fn problem(&self, _consumer_namespace: &str) -> Option<String> {
+        None
+    }
     /// Consumer namespace of a service namespace.
     fn to_consumer(&self, provider_namespace: &str) -> Option<String>;
     /// Asks for a mapping (an `APIServiceNamespace`). Idempotent, cheap, does not block; called

@@ -5,7 +5,7 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use kube_bind_crds::api::{APIServiceExport, APIServiceNamespace, APIServiceNamespaceStatus};
-use kube_bind_crds::names::ANNOTATION_API_SERVICE_NAMESPACE;
+use kube_bind_crds::names::{ANNOTATION_API_SERVICE_NAMESPACE, ANNOTATION_NAMESPACE_PROBLEM};
 use kube_bind_runtime::apply::timed;
 use serde_json::json;
 
@@ -58,12 +58,12 @@ impl<'a> Served<'a> {
     pub async fn provide(&self, api: &Api<APIServiceNamespace>) -> Result<Action, Error> {
         let name = match self.provider_name() {
             Ok(name) => name,
-            Err(refusal) => return Ok(self.refuse(&refusal).await),
+            Err(refusal) => return self.refuse(api, &refusal).await,
         };
         self.disown(api).await?;
         let found = self.find(&name).await?;
         match decide::decide(found.as_ref(), &name, &self.marker) {
-            Decision::Refuse(refusal) => return Ok(self.refuse(&refusal).await),
+            Decision::Refuse(refusal) => return self.refuse(api, &refusal).await,
             Decision::Wait => {
                 return Err(Error::waiting(format!("namespace {name} is being deleted")));
             }
@@ -72,6 +72,7 @@ impl<'a> Served<'a> {
             Decision::Equip { label: false } => {}
         }
         let changed = self.equip(&name).await?;
+        self.explain(api, None).await?;
         let current = self.object.status.clone().unwrap_or_default();
         let wanted = APIServiceNamespaceStatus {
             namespace: Some(name.clone()),
@@ -114,17 +115,46 @@ impl<'a> Served<'a> {
 
     /// Says why there will be no namespace. A person has to act, and the object changes then, or its
     /// successor is a new one; a namespace in the way is looked for now and then.
-    async fn refuse(&self, refusal: &Refusal) -> Action {
+    async fn refuse(
+        &self,
+        api: &Api<APIServiceNamespace>,
+        refusal: &Refusal,
+    ) -> Result<Action, Error> {
+        self.explain(api, Some(&refusal.to_string())).await?;
         let object = self.object.object_ref(&());
         self.scoped
             .context
             .events
             .warning(&object, refusal.reason(), refusal.to_string())
             .await;
-        match refusal {
+        Ok(match refusal {
             Refusal::Foreign { .. } => Action::requeue(RESYNC),
             Refusal::Name(_) | Refusal::Reserved { .. } => Action::await_change(),
+        })
+    }
+
+    /// Writes on the object why there is no namespace, for the konnector, which cannot read our events.
+    async fn explain(
+        &self,
+        api: &Api<APIServiceNamespace>,
+        problem: Option<&str>,
+    ) -> Result<(), Error> {
+        let current = self.object.annotations().get(ANNOTATION_NAMESPACE_PROBLEM);
+        if current.map(String::as_str) == problem {
+            return Ok(());
         }
+        let patch = json!({ "metadata": {
+            "uid": self.object.uid(),
+            "annotations": { ANNOTATION_NAMESPACE_PROBLEM: problem },
+        }});
+        let params = PatchParams {
+            field_manager: Some(self.scoped.manager()),
+            ..PatchParams::default()
+        };
+        timed(api.patch_metadata(&self.object.name_any(), &params, &Patch::Merge(patch)))
+            .await
+            .map_err(Error::request("write why there is no namespace"))?;
+        Ok(())
     }
 
     async fn create(&self, name: &str) -> Result<(), Error> {
