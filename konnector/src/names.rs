@@ -55,5 +55,7 @@ pub const REASON_NOT_ESTABLISHED: &str = "CustomResourceDefinitionNotEstablished
 pub const REASON_SYNCING: &str = "Syncing";
 /// Condition reason: the binding is being taken back.
 pub const REASON_UNBINDING: &str = "Unbinding";
+/// Condition reason: the binding is being taken back, and that needs a person's help.
+pub const REASON_UNBINDING_BLOCKED: &str = "UnbindingBlocked";
 /// Condition reason: a precondition that another condition explains.
 pub const REASON_WAITING: &str = "Waiting";

@@ -169,6 +169,30 @@ pub async fn delete(client: &Client, name: &str, uid: &str) -> Result<(), kube::
     }
 }
 
+/// Takes the binding's owner reference off a CRD, which then belongs to nobody of ours.
+pub async fn disown(
+    client: &Client,
+    name: &str,
+    crd: &CrdView,
+    owner: &Owner,
+) -> Result<(), kube::Error> {
+    let is_us = |o: &&OwnerReference| owner.is_among(std::slice::from_ref(*o));
+    let others: Vec<_> = crd.owners.iter().filter(|o| !is_us(o)).collect();
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let patch = json!({"metadata": {
+        "uid": crd.uid, "resourceVersion": crd.resource_version, "ownerReferences": others,
+    }});
+    let params = PatchParams {
+        field_manager: Some(MANAGER_CRD.to_owned()),
+        ..PatchParams::default()
+    };
+    match apply::timed(api.patch_metadata(name, &params, &Patch::Merge(&patch))).await {
+        Ok(_) => Ok(()),
+        Err(error) if fault::is_stale(&error) || fault::code(&error) == Some(404) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

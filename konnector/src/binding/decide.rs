@@ -12,7 +12,7 @@ use crate::fault::shorten;
 use crate::heartbeat::HeartbeatState;
 use crate::names::{
     REASON_DELETES_HELD, REASON_MISSING_RIGHTS, REASON_NOT_ESTABLISHED, REASON_OTHER_PROVIDER,
-    REASON_SYNCING, REASON_UNBINDING, REASON_UNREACHABLE, REASON_WAITING,
+    REASON_SYNCING, REASON_UNBINDING, REASON_UNBINDING_BLOCKED, REASON_UNREACHABLE, REASON_WAITING,
 };
 use crate::provider::{ConnectProblem, LinkState, SecretState};
 
@@ -198,8 +198,12 @@ fn heartbeating(facts: &Facts) -> New {
 
 fn connected(facts: &Facts) -> New {
     let type_ = types::CONNECTED;
-    if let Some(message) = &facts.unbinding {
-        return warning(type_, REASON_UNBINDING, message);
+    if let Some(unbinding) = &facts.unbinding {
+        return if unbinding.blocked {
+            error(type_, REASON_UNBINDING_BLOCKED, &unbinding.message)
+        } else {
+            warning(type_, REASON_UNBINDING, &unbinding.message)
+        };
     }
     if let Some(condition) = unreachable(type_, facts) {
         return condition;

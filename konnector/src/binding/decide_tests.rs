@@ -3,7 +3,7 @@
 use kube_bind_crds::api::Condition;
 use kube_bind_crds::conditions::{self, types};
 
-use super::super::facts::{ClaimFacts, KindFacts, ProviderFacts};
+use super::super::facts::{ClaimFacts, KindFacts, ProviderFacts, Unbinding};
 use super::*;
 
 fn good() -> Facts {
@@ -96,7 +96,7 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with(|f| f.secret = SecretState::Invalid("user.exec".into())),
         with(|f| f.problem = Some(ConnectProblem::Unusable("CA".into()))),
         with(|f| f.provider = None),
-        with(|f| f.unbinding = Some("2 objects left".into())),
+        with(|f| f.unbinding = Some(Unbinding::going("2 objects left".into()))),
         with(|f| f.claims = vec![claim(ClaimState::Listing)]),
         with(|f| f.claims = vec![claim(ClaimState::Unsupported)]),
         with(|f| {
@@ -204,12 +204,27 @@ fn connected_says_where_the_way_ends() {
             "CustomResourceDefinitionNotEstablished/Info",
         ),
         (
-            with(|f| f.unbinding = Some("x".into())),
+            with(|f| f.unbinding = Some(Unbinding::going("x".into()))),
             "Unbinding/Warning",
+        ),
+        (
+            with(|f| f.unbinding = Some(Unbinding::blocked("x".into()))),
+            "UnbindingBlocked/Error",
         ),
     ] {
         assert_eq!(reason(&facts, types::CONNECTED), expected, "{facts:#?}");
     }
+}
+
+#[test]
+fn an_unbinding_that_needs_a_person_says_the_remedy_in_the_summary() {
+    let stuck = with(|f| {
+        f.unbinding = Some(Unbinding::blocked("annotate it".into()));
+        f.provider.as_mut().unwrap().link = LinkState::Unreachable("refused".into());
+    });
+    let all = all(&stuck);
+    let ready = conditions::get(&all, types::READY).unwrap();
+    assert_eq!(ready.message.as_deref(), Some("annotate it"));
 }
 
 #[test]

@@ -16,8 +16,35 @@ pub struct Facts {
     pub kinds: Vec<KindFacts>,
     /// The claims, if the export was found.
     pub claims: Vec<ClaimFacts>,
-    /// What the unbinding waits for, if the binding is being deleted.
-    pub unbinding: Option<String>,
+    /// How far the unbinding is, if the binding is being deleted.
+    pub unbinding: Option<Unbinding>,
+}
+
+/// How far an unbinding is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbinding {
+    /// In words.
+    pub message: String,
+    /// It does not go on unless somebody does something.
+    pub blocked: bool,
+}
+
+impl Unbinding {
+    /// It goes on by itself.
+    pub fn going(message: String) -> Self {
+        Self {
+            message,
+            blocked: false,
+        }
+    }
+
+    /// It needs a person.
+    pub fn blocked(message: String) -> Self {
+        Self {
+            message,
+            blocked: true,
+        }
+    }
 }
 
 /// The provider's side.

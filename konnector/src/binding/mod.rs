@@ -3,7 +3,6 @@
 
 mod crds;
 mod decide;
-mod drain;
 mod facts;
 mod look;
 mod mark;

@@ -35,6 +35,26 @@ impl Observed {
         provider.filter(|provider| provider.stores.synced())
     }
 
+    /// Why there is no provider, in words.
+    pub(super) fn why_not(&self) -> String {
+        match (&self.connection.secret, &self.connection.problem) {
+            (SecretState::Missing, _) => "the kubeconfig secret does not exist".into(),
+            (SecretState::Invalid(why) | SecretState::Unreadable(why), _) => why.clone(),
+            (
+                _,
+                Some(
+                    ConnectProblem::Unusable(why)
+                    | ConnectProblem::Link(
+                        LinkState::Unreachable(why)
+                        | LinkState::Unauthorized(why)
+                        | LinkState::OtherProvider(why),
+                    ),
+                ),
+            ) => why.clone(),
+            _ => "there is no connection yet".into(),
+        }
+    }
+
     /// What can be said before anything is done.
     pub(super) fn facts(&self) -> Facts {
         Facts {

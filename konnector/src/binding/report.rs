@@ -121,11 +121,13 @@ fn news(old: &[Condition], new: &[Condition]) -> Option<News> {
         return None;
     }
     let condition = conditions::get(new, types::READY)?;
-    Some(if condition.reason.as_deref() == Some(REASON_UNBINDING) {
-        News::Unbinding(condition.message.clone().unwrap_or_default())
-    } else {
-        News::NotReady(now)
-    })
+    let is_going = |c: &Condition| c.reason.as_deref() == Some(REASON_UNBINDING);
+    if !is_going(condition) {
+        return Some(News::NotReady(now));
+    }
+    // Its progress is in the condition; one event says that it began.
+    let began = conditions::get(old, types::READY).is_some_and(is_going);
+    (!began).then(|| News::Unbinding(condition.message.clone().unwrap_or_default()))
 }
 
 /// Writes the status of the binding if it differs, and publishes what is new.
@@ -264,7 +266,7 @@ pub(super) async fn provider(
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{ExportFacts, ProviderFacts};
+    use super::super::facts::{ExportFacts, ProviderFacts, Unbinding};
     use super::*;
     use crate::heartbeat::HeartbeatState;
     use crate::provider::SecretState;
@@ -349,7 +351,9 @@ mod tests {
     fn an_unbinding_is_no_trouble_unless_it_meets_some() {
         let after = |link| {
             let mut facts = facts(link, true);
-            facts.unbinding = Some("3 objects are being deleted on both sides".into());
+            facts.unbinding = Some(Unbinding::going(
+                "3 objects are being deleted on both sides".into(),
+            ));
             status(
                 &APIServiceBindingStatus::default(),
                 &facts,

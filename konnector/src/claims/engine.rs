@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt};
 use kube_bind_crds::api::GroupResource;
 use kube_bind_crds::claims::{Claimable, Referenced, claimable, may_cross};
 use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
+use kube_bind_crds::switches::{DeletionPolicy, deletion_policy};
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
 
@@ -298,11 +299,15 @@ impl ClaimsEngine {
         })
     }
 
-    /// A binding that is gone or going claims nothing.
+    /// A binding that is gone or going claims nothing; but one that leaves everything where it is
+    /// takes its marks off by itself, and until then its copies are not ours to delete.
     fn is_leaving(&self, binding: &str) -> bool {
         let bindings = self.ctx.bindings.state();
         let found = bindings.iter().find(|b| b.name_any() == binding);
-        found.is_none_or(|b| b.metadata.deletion_timestamp.is_some())
+        found.is_none_or(|b| {
+            b.metadata.deletion_timestamp.is_some()
+                && deletion_policy(b.annotations()) == Ok(DeletionPolicy::Delete)
+        })
     }
 
     /// Brings one key in order; says when to look again if nothing tells us to.

@@ -40,6 +40,8 @@ pub struct CrdView {
     pub accepted_names: Option<CustomResourceDefinitionNames>,
     /// Versions in which objects may be stored.
     pub stored_versions: Vec<String>,
+    /// Versions that the API server serves.
+    pub served: Vec<String>,
 }
 
 impl CrdView {
@@ -76,6 +78,13 @@ impl CrdView {
                 .collect(),
             accepted_names: status.accepted_names,
             stored_versions: status.stored_versions.unwrap_or_default(),
+            served: crd
+                .spec
+                .versions
+                .into_iter()
+                .filter(|version| version.served)
+                .map(|version| version.name)
+                .collect(),
         }
     }
 }

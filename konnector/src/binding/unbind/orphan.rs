@@ -1,0 +1,232 @@
+//! The end of a binding that leaves everything where it is: our finalizers, marks and owner
+//! references go, objects and CRDs stay on both sides. Needs no provider: without one its copies keep
+//! their marks. IO: sweeps, one patch per CRD; each look goes on where the objects show it to be.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
+use kube_bind_crds::api::{APIServiceBinding, GroupResource, ResourceScope};
+use kube_bind_crds::claims::claimable;
+use kube_bind_crds::isolation::Strategy;
+use kube_bind_crds::names::LABEL_OWNER;
+use kube_bind_crds::schema;
+
+use super::super::Error;
+use super::super::crds::{self, Owner};
+use super::super::reconcile::Observed;
+use super::super::subtree::Subtree;
+use super::sweep::{self, Field, Swept, sweep};
+use crate::consumer::CrdView;
+use crate::fault;
+use crate::provider::Provider;
+use crate::supervisor::Supervisor;
+use crate::sync::Namespaces;
+
+/// How long one look may sweep before it says how far it is.
+const SLICE: Duration = Duration::from_secs(8);
+
+/// What a look came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// There is more to do: how far it is.
+    More(String),
+    /// A person has to do something: what is wrong.
+    Blocked(String),
+    /// Nothing of ours is left.
+    Done,
+}
+
+/// One look.
+pub(super) struct Letting<'a> {
+    pub(super) supervisor: &'a Arc<Supervisor>,
+    pub(super) binding: &'a APIServiceBinding,
+    pub(super) observed: &'a Observed,
+    pub(super) owner: &'a Owner,
+    /// The provider, if it answers.
+    pub(super) provider: Option<&'a Arc<Provider>>,
+}
+
+impl Letting<'_> {
+    /// Goes on with these kinds, whose CRDs are ours, and then with the claims.
+    pub(super) async fn go(
+        &self,
+        subtree: &mut Subtree,
+        installed: &[(GroupResource, Arc<CrdView>)],
+    ) -> Result<Outcome, Error> {
+        // Nobody marks anything again while it is being let go.
+        subtree.stop_all().await;
+        let until = self.now() + SLICE;
+        for (resource, crd) in installed {
+            let name = schema::name(resource);
+            let swept = match self.kind(resource, crd, until).await {
+                Ok(swept) => swept,
+                Err(error) if fault::code(&error) == Some(403) => {
+                    return Ok(Outcome::Blocked(format!(
+                        "{name} cannot be let go: {}",
+                        fault::describe(&error)
+                    )));
+                }
+                Err(source) => {
+                    return Err(Error::Consumer {
+                        step: "let the objects of a kind go",
+                        source,
+                    });
+                }
+            };
+            if !swept.clean {
+                return Ok(Outcome::More(format!(
+                    "letting the objects of {name} go, {} just now",
+                    swept.released
+                )));
+            }
+            if !self.copies(resource, crd, until).await {
+                return Ok(Outcome::More(format!(
+                    "letting the copies of {name} on the provider go"
+                )));
+            }
+            let client = &self.supervisor.ctx.client;
+            crds::disown(client, &name, crd, self.owner)
+                .await
+                .map_err(|source| Error::Consumer {
+                    step: "let a custom resource definition go",
+                    source,
+                })?;
+        }
+        if !installed.is_empty() {
+            let words = "letting the custom resource definitions go";
+            return Ok(Outcome::More(words.into()));
+        }
+        self.claims(until).await
+    }
+
+    fn now(&self) -> Instant {
+        self.supervisor.ctx.clock.monotonic()
+    }
+
+    async fn kind(
+        &self,
+        resource: &GroupResource,
+        crd: &CrdView,
+        until: Instant,
+    ) -> Result<Swept, kube::Error> {
+        let Some(kind) = sweep::kind_of(resource, crd) else {
+            // A CRD whose names were never accepted has no objects.
+            return Ok(Swept {
+                released: 0,
+                clean: true,
+            });
+        };
+        let field = Field {
+            client: &self.supervisor.ctx.client,
+            kind: &kind,
+            namespace: None,
+            labels: None,
+        };
+        sweep(&field, until, || self.now(), sweep::of_consumer).await
+    }
+
+    /// Takes the marks off the copies, as far as the provider lets us: they are its own now, and what
+    /// it thinks of them must not keep the binding. Says whether there is nothing left to do.
+    async fn copies(&self, resource: &GroupResource, crd: &CrdView, until: Instant) -> bool {
+        let (Some(provider), Some(export)) = (self.provider, &self.observed.export) else {
+            tracing::info!(
+                binding.name = %self.owner.name,
+                "the provider does not answer, so its copies of {} keep their marks",
+                resource.resource
+            );
+            return true;
+        };
+        let Some(bound) = provider.stores.schema(resource) else {
+            return true;
+        };
+        let Some((version, names)) =
+            schema::synced_version(&bound.spec).zip(crd.accepted_names.as_ref())
+        else {
+            return true;
+        };
+        let kind = GroupVersionKind::gvk(&resource.group, &version.name, &names.kind);
+        let kind = ApiResource::from_gvk_with_plural(&kind, &resource.resource);
+        let strategy = Strategy::new(bound.spec.scope, export.spec.isolation);
+        let scopes: Vec<Option<String>> = match (bound.spec.scope, strategy) {
+            (ResourceScope::Namespaced, _) => {
+                let all = provider.namespaces.provider_namespaces();
+                all.into_iter().map(Some).collect()
+            }
+            (_, Strategy::Namespaced) => vec![Some(provider.cluster_namespace.clone())],
+            _ => vec![None],
+        };
+        let mut clean = true;
+        for scope in scopes {
+            let field = Field {
+                client: &provider.client,
+                kind: &kind,
+                namespace: scope.as_deref(),
+                labels: None,
+            };
+            let (home, uid) = (&provider.cluster_namespace, &provider.uid);
+            let unmark = |object: &sweep::Meta| sweep::of_provider(object, home, uid);
+            match sweep(&field, until, || self.now(), unmark).await {
+                Ok(swept) => clean &= swept.clean,
+                Err(error) => tracing::warn!(
+                    error = fault::describe(&error),
+                    binding.name = %self.owner.name,
+                    "copies of {} keep their marks on the provider",
+                    resource.resource
+                ),
+            }
+        }
+        clean
+    }
+
+    /// Claimed copies stay too; they are only not ours any more.
+    async fn claims(&self, until: Instant) -> Result<Outcome, Error> {
+        let name = self.binding.name_any();
+        let status = self.binding.status.iter();
+        for claim in status.flat_map(|status| &status.permission_claims) {
+            let resource = &claim.group_resource;
+            let Some(kind) = claimable(resource) else {
+                continue;
+            };
+            if let Some(provider) = self.provider {
+                for engine in provider.running_claims().await {
+                    engine.forget(&name);
+                }
+            }
+            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+            let kind = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+            let field = Field {
+                client: &self.supervisor.ctx.client,
+                kind: &kind,
+                namespace: None,
+                labels: Some(LABEL_OWNER),
+            };
+            let unmark = |object: &sweep::Meta| sweep::of_claimed(object, &name);
+            match sweep(&field, until, || self.now(), unmark).await {
+                Ok(swept) if swept.clean => {}
+                Ok(swept) => {
+                    return Ok(Outcome::More(format!(
+                        "letting copies of claimed {} go, {} just now",
+                        resource.resource, swept.released
+                    )));
+                }
+                // Without the right nothing was ever claimed, or somebody took it away on purpose.
+                Err(error) if fault::code(&error) == Some(403) => tracing::warn!(
+                    error = fault::describe(&error),
+                    binding.name = %name,
+                    "copies of claimed {} keep their marks",
+                    resource.resource
+                ),
+                Err(source) => {
+                    return Err(Error::Consumer {
+                        step: "let claimed objects go",
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
