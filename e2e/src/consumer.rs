@@ -176,14 +176,22 @@ impl Consumer {
 
     /// Starts the konnector, under the rights that its ServiceAccount has at the moment.
     pub fn start_konnector(&self) -> Result<Arc<Process>> {
-        let process = Launch::new("konnector", own_binary("konnector")?)
+        self.keep_konnector(self.launch_konnector()?)
+    }
+
+    /// The konnector's command line, for tests that start it with further arguments.
+    pub fn launch_konnector(&self) -> Result<Launch> {
+        Ok(Launch::new("konnector", own_binary("konnector")?)
             .arg("--kubeconfig")
             .arg(self.plane.kubeconfig(&self.user.name)?)
             .args(["--server-address", &self.health.address()])
             .env("POD_NAMESPACE", NAMESPACE)
-            .env("POD_NAME", "konnector-0")
-            .start(self.plane.dir())?;
-        let process = Arc::new(process);
+            .env("POD_NAME", "konnector-0"))
+    }
+
+    /// Starts what [`Self::launch_konnector`] prepared as this consumer's konnector.
+    pub fn keep_konnector(&self, launch: Launch) -> Result<Arc<Process>> {
+        let process = Arc::new(launch.start(self.plane.dir())?);
         *self.konnector.lock().expect("no holder panics") = Some(process.clone());
         Ok(process)
     }

@@ -228,22 +228,7 @@ impl Provider {
     }
 
     async fn install_crds(&self) -> Result<()> {
-        let crds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
-        let path = crds
-            .to_str()
-            .context("the path of the sources is not text")?;
-        self.plane
-            .kubectl(&["apply", "--server-side", "-f", path])
-            .await?;
-        self.plane
-            .kubectl(&[
-                "wait",
-                "--for=condition=Established",
-                "--timeout=60s",
-                "-f",
-                path,
-            ])
-            .await?;
+        install_crds(&self.plane).await?;
         self.plane
             .kubectl(&["create", "namespace", BACKEND_NAMESPACE])
             .await?;
@@ -313,6 +298,26 @@ impl Provider {
             .await?;
         Ok(())
     }
+}
+
+/// Installs our CRDs and waits until they are served.
+pub(crate) async fn install_crds(plane: &ControlPlane) -> Result<()> {
+    let crds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
+    let path = crds
+        .to_str()
+        .context("the path of the sources is not text")?;
+    plane
+        .kubectl(&["apply", "--server-side", "-f", path])
+        .await?;
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "-f",
+        path,
+    ];
+    plane.kubectl(&established).await?;
+    Ok(())
 }
 
 /// Has the object the condition `Ready=True`?
