@@ -28,7 +28,7 @@ pub struct Consumer {
     // Ends before the cluster that it works on.
     konnector: Mutex<Option<Arc<Process>>>,
     /// Its Kubernetes.
-    pub plane: ControlPlane,
+    pub plane: Arc<ControlPlane>,
     health: Port,
     user: User,
     /// Home directory of the person who binds: the plugin keeps its tokens there.
@@ -72,12 +72,21 @@ impl PluginRun {
 impl Consumer {
     /// Starts a consumer cluster; nothing of ours is in it yet.
     pub async fn start(name: &str) -> Result<Consumer> {
-        let user = User::service_account(NAMESPACE, KONNECTOR);
         let options = Options {
-            users: vec![user.clone()],
+            users: vec![Self::user()],
             ..Default::default()
         };
         let plane = ControlPlane::start(name, options).await?;
+        Self::on(Arc::new(plane))
+    }
+
+    /// The user that a cluster needs to become a consumer's.
+    pub fn user() -> User {
+        User::service_account(NAMESPACE, KONNECTOR)
+    }
+
+    /// A consumer whose cluster is something else already; it has to have [`Self::user`].
+    pub fn on(plane: Arc<ControlPlane>) -> Result<Consumer> {
         let home = plane.dir().join("home");
         let path = plane.dir().join("bin");
         for dir in [&home, &path] {
@@ -100,7 +109,7 @@ impl Consumer {
             plane,
             konnector,
             health,
-            user,
+            user: Self::user(),
             home,
             path,
             http,

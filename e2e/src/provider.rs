@@ -50,7 +50,7 @@ pub struct Provider {
     backend: Mutex<Option<Arc<Process>>>,
     operator: Option<Process>,
     /// Its Kubernetes.
-    pub plane: ControlPlane,
+    pub plane: Arc<ControlPlane>,
     /// Where its users sign in.
     pub identity_provider: IdentityProvider,
     /// A user who may bind.
@@ -60,11 +60,36 @@ pub struct Provider {
     /// A user who can sign in but may not bind.
     pub mallory: Person,
     http: reqwest::Client,
-    backend_args: Vec<String>,
+    backend_args: Mutex<Vec<String>>,
     api: Port,
     ops: Port,
     dir: RunDir,
     _metrics: Port,
+}
+
+/// Where people sign in, and the address that the backend has to have for that.
+struct Login {
+    api: Port,
+    identity_provider: IdentityProvider,
+    people: [Person; 3],
+}
+
+impl Login {
+    async fn start() -> Result<Login> {
+        let api = Port::claim()?;
+        let people = [
+            Person::new("alice", &[CONSUMERS]),
+            Person::new("bob", &[CONSUMERS]),
+            Person::new("mallory", &["others"]),
+        ];
+        let callback = format!("http://{}/api/callback", api.address());
+        let identity_provider = IdentityProvider::start(&callback, &people).await?;
+        Ok(Login {
+            api,
+            identity_provider,
+            people,
+        })
+    }
 }
 
 impl Provider {
@@ -78,24 +103,34 @@ impl Provider {
         options: ProviderOptions,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Provider> {
+        let plane = ControlPlane::start("provider-cluster", Options::default());
+        let (plane, login) = tokio::try_join!(plane, Login::start())?;
+        Self::assemble(Arc::new(plane), login, options, say).await
+    }
+
+    /// Makes a provider of a cluster that is something else already.
+    pub async fn start_on(plane: Arc<ControlPlane>, options: ProviderOptions) -> Result<Provider> {
+        Self::assemble(plane, Login::start().await?, options, &|_| {}).await
+    }
+
+    async fn assemble(
+        plane: Arc<ControlPlane>,
+        login: Login,
+        options: ProviderOptions,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Provider> {
+        let Login {
+            api,
+            identity_provider,
+            people: [alice, bob, mallory],
+        } = login;
         let dir = RunDir::create("provider")?;
-        let (api, ops, metrics) = (Port::claim()?, Port::claim()?, Port::claim()?);
-        let people = [
-            Person::new("alice", &[CONSUMERS]),
-            Person::new("bob", &[CONSUMERS]),
-            Person::new("mallory", &["others"]),
-        ];
-        let callback = format!("http://{}/api/callback", api.address());
-        let (plane, identity_provider) = tokio::try_join!(
-            ControlPlane::start("provider-cluster", Options::default()),
-            IdentityProvider::start(&callback, &people)
-        )?;
+        let (ops, metrics) = (Port::claim()?, Port::claim()?);
         say(&format!("provider control plane at {}", plane.server()));
         say(&format!(
             "identity provider at {}",
             identity_provider.issuer()
         ));
-        let [alice, bob, mallory] = people;
         let http = reqwest::Client::builder()
             .no_proxy()
             .build()
@@ -109,7 +144,7 @@ impl Provider {
             backend: Mutex::new(None),
             operator: None,
             http,
-            backend_args: options.backend_args,
+            backend_args: Mutex::new(options.backend_args),
             api,
             ops,
             dir,
@@ -156,6 +191,17 @@ impl Provider {
             .await
     }
 
+    /// Ends the backend and starts it with other further arguments.
+    pub async fn restart_backend(&self, args: &[&str]) -> Result<()> {
+        let process = self.backend.lock().expect("no holder panics").take();
+        let process = process.context("the backend does not run")?;
+        process.terminate()?;
+        process.wait_exit().await?;
+        *self.backend_args.lock().expect("no holder panics") =
+            args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.start_backend().await
+    }
+
     /// Ends the backend at once.
     pub fn kill_backend(&self) -> Result<()> {
         let process = self.backend.lock().expect("no holder panics").take();
@@ -197,7 +243,7 @@ impl Provider {
                 "--external-ca-file",
             ])
             .arg(self.plane.ca_file())
-            .args(&self.backend_args)
+            .args(&*self.backend_args.lock().expect("no holder panics"))
             .env("OIDC_CLIENT_SECRET", idp.client_secret());
         Ok(launch)
     }
