@@ -31,8 +31,15 @@ fmt: ## formats the sources
 crds: build ## generates deploy/crds from the types
 	$(TARGET)/debug/crds-gen
 
-bench: prerequisites release ## measures times and memory, prints a table of targets and results
-	@$(TARGET)/release/bench
+# make bench OBJECTS="1000" NAMESPACES=1000 JSON=docs/benchmarks/x.json ARGS="--steady-seconds 0"
+OBJECTS ?= 100 1000 10000
+NAMESPACES ?= 50
+JSON ?=
+# What a run leaves, with its logs of hundreds of thousands of requests, goes also when it fails.
+bench: prerequisites release ## measures speed, memory and requests; OBJECTS="100 1000" NAMESPACES= JSON=<file>
+	@KUBE_BIND_E2E_KEEP=$${KUBE_BIND_E2E_KEEP:-0} $(TARGET)/release/bench --objects "$(OBJECTS)" \
+		--namespaces $(NAMESPACES) $(if $(JSON),--json $(JSON)) --date "$$(date -u +%F)" \
+		--commit "$$(git describe --always --dirty)" $(ARGS)
 
 sim: ## the sync engine alone, under seeded disturbances
 	$(CARGO) test --package konnector --lib sync::

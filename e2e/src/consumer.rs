@@ -205,6 +205,11 @@ impl Consumer {
         Ok(process)
     }
 
+    /// A client with the rights of the konnector.
+    pub async fn konnector_client(&self) -> Result<kube::Client> {
+        self.plane.client_for(&self.user.name).await
+    }
+
     /// Waits until the konnector says that it is ready.
     pub async fn wait_konnector_ready(&self) -> Result<()> {
         self.konnector()?

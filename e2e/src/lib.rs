@@ -20,6 +20,7 @@ pub mod runtime;
 mod spawner;
 pub mod tls;
 pub mod toolchain;
+pub mod usage;
 pub mod wait;
 pub mod widgets;
 pub mod world;

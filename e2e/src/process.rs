@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use regex::Regex;
 
 use crate::spawner;
+use crate::usage;
 use crate::wait::{PATIENCE, wait_for, wait_for_up_to};
 
 /// Directory with our built binaries, when they are not beside the test.
@@ -221,19 +222,17 @@ impl Process {
 
     /// Its share of the machine's memory in bytes: shared pages are divided among their users.
     pub fn memory(&self) -> Result<u64> {
-        let path = format!("/proc/{}/smaps_rollup", self.pid);
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Pss:"))
-            .context("smaps_rollup has no Pss line")?;
-        let kilobytes: u64 = line
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .context("Pss is not a number")?;
-        Ok(kilobytes * 1024)
+        usage::memory(self.pid)
+    }
+
+    /// The most memory that it ever had at once, in bytes.
+    pub fn peak_memory(&self) -> Result<u64> {
+        usage::peak_memory(self.pid)
+    }
+
+    /// Processor time that it has used so far.
+    pub fn processor_time(&self) -> Result<Duration> {
+        usage::processor_time(self.pid)
     }
 
     /// Stops it in its tracks; connections to it stay open and get no answer.

@@ -14,6 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::kubeconfig::{Credential, SafeKubeconfig};
+use crate::transport;
 
 /// How long connecting may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,13 +125,13 @@ pub async fn consumer_or_provider(
             .map_err(|source| Error::Infer(Box::new(source)))?,
     };
     let config = configure(config, &Options::new(user_agent))?;
-    let client = Client::try_from(config.clone()).map_err(Error::Build)?;
+    let client = transport::client(config.clone()).map_err(Error::Build)?;
     Ok((client, config))
 }
 
 /// Builds a client from a configuration, with `options` put over it.
 pub fn from_config(config: Config, options: &Options) -> Result<Client, Error> {
-    Client::try_from(configure(config, options)?).map_err(Error::Build)
+    transport::client(configure(config, options)?).map_err(Error::Build)
 }
 
 /// Builds a client from somebody else's kubeconfig. Needs a running runtime, but does not connect.

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde::Deserialize;
 
 /// Reader of one audit log.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct AuditedRequest {
     pub code: u16,
     /// When it came, RFC 3339 with microseconds.
     pub received: String,
+    /// When it was answered, likewise.
+    pub finished: String,
 }
 
 impl AuditedRequest {
@@ -91,14 +93,27 @@ impl Audit {
 
     /// All requests that finished after `mark`. A watch is written when it ends, not when it begins.
     pub fn since(&self, mark: Mark) -> Result<Vec<AuditedRequest>> {
+        self.text_since(mark)?.lines().map(parse).collect()
+    }
+
+    /// Reads on from the present end of the log.
+    pub fn tail(&self) -> Result<Tail> {
+        Ok(Tail {
+            audit: self.clone(),
+            mark: self.mark()?,
+        })
+    }
+
+    /// The complete lines after `mark`.
+    fn text_since(&self, mark: Mark) -> Result<String> {
         let open = || format!("failed to read {}", self.path.display());
         let mut file = std::fs::File::open(&self.path).with_context(open)?;
         file.seek(SeekFrom::Start(mark.0)).with_context(open)?;
         let mut text = String::new();
         file.read_to_string(&mut text).with_context(open)?;
         // The last line may be in the middle of being written.
-        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        complete.lines().map(parse).collect()
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        Ok(text)
     }
 
     /// All requests of the log.
@@ -116,34 +131,78 @@ pub fn count_by_kind(requests: &[AuditedRequest]) -> BTreeMap<String, usize> {
     counts
 }
 
+/// An audit log that is read as it grows.
+#[derive(Debug)]
+pub struct Tail {
+    audit: Audit,
+    mark: Mark,
+}
+
+impl Tail {
+    /// The requests that have finished since the last call.
+    pub fn next(&mut self) -> Result<Vec<AuditedRequest>> {
+        let text = self.audit.text_since(self.mark)?;
+        self.mark.0 += text.len() as u64;
+        text.lines().map(parse).collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    verb: String,
+    #[serde(default)]
+    user_agent: String,
+    #[serde(rename = "requestURI")]
+    uri: String,
+    user: UserRef,
+    impersonated_user: Option<UserRef>,
+    object_ref: Option<Object>,
+    response_status: Option<Code>,
+    #[serde(default)]
+    request_received_timestamp: String,
+    #[serde(default)]
+    stage_timestamp: String,
+}
+
+#[derive(Deserialize, Default)]
+struct UserRef {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Object {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+struct Code {
+    #[serde(default)]
+    code: u16,
+}
+
 fn parse(line: &str) -> Result<AuditedRequest> {
-    let event: Value = serde_json::from_str(line).context("an audit line is not JSON")?;
-    let text = |pointer: &str| {
-        event
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let user = event
-        .pointer("/impersonatedUser/username")
-        .or_else(|| event.pointer("/user/username"));
+    let line: Line = serde_json::from_str(line).context("an audit line is not an event")?;
+    let object = line.object_ref.unwrap_or_default();
     Ok(AuditedRequest {
-        user: user.and_then(Value::as_str).unwrap_or_default().to_owned(),
-        user_agent: text("/userAgent"),
-        verb: text("/verb"),
-        group: text("/objectRef/apiGroup"),
-        resource: text("/objectRef/resource"),
-        subresource: text("/objectRef/subresource"),
-        namespace: text("/objectRef/namespace"),
-        name: text("/objectRef/name"),
-        uri: text("/requestURI"),
-        code: event
-            .pointer("/responseStatus/code")
-            .and_then(Value::as_u64)
-            .and_then(|code| u16::try_from(code).ok())
-            .unwrap_or_default(),
-        received: text("/requestReceivedTimestamp"),
+        user: line.impersonated_user.unwrap_or(line.user).username,
+        user_agent: line.user_agent,
+        verb: line.verb,
+        group: object.api_group,
+        resource: object.resource,
+        subresource: object.subresource,
+        namespace: object.namespace,
+        name: object.name,
+        uri: line.uri,
+        code: line.response_status.unwrap_or_default().code,
+        received: line.request_received_timestamp,
+        finished: line.stage_timestamp,
     })
 }
 

@@ -4,7 +4,7 @@ mod audit;
 mod flags;
 mod kubeconfig;
 
-pub use audit::{Audit, AuditedRequest, Mark, count_by_kind};
+pub use audit::{Audit, AuditedRequest, Mark, Tail, count_by_kind};
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
