@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube_bind_crds::version::VERSION;
-use kube_bind_runtime::client;
+use kube_bind_runtime::client::{self, Authorities, Options};
 use kube_bind_runtime::clock::SystemClock;
 use kube_bind_runtime::health::{self, Health};
 use kube_bind_runtime::kubeconfig::Policy;
 use kube_bind_runtime::lease::{self, LeaseConfig};
+use kube_bind_runtime::proxy::Proxy;
 use kube_bind_runtime::shutdown::Shutdown;
 use prometheus_client::registry::Registry;
 
@@ -35,6 +36,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     )
     .await
     .context("failed to connect to the consumer cluster")?;
+    let provider_options = provider_options(&args)?;
     let health = Health::new();
     health.set(CHECK, Err("not installed yet".into()));
     let mut registry = Registry::default();
@@ -57,6 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             allow_insecure_tls: args.allow_insecure_provider_tls,
             allow_http: false,
         },
+        provider_options,
         polling: args.provider_polling_interval,
     };
     let identity = args
@@ -71,6 +74,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .drain(DRAIN)
         .await
         .context("failed to stop in time")
+}
+
+/// How providers are reached.
+fn provider_options(args: &Args) -> anyhow::Result<Options> {
+    let mut options = Options::new(USER_AGENT);
+    options.proxy = Proxy::from_env()?;
+    let file = args.provider_ca_file.as_deref();
+    if let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) {
+        options.authorities = Authorities::from_file(file)?;
+    }
+    Ok(options)
 }
 
 /// Installs the CRDs and then stands for the lease, again and again.

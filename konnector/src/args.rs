@@ -46,6 +46,13 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub provider_polling_interval: Duration,
 
+    /// PEM file with certificate authorities that are trusted for providers, beside those of their
+    /// kubeconfigs, or of the machine where a kubeconfig names none.
+    ///
+    /// Providers are reached through the proxy that HTTPS_PROXY and NO_PROXY name.
+    #[arg(long, value_name = "FILE")]
+    pub provider_ca_file: Option<PathBuf>,
+
     /// Accept provider kubeconfigs that switch the verification of certificates off.
     #[arg(long)]
     pub allow_insecure_provider_tls: bool,
@@ -56,7 +63,11 @@ pub struct Args {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    go_duration::parse(text).map_err(|err| err.to_string())
+    match go_duration::parse(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than 0s".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]

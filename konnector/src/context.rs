@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt};
 use kube_bind_crds::api::{APIServiceBinding, ClusterSecretKeyRef};
+use kube_bind_runtime::client::Options;
 use kube_bind_runtime::clock::SharedClock;
 use kube_bind_runtime::events::Events;
 use kube_bind_runtime::kubeconfig::Policy;
@@ -39,6 +40,8 @@ pub struct Context {
     pub polling: Duration,
     /// What provider kubeconfigs may contain.
     pub policy: Policy,
+    /// How providers are reached.
+    pub provider_options: Options,
     /// Proof of leading.
     pub leader: LeaderToken,
     /// Ends with the term.

@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::APIServiceBinding;
 use kube_bind_crds::names::GROUP;
 use kube_bind_runtime::backoff::Backoff;
+use kube_bind_runtime::client::Options;
 use kube_bind_runtime::clock::SharedClock;
 use kube_bind_runtime::events::Events;
 use kube_bind_runtime::health::Health;
@@ -50,6 +51,8 @@ pub struct Process {
     pub metrics: Metrics,
     /// What provider kubeconfigs may contain.
     pub policy: Policy,
+    /// How providers are reached.
+    pub provider_options: Options,
     /// How often bundles are looked at.
     pub polling: Duration,
 }
@@ -96,6 +99,7 @@ pub async fn lead(process: Process, leader: LeaderToken) {
         bindings_listed: Listed::new(),
         polling: process.polling,
         policy: process.policy,
+        provider_options: process.provider_options,
         leader,
         shutdown: shutdown.clone(),
     });

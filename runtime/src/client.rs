@@ -14,7 +14,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::kubeconfig::{Credential, SafeKubeconfig};
+use crate::proxy::Proxy;
 use crate::transport;
+
+mod authorities;
+#[cfg(test)]
+mod proxy_tests;
+
+pub use authorities::{Authorities, AuthoritiesError};
 
 /// How long connecting may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,6 +75,10 @@ pub struct Options {
     pub read_timeout: Option<Duration>,
     /// Whether kube repeats requests answered with 429, 503 or 504 by itself, for minutes.
     pub retry: bool,
+    /// The operator's proxy, for servers that a parsed kubeconfig names.
+    pub proxy: Option<Proxy>,
+    /// Authorities that the operator trusts beside those of a parsed kubeconfig.
+    pub authorities: Authorities,
 }
 
 impl Options {
@@ -79,6 +90,8 @@ impl Options {
             connect_timeout: CONNECT_TIMEOUT,
             read_timeout: Some(READ_TIMEOUT),
             retry: false,
+            proxy: None,
+            authorities: Authorities::default(),
         }
     }
 }
@@ -136,10 +149,17 @@ pub fn from_config(config: Config, options: &Options) -> Result<Client, Error> {
 
 /// Builds a client from somebody else's kubeconfig. Needs a running runtime, but does not connect.
 pub fn from_safe(kubeconfig: &SafeKubeconfig, options: &Options) -> Result<Client, Error> {
-    from_config(safe_config(kubeconfig)?, options)
+    let mut config = safe_config(kubeconfig)?;
+    config.proxy_url = options
+        .proxy
+        .as_ref()
+        .and_then(|proxy| proxy.for_server(&config.cluster_url))
+        .cloned();
+    config.root_cert = options.authorities.beside(config.root_cert.take());
+    from_config(config, options)
 }
 
-/// The configuration of somebody else's kubeconfig; nothing of this process's environment is in it.
+/// The configuration of somebody else's kubeconfig; nothing of this process is in it.
 fn safe_config(kubeconfig: &SafeKubeconfig) -> Result<Config, Error> {
     let mut config = Config::new(kubeconfig.server().parse().map_err(Error::Server)?);
     config.default_namespace = kubeconfig.namespace().to_owned();

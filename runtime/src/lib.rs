@@ -13,6 +13,7 @@ pub mod health;
 pub mod kubeconfig;
 pub mod lease;
 pub mod logging;
+pub mod proxy;
 pub mod shutdown;
 pub mod tls;
 mod transport;

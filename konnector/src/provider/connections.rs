@@ -13,7 +13,7 @@ use kube::Api;
 use kube_bind_crds::api::ClusterSecretKeyRef;
 use kube_bind_crds::names::KONNECTOR_NAMESPACE;
 use kube_bind_runtime::backoff::Backoff;
-use kube_bind_runtime::client::{self, Options};
+use kube_bind_runtime::client;
 use kube_bind_runtime::kubeconfig::{Policy, SafeKubeconfig};
 use kube_bind_runtime::shutdown::Panicked;
 use tokio::sync::{Notify, watch};
@@ -25,7 +25,6 @@ use super::{LinkState, Provider, Providers};
 use crate::consumer::Secrets;
 use crate::context::Context;
 use crate::fault;
-use crate::names::USER_AGENT;
 
 /// How long to wait before a provider that was another one is asked again.
 const HOLD: Duration = Duration::from_secs(60);
@@ -259,7 +258,7 @@ impl Task {
         kubeconfig: SafeKubeconfig,
         current: Option<Arc<Provider>>,
     ) -> Option<Duration> {
-        let client = match client::from_safe(&kubeconfig, &Options::new(USER_AGENT)) {
+        let client = match client::from_safe(&kubeconfig, &self.ctx.provider_options) {
             Ok(client) => client,
             Err(error) => {
                 let problem = ConnectProblem::Unusable(error.to_string());

@@ -15,6 +15,7 @@ use kube::api::DynamicObject;
 use kube_bind_crds::api::APIServiceExportRequestSpec;
 use kube_bind_runtime::client::Options as ClientOptions;
 use kube_bind_runtime::kubeconfig::SafeKubeconfig;
+use kube_bind_runtime::proxy::Proxy;
 use tokio::time::Instant;
 
 use crate::cluster::{Report, USER_AGENT};
@@ -81,10 +82,9 @@ impl Binder<'_> {
             deadline,
             report,
         } = self;
-        let provider = kube_bind_runtime::client::from_safe(
-            &credential.parsed,
-            &ClientOptions::new(USER_AGENT),
-        )?;
+        let mut options = ClientOptions::new(USER_AGENT);
+        options.proxy = Proxy::from_env()?;
+        let provider = kube_bind_runtime::client::from_safe(&credential.parsed, &options)?;
 
         // Nothing is said about an existing namespace: its labels are somebody else's.
         report.ensure(consumer, &manifests::namespace()).await?;
