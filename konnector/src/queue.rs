@@ -29,7 +29,7 @@ impl<K: Clone + Eq + Hash + Ord> Default for WaitQueue<K> {
 impl<K: Clone + Eq + Hash + Ord> WaitQueue<K> {
     /// Work to do now.
     pub fn push(&self, key: K) {
-        self.lock().push(key, Priority::Change);
+        self.lock().push(key, Priority::Change, Instant::now());
         self.added.notify_one();
     }
 

@@ -62,7 +62,7 @@ pub struct Supervisor {
     /// What they share.
     pub ctx: Arc<Context>,
     /// The consumer's CRDs.
-    pub crds: Crds,
+    pub crds: Arc<Crds>,
     /// The kubeconfigs in use.
     pub connections: Arc<Connections>,
     /// What runs per binding.
@@ -155,9 +155,13 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
         .clone();
     let crd_told = ctx.clone();
     Arc::new(Supervisor {
-        crds: Crds::start(ctx.client.clone(), &ctx.shutdown, move |name, owners| {
-            crd_changed(&crd_told, name, owners);
-        }),
+        crds: Arc::new(Crds::start(
+            ctx.client.clone(),
+            &ctx.shutdown,
+            move |name, owners| {
+                crd_changed(&crd_told, name, owners);
+            },
+        )),
         connections,
         subtrees: Subtrees::default(),
         backoff: Backoff::new(),

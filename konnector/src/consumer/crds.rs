@@ -152,6 +152,11 @@ impl Crds {
             return Ok(Some(read.clone()));
         }
         // Not in the watch may also mean not yet: our own creation is not told at once.
+        self.read(name).await
+    }
+
+    /// The CRD as the API server has it at this moment.
+    pub async fn read(&self, name: &str) -> Result<Option<Arc<CrdView>>, kube::Error> {
         match apply::timed(self.api.get_opt(name)).await? {
             Some(crd) => Ok(Some(self.remember(crd))),
             None => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::cluster::Key;
-use super::execute::Side;
+use super::metrics::Side;
 
 /// Estimated memory of all held bodies above which the engine stops taking in consumer events
 /// while it has work to do.
@@ -56,6 +56,12 @@ impl Bodies {
                 body
             })
         })
+    }
+
+    /// Holds nothing any more.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+        self.bytes = 0;
     }
 
     /// More is held than should be.

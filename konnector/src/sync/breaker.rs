@@ -1,111 +1,282 @@
-//! Many consumer objects that vanish at once are more likely a mistake (a restored backup, a CRD
-//! that was made anew, the wrong cluster) than a wish. Then no copy is deleted because of it, until
-//! the objects are back or a person says that it was meant. Pure.
+//! Many consumer objects that vanish at once are more likely a mistake (a restored backup, a deleted
+//! CRD, the wrong cluster) than a wish. Then no copy is deleted because of it, until the objects are
+//! back or a person says that it was meant. One breaker watches over all engines of a binding. No IO.
 //!
-//! What a person deletes never comes here: our finalizer holds such objects until their copies are
-//! gone, so they do not vanish.
+//! An object *vanished* when a list does not name it although nobody saw its deletion, or when it
+//! terminates only because its CRD does. What a person deletes never comes here: the deletion of an
+//! object or a namespace is seen (our finalizer holds the object until its copy is gone), and so is
+//! the end of a binding.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::class::Tally;
-
-/// So many are always believed.
-const ALWAYS: usize = 10;
-/// Deletions of orphans within this time belong together.
+/// Deletions within this time belong together.
 const WINDOW: Duration = Duration::from_secs(60);
+/// So long the first lists of the other kinds are waited for: without them nobody knows of how many
+/// objects so many vanished.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Counts the orphans of the last minute. An ordinary deletion leaves none: our finalizer holds the
-/// consumer object until its copy is gone.
+/// When deletions are held: both numbers must be exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// So many objects may always go.
+    pub min_objects: usize,
+    /// So many percent of a binding's objects may always go.
+    pub percent: u8,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            min_objects: 20,
+            percent: 30,
+        }
+    }
+}
+
+/// What one engine contributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Consumer objects that did not vanish.
+    pub(super) living: usize,
+    /// Copies that are there and whose consumer objects vanished.
+    pub(super) vanished: usize,
+    /// Objects that terminate, nobody knows yet why, and whose copies are there.
+    pub(super) dying: usize,
+    /// The first lists are complete.
+    pub(super) listed: bool,
+}
+
+/// Shared by everything that deletes for one binding; clones are the same breaker.
+#[derive(Clone)]
+pub struct Breaker(Arc<Shared>);
+
+struct Shared {
+    inner: Mutex<Inner>,
+    holds: watch::Sender<bool>,
+}
+
 #[derive(Default)]
-pub(super) struct Breaker {
-    deleted: VecDeque<Instant>,
+struct Inner {
+    config: BreakerConfig,
+    members: HashMap<u64, (Share, Instant)>,
+    joined: u64,
+    /// Deletions of the last minute, oldest first: when, by whom, and whether the object vanished.
+    deleted: VecDeque<(Instant, u64, bool)>,
+    /// How many of those vanished.
+    deleted_vanished: usize,
     tripped: bool,
     released: bool,
 }
 
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new(BreakerConfig::default())
+    }
+}
+
 impl Breaker {
-    /// A copy is being deleted because its consumer object vanished.
-    pub(super) fn deleting(&mut self, now: Instant) {
+    /// A breaker that has seen nothing yet.
+    pub fn new(config: BreakerConfig) -> Self {
+        let inner = Inner {
+            config,
+            ..Inner::default()
+        };
+        Self(Arc::new(Shared {
+            inner: Mutex::new(inner),
+            holds: watch::Sender::new(false),
+        }))
+    }
+
+    /// Whether a person said that objects which vanished were meant to: then their copies go, however
+    /// many they are.
+    pub fn release_deletes(&self, released: bool) {
+        self.lock().released = released;
+        self.tell(Instant::now());
+    }
+
+    /// Copies of all engines that are kept although their objects vanished.
+    pub fn held(&self) -> usize {
+        let inner = self.lock();
+        if inner.is_tripped() {
+            inner.vanished()
+        } else {
+            0
+        }
+    }
+
+    /// Changes of [`Member::holds`].
+    pub(super) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.0.holds.subscribe()
+    }
+
+    /// Takes part in the count, until the member is dropped.
+    pub(super) fn join(&self, now: Instant) -> Member {
+        let mut inner = self.lock();
+        inner.joined += 1;
+        let id = inner.joined;
+        inner.members.insert(id, (Share::default(), now));
+        drop(inner);
+        Member {
+            breaker: self.clone(),
+            id,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, now: Instant) {
+        let holds = self.lock().holds(now);
+        self.0.holds.send_if_modified(|told| {
+            let changed = *told != holds;
+            *told = holds;
+            changed
+        });
+    }
+}
+
+/// One engine's part in the breaker of its binding.
+pub(super) struct Member {
+    breaker: Breaker,
+    id: u64,
+}
+
+impl Member {
+    /// Files the counts of this engine.
+    pub(super) fn update(&self, share: Share, now: Instant) {
+        let mut inner = self.breaker.lock();
+        let Some((old, _)) = inner
+            .members
+            .get_mut(&self.id)
+            .filter(|(old, _)| *old != share)
+        else {
+            return;
+        };
+        *old = share;
+        inner.look(now);
+        drop(inner);
+        self.breaker.tell(now);
+    }
+
+    /// A copy is being deleted because its object vanished, or terminates for a reason not known.
+    pub(super) fn deleting(&self, vanished: bool, now: Instant) {
+        let mut inner = self.breaker.lock();
+        inner.deleted.push_back((now, self.id, vanished));
+        inner.deleted_vanished += usize::from(vanished);
+        inner.look(now);
+    }
+
+    /// Now it is known why the objects of this engine terminated whose copies were deleted lately.
+    pub(super) fn explained(&self, vanished: bool, now: Instant) {
+        let mut inner = self.breaker.lock();
+        let mine = |by: &u64| *by == self.id;
+        if vanished {
+            let deleted = inner.deleted.iter_mut();
+            deleted
+                .filter(|(_, by, _)| mine(by))
+                .for_each(|entry| entry.2 = true);
+        } else {
+            inner
+                .deleted
+                .retain(|(_, by, vanished)| *vanished || !mine(by));
+        }
+        let vanished = inner.deleted.iter().filter(|(_, _, vanished)| *vanished);
+        inner.deleted_vanished = vanished.count();
+        inner.look(now);
+        drop(inner);
+        self.breaker.tell(now);
+    }
+
+    /// Whether copies whose objects vanished are kept for now.
+    pub(super) fn holds(&self, now: Instant) -> bool {
+        self.breaker.lock().holds(now)
+    }
+
+    /// Whether too many vanished, and nobody said yet that this was meant.
+    pub(super) fn is_tripped(&self) -> bool {
+        self.breaker.lock().is_tripped()
+    }
+
+    /// Whether so many objects terminate that it must be known why.
+    pub(super) fn is_suspicious(&self, now: Instant) -> bool {
+        let mut inner = self.breaker.lock();
+        inner.forget(now);
+        let dying: usize = inner.members.values().map(|(share, _)| share.dying).sum();
+        let count = dying + inner.vanished() + inner.deleted.len();
+        inner.is_too_many(count)
+    }
+
+    /// When time alone may end a hold.
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let inner = self.breaker.lock();
+        inner.unlisted(now).filter(|_| inner.vanished() > 0)
+    }
+
+    /// Looks whether time has ended a hold.
+    pub(super) fn tick(&self, now: Instant) {
+        self.breaker.tell(now);
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.breaker.lock().members.remove(&self.id);
+    }
+}
+
+impl Inner {
+    /// Once tripped it stays so until nothing that vanished is left.
+    fn look(&mut self, now: Instant) {
         self.forget(now);
-        self.deleted.push_back(now);
+        let there = self.vanished();
+        let too_many = self.is_too_many(there + self.deleted_vanished);
+        self.tripped = there > 0 && (self.tripped || (too_many && self.unlisted(now).is_none()));
     }
 
-    /// Looks at the counts anew: more than a few, and more than half of all, vanished within a minute
-    /// or are orphans at this moment. Once tripped it stays so until no orphan is left.
-    pub(super) fn update(&mut self, tally: &Tally, now: Instant) {
-        self.forget(now);
-        let orphans = tally.orphans();
-        let vanished = orphans + self.deleted.len();
-        let too_many = vanished > ALWAYS && vanished > tally.living();
-        self.tripped = orphans > 0 && (self.tripped || too_many);
+    fn is_too_many(&self, count: usize) -> bool {
+        let members = self.members.values();
+        let all: usize = members
+            .map(|(share, _)| share.living + share.vanished)
+            .sum();
+        let all = all + self.deleted.len();
+        count > self.config.min_objects && count * 100 > usize::from(self.config.percent) * all
     }
 
-    /// A person says whether what vanished was meant to.
-    pub(super) fn release(&mut self, released: bool) {
-        self.released = released;
-    }
-
-    /// Whether copies without a consumer object are kept for now.
-    pub(super) fn holds(&self) -> bool {
+    fn is_tripped(&self) -> bool {
         self.tripped && !self.released
+    }
+
+    fn holds(&mut self, now: Instant) -> bool {
+        self.look(now);
+        let early = self.vanished() > 0 && self.unlisted(now).is_some();
+        (self.tripped || early) && !self.released
+    }
+
+    fn vanished(&self) -> usize {
+        self.members.values().map(|(share, _)| share.vanished).sum()
+    }
+
+    /// Until when the first lists of the others are waited for.
+    fn unlisted(&self, now: Instant) -> Option<Instant> {
+        let members = self.members.values();
+        let waiting = members.filter(|(share, _)| !share.listed);
+        let until = waiting.map(|(_, joined)| *joined + PATIENCE);
+        until.max().filter(|until| *until > now)
     }
 
     fn forget(&mut self, now: Instant) {
         let old = |at: &Instant| now.duration_since(*at) > WINDOW;
-        while self.deleted.front().is_some_and(old) {
-            self.deleted.pop_front();
+        while let Some((_, _, vanished)) = self.deleted.pop_front_if(|(at, _, _)| old(at)) {
+            self.deleted_vanished -= usize::from(vanished);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::class::Class;
-    use super::*;
-
-    fn tally(orphans: usize, synced: usize) -> Tally {
-        let mut tally = Tally::default();
-        (0..orphans).for_each(|_| tally.change(&Class::Nothing, &Class::Orphan));
-        (0..synced).for_each(|_| tally.change(&Class::Nothing, &Class::Synced));
-        tally
-    }
-
-    fn holds(breaker: &mut Breaker, orphans: usize, synced: usize) -> bool {
-        breaker.update(&tally(orphans, synced), Instant::now());
-        breaker.holds()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn trips_when_most_vanish_and_not_when_a_few_do() {
-        assert!(!holds(&mut Breaker::default(), 10, 0));
-        assert!(holds(&mut Breaker::default(), 11, 0));
-        assert!(!holds(&mut Breaker::default(), 11, 100));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn vanishing_one_by_one_trips_it_too() {
-        let mut breaker = Breaker::default();
-        (0..10).for_each(|_| breaker.deleting(Instant::now()));
-        tokio::time::advance(WINDOW / 2).await;
-        assert!(holds(&mut breaker, 1, 5));
-        let mut breaker = Breaker::default();
-        (0..10).for_each(|_| breaker.deleting(Instant::now()));
-        tokio::time::advance(WINDOW * 2).await;
-        assert!(!holds(&mut breaker, 1, 5));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_holds_until_the_objects_are_back_or_somebody_releases_it() {
-        let mut breaker = Breaker::default();
-        assert!(holds(&mut breaker, 20, 0));
-        tokio::time::advance(WINDOW * 2).await;
-        assert!(holds(&mut breaker, 5, 15), "some are back");
-        assert!(!holds(&mut breaker, 0, 20), "all are back");
-        assert!(holds(&mut breaker, 20, 0));
-        breaker.release(true);
-        assert!(!holds(&mut breaker, 20, 0));
-    }
-}
+mod tests;

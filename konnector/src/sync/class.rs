@@ -1,10 +1,12 @@
 //! How one object is doing, and how many are doing how. Pure.
 
-use super::engine::Counts;
+use super::breaker::Share;
+use super::counts::Counts;
 use super::entry::Owner;
 use super::pair::Pair;
 use super::plan::{Rules, Target, plan, problem};
 use super::ports::{Problem, ProblemKind};
+use super::purpose::Fate;
 
 /// How one object is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,19 +18,27 @@ pub(super) enum Class {
     Pending,
     WaitingNamespace,
     Problem(Box<Problem>),
-    /// A copy whose consumer object vanished.
-    Orphan,
+    /// A copy whose consumer object is gone; whether it vanished.
+    Orphan(bool),
     /// The same, and another consumer object has taken its name and waits for it to go.
-    Replaced,
+    Replaced(bool),
+    /// A consumer object that terminates while its copy is there; whether only because its CRD does.
+    Dying(bool),
 }
 
 impl Class {
     pub(super) fn of(pair: &Pair, rules: &Rules) -> Self {
+        let vanished = rules.fate == Fate::Vanished;
         let Some(consumer) = &pair.consumer else {
             let ours = matches!(&pair.provider, Some(provider) if provider.owner != Owner::Foreign);
-            return if ours { Self::Orphan } else { Self::Nothing };
+            // Where no namespace is mapped any more, nothing can be said or done about a copy.
+            return if ours && matches!(rules.target, Target::At(_)) {
+                Self::Orphan(vanished)
+            } else {
+                Self::Nothing
+            };
         };
-        if let Some(problem) = problem(pair, rules).filter(|_| !consumer.terminating) {
+        if let Some(problem) = problem(pair, rules) {
             return Self::Problem(Box::new(problem));
         }
         if rules.target == Target::Waiting {
@@ -36,7 +46,7 @@ impl Class {
         }
         match &pair.provider {
             Some(provider) if matches!(&provider.owner, Owner::Ours(uid) if *uid != consumer.uid) => {
-                Self::Replaced
+                Self::Replaced(vanished)
             }
             Some(provider) if !provider.terminating && !consumer.terminating => {
                 if plan(pair, rules).is_empty() {
@@ -44,6 +54,9 @@ impl Class {
                 } else {
                     Self::Pending
                 }
+            }
+            Some(provider) if !provider.terminating && provider.owner != Owner::Foreign => {
+                Self::Dying(vanished)
             }
             _ => Self::Pending,
         }
@@ -61,55 +74,75 @@ impl Class {
 #[derive(Default)]
 pub(super) struct Tally {
     counts: Counts,
-    /// Part of the pending ones.
     replaced: usize,
+    dying: usize,
+    /// Of all those above, those that vanished.
+    vanished: usize,
+    /// Consumer objects that are there and whose deletion is held, or would be.
+    held: usize,
 }
 
 impl Tally {
     pub(super) fn change(&mut self, before: &Class, after: &Class) {
-        if let Some(count) = self.count(before) {
+        for count in self.counters(before).into_iter().flatten() {
             *count -= 1;
         }
-        if let Some(count) = self.count(after) {
+        for count in self.counters(after).into_iter().flatten() {
             *count += 1;
         }
-        self.replaced -= usize::from(*before == Class::Replaced);
-        self.replaced += usize::from(*after == Class::Replaced);
     }
 
-    fn count(&mut self, class: &Class) -> Option<&mut usize> {
+    fn counters(&mut self, class: &Class) -> [Option<&mut usize>; 2] {
         let counts = &mut self.counts;
+        let vanished = |did: bool, count| did.then_some(count);
         match class {
-            Class::Nothing => None,
-            Class::Synced => Some(&mut counts.synced),
-            Class::Pending | Class::Replaced => Some(&mut counts.pending),
-            Class::WaitingNamespace => Some(&mut counts.waiting_namespace),
+            Class::Nothing => [None, None],
+            Class::Synced => [Some(&mut counts.synced), None],
+            Class::Pending => [Some(&mut counts.pending), None],
+            Class::WaitingNamespace => [Some(&mut counts.waiting_namespace), None],
             Class::Problem(problem) => match problem.kind {
-                ProblemKind::Rejected => Some(&mut counts.rejected),
-                ProblemKind::Conflict => Some(&mut counts.conflict),
+                ProblemKind::Rejected
+                | ProblemKind::StatusRejected
+                | ProblemKind::ImpossibleName
+                | ProblemKind::Failing => [Some(&mut counts.rejected), None],
+                ProblemKind::Conflict => [Some(&mut counts.conflict), None],
+                ProblemKind::WaitingForNamespace => [Some(&mut counts.waiting_namespace), None],
+                ProblemKind::Held => [Some(&mut self.held), Some(&mut self.vanished)],
             },
-            Class::Orphan => Some(&mut counts.orphans),
+            Class::Orphan(did) => [
+                Some(&mut counts.orphans),
+                vanished(*did, &mut self.vanished),
+            ],
+            Class::Replaced(did) => [Some(&mut self.replaced), vanished(*did, &mut self.vanished)],
+            Class::Dying(false) => [Some(&mut self.dying), None],
+            Class::Dying(true) => [Some(&mut self.held), Some(&mut self.vanished)],
         }
     }
 
     /// The counts, with the sum of all consumer objects.
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self, tripped: bool) -> Counts {
         let counts = self.counts.clone();
-        let objects = counts.synced
-            + counts.pending
-            + counts.waiting_namespace
-            + counts.rejected
-            + counts.conflict;
-        Counts { objects, ..counts }
+        let pending = counts.pending + self.replaced + self.dying + self.held;
+        let objects =
+            counts.synced + pending + counts.waiting_namespace + counts.rejected + counts.conflict;
+        Counts {
+            objects,
+            pending,
+            held: if tripped { self.vanished } else { 0 },
+            ..counts
+        }
     }
 
-    /// Copies whose consumer objects vanished.
-    pub(super) fn orphans(&self) -> usize {
-        self.counts.orphans + self.replaced
-    }
-
-    /// Objects that have a copy or should have one.
-    pub(super) fn living(&self) -> usize {
-        self.counts.synced + self.counts.pending - self.replaced
+    /// What the breaker needs to know.
+    pub(super) fn share(&self, listed: bool) -> Share {
+        let counts = &self.counts;
+        // An orphan that did not vanish is nobody's object any more; everything else is one.
+        let all = self.counts(false).objects + counts.orphans;
+        Share {
+            living: all - self.vanished,
+            vanished: self.vanished,
+            dying: self.dying,
+            listed,
+        }
     }
 }

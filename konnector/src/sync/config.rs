@@ -6,7 +6,9 @@ use std::time::Duration;
 use kube_bind_crds::api::{InformerScope, Isolation, ResourceScope};
 use serde_json::Value;
 
-use super::{Cluster, Namespaces, ProblemSink, ReferrerSink};
+use super::{
+    Breaker, Cluster, Definition, EngineMetrics, Namespaces, ProblemSink, ReferrerSink, SkipKeys,
+};
 
 /// A kind, as both sides serve it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +55,8 @@ pub struct EngineConfig {
     pub schema: Arc<Value>,
     /// Whether the synced version has the `status` subresource.
     pub has_status_subresource: bool,
+    /// Labels and annotations that stay in their cluster.
+    pub skip_keys: SkipKeys,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -76,4 +80,10 @@ pub struct Ports {
     pub referrers: Option<Arc<dyn ReferrerSink>>,
     /// Leadership.
     pub fence: Fence,
+    /// The breaker of the binding.
+    pub breaker: Breaker,
+    /// The kind's CRD on the consumer.
+    pub definition: Arc<dyn Definition>,
+    /// What is measured.
+    pub metrics: Arc<dyn EngineMetrics>,
 }

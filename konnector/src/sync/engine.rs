@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
+use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -14,45 +16,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::cluster::{WatchEvent, WatchScope};
-use super::execute::{Executor, Finished, Verdict};
+use super::breaker::Breaker;
+use super::cluster::{Error, WatchEvent, WatchScope};
+use super::counts::Counts;
+use super::execute::{Done, Executor, Finished, Verdict};
 use super::form::Form;
 use super::pair::Lost;
+use super::purpose::Control;
 use super::state::State;
 use super::{EngineConfig, Ports};
 
-/// How the objects of one engine are doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Consumer objects, in whatever state.
-    pub objects: usize,
-    /// In sync.
-    pub synced: usize,
-    /// Being worked on, or waiting for a retry.
-    pub pending: usize,
-    /// Refused by the provider's API server.
-    pub rejected: usize,
-    /// A foreign object is in the way.
-    pub conflict: usize,
-    /// Waiting for a service namespace.
-    pub waiting_namespace: usize,
-    /// Provider copies whose consumer objects vanished: deleted at once, or kept until a person
-    /// decides, when too many vanished together.
-    pub orphans: usize,
-    /// The orphans are kept, because too many objects vanished at once.
-    pub held: bool,
-    /// The first lists of both sides are complete.
-    pub listed: bool,
-    /// Why the consumer cannot be watched at the moment.
-    pub consumer_failing: Option<String>,
-    /// Why the provider cannot be watched at the moment.
-    pub provider_failing: Option<String>,
-}
+/// Longest wait for the answer why objects terminate.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running engine. Dropping it stops the engine without waiting for it.
 pub struct EngineHandle {
     counts: watch::Receiver<Counts>,
-    release: watch::Sender<bool>,
+    control: watch::Sender<Control>,
+    breaker: Breaker,
     cancel: CancellationToken,
     tracker: TaskTracker,
 }
@@ -69,12 +50,34 @@ impl EngineHandle {
     }
 
     /// Whether a person said that objects which vanished were meant to: then their copies go, however
-    /// many they are.
+    /// many they are. The same as [`Breaker::release_deletes`], for all engines of the binding.
     pub fn release_deletes(&self, released: bool) {
-        self.release.send_if_modified(|old| {
-            let changed = *old != released;
-            *old = released;
-            changed
+        self.breaker.release_deletes(released);
+    }
+
+    /// Whether a person wants no write to begin, on either side. The watches go on, and `Counts` stay
+    /// true; what is pending is worked off afterwards, as fast as the API servers can take it, and
+    /// nothing is listed again.
+    pub fn suspend(&self, suspended: bool) {
+        self.control(|control| control.suspended = suspended);
+    }
+
+    /// The binding ends with policy `Delete`: to be called before its CRDs are deleted, and at once
+    /// after a restart. From now on every deletion is meant, and the breaker holds none.
+    pub fn unbind(&self) {
+        self.control(|control| control.unbinding = true);
+    }
+
+    /// Tries everything at once that waits for a retry: rights were granted, or a credential renewed.
+    pub fn wake(&self) {
+        self.control(|control| control.wakes += 1);
+    }
+
+    fn control(&self, change: impl FnOnce(&mut Control)) {
+        self.control.send_if_modified(|control| {
+            let old = *control;
+            change(control);
+            *control != old
         });
     }
 
@@ -97,17 +100,19 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
     let cancel = shutdown.child_token();
     let tracker = TaskTracker::new();
     let (sender, counts) = watch::channel(Counts::default());
-    let (release, released) = watch::channel(false);
+    let (control, controlled) = watch::channel(Control::default());
+    let breaker = ports.breaker.clone();
     let form = Arc::new(Form::new(&config));
     let executor = Executor::new(
         &ports,
         Arc::clone(&form),
         config.has_status_subresource,
         cancel.clone(),
+        control.subscribe(),
     );
     let (results, finished) = mpsc::unbounded_channel();
     let shell = Shell {
-        state: State::new(&config, &ports, form),
+        state: State::new(&config, &ports, form, Instant::now()),
         binding: config.binding,
         plural: config.resource.plural,
         ports,
@@ -119,11 +124,12 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
         results,
         under_way: 0,
     };
-    tracker.spawn(shell.run(finished, released));
+    tracker.spawn(shell.run(finished, controlled));
     tracker.close();
     EngineHandle {
         counts,
-        release,
+        control,
+        breaker,
         cancel,
         tracker,
     }
@@ -179,8 +185,10 @@ impl Shell {
     async fn run(
         mut self,
         mut finished: mpsc::UnboundedReceiver<Finished>,
-        mut released: watch::Receiver<bool>,
+        mut controlled: watch::Receiver<Control>,
     ) {
+        let mut holds = self.ports.breaker.subscribe();
+        let mut asked: OptionFuture<BoxFuture<'static, Result<bool, Error>>> = None.into();
         let mut mapping = self.ports.namespaces.subscribe();
         let mut mapping_lives = true;
         let mut turn = false;
@@ -188,7 +196,7 @@ impl Shell {
         let mut provider: ProviderEvents = SelectAll::new();
         self.rescope(&mut provider);
         loop {
-            let due = self.state.next_due();
+            let due = self.state.next_due(Instant::now());
             let timer = async {
                 match due {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -210,9 +218,18 @@ impl Shell {
                     self.rescope(&mut provider);
                 }
                 // An error means that the handle is gone, and then so is the engine.
-                Ok(()) = released.changed() => {
-                    let released = *released.borrow_and_update();
-                    self.state.release_deletes(released, Instant::now());
+                Ok(()) = controlled.changed() => {
+                    let control = *controlled.borrow_and_update();
+                    self.state.control(control, Instant::now());
+                }
+                // The engine itself keeps the breaker.
+                Ok(()) = holds.changed() => {
+                    holds.mark_unchanged();
+                    self.state.holds_changed(Instant::now());
+                }
+                Some(answer) = &mut asked => {
+                    asked = None.into();
+                    self.state.explain(answer, Instant::now());
                 }
                 told = told(&mut consumer, &mut provider, consumer_wanted, &mut turn) => match told {
                     Told::Consumer(event) => self.state.on_consumer(event, Instant::now()),
@@ -221,11 +238,25 @@ impl Shell {
                     }
                 },
                 // With events without end it is not needed: work that is due is given out after each.
-                () = timer => {}
+                () = timer => self.state.tick(Instant::now()),
             }
             self.dispatch();
+            if self.state.wants_explanation(Instant::now()) {
+                asked = Some(self.ask()).into();
+            }
+            self.state.tell_queue();
             self.publish(self.state.counts());
         }
+    }
+
+    /// Asks whether the objects terminate because their CRD does.
+    fn ask(&self) -> BoxFuture<'static, Result<bool, Error>> {
+        let definition = Arc::clone(&self.ports.definition);
+        Box::pin(async move {
+            let after = ASK_TIMEOUT;
+            let answer = tokio::time::timeout(after, definition.is_terminating()).await;
+            answer.unwrap_or(Err(Error::TimedOut { after }))
+        })
     }
 
     /// Opens the provider watches that are missing and closes those that are not wanted.
@@ -268,6 +299,7 @@ impl Shell {
                     lost: Lost::default(),
                     bodies: [None, None],
                     verdict: Verdict::Unfinished,
+                    done: Done::default(),
                 });
                 // Nobody listens after a stop: then what was learned is not needed.
                 let _ = results.send(done);

@@ -10,26 +10,10 @@ use super::adopt::{self, is_original, managed};
 use super::cluster::Key;
 use super::config::EngineConfig;
 use super::entry::{Consumer, Owner, Provider, Uid, Version};
+use super::skip_keys::SkipKeys;
 
 /// Manager of our marks on consumer objects.
 pub(super) const MARK_MANAGER: &str = "kube-bind-konnector/sync";
-
-/// Label and annotation keys that mean something in one cluster only. Copied ones would do harm on
-/// the other side: a GitOps tool prunes what carries its mark and is not in its repository.
-const CLUSTER_BOUND: &[&str] = &[
-    names::KEY_PREFIX,
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "applyset.kubernetes.io/",
-    "config.k8s.io/",
-    "argocd.argoproj.io/",
-    "kustomize.toolkit.fluxcd.io/",
-    "helm.toolkit.fluxcd.io/",
-    "meta.helm.sh/",
-    "objectset.rio.cattle.io/",
-    "control-plane.alpha.kubernetes.io/",
-    "kcp.io/cluster",
-    "claimed.internal.apis.kcp.io",
-];
 
 /// Translates the objects of one engine.
 #[derive(Debug)]
@@ -37,6 +21,7 @@ pub(super) struct Form {
     pub(super) schema: Schema,
     cluster_namespace: String,
     owner_reference: Option<Value>,
+    skip_keys: SkipKeys,
     api_version: String,
     kind: String,
 }
@@ -58,6 +43,7 @@ impl Form {
             schema: Schema::new(&config.schema),
             cluster_namespace: config.cluster_namespace.clone(),
             owner_reference,
+            skip_keys: config.skip_keys.clone(),
             api_version: config.resource.api_version(),
             kind: config.resource.kind.clone(),
         }
@@ -66,7 +52,7 @@ impl Form {
     /// The apply configuration of the provider copy, without preconditions.
     pub(super) fn configuration(&self, consumer: &Value, provider: &Key) -> Value {
         let from = &consumer["metadata"];
-        let mut annotations = crossing(&from["annotations"]);
+        let mut annotations = self.crossing(&from["annotations"]);
         let text = |value: &Value| Value::from(value.as_str().unwrap_or_default());
         annotations.insert(
             names::ANNOTATION_CLUSTER_NAMESPACE.into(),
@@ -79,7 +65,7 @@ impl Form {
         annotations.insert(names::ANNOTATION_CONSUMER_UID.into(), text(&from["uid"]));
         let mut metadata = self.identity(provider);
         metadata.insert("annotations".into(), annotations.into());
-        let labels = crossing(&from["labels"]);
+        let labels = self.crossing(&from["labels"]);
         if !labels.is_empty() {
             metadata.insert("labels".into(), labels.into());
         }
@@ -134,6 +120,16 @@ impl Form {
         json!({"apiVersion": self.api_version, "kind": self.kind, "metadata": metadata})
     }
 
+    /// The labels or annotations that cross to the other side.
+    fn crossing(&self, from: &Value) -> Map<String, Value> {
+        from.as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !self.skip_keys.skips(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
     fn identity(&self, key: &Key) -> Map<String, Value> {
         let mut metadata = Map::new();
         metadata.insert("name".into(), key.name.as_str().into());
@@ -146,13 +142,6 @@ impl Form {
     /// What is remembered of a consumer object.
     pub(super) fn consumer(&self, body: &Value) -> Consumer {
         let metadata = &body["metadata"];
-        let finalizers = || {
-            metadata["finalizers"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-        };
         let annotation = |key: &str| metadata["annotations"][key].as_str();
         let uid = annotation(names::ANNOTATION_PROVIDER_UID);
         let namespace = annotation(names::ANNOTATION_PROVIDER_NAMESPACE);
@@ -164,9 +153,9 @@ impl Form {
                 .schema
                 .applied(&self.configuration(body, &Key::default())),
             status: digest::whole(body.get("status")),
-            terminating: metadata.get("deletionTimestamp").is_some(),
-            finalizer: finalizers().any(|finalizer| finalizer == names::FINALIZER_SYNCER),
-            other_finalizers: finalizers()
+            terminating: is_terminating(body),
+            finalizer: finalizers(body).any(|finalizer| finalizer == names::FINALIZER_SYNCER),
+            other_finalizers: finalizers(body)
                 .filter(|finalizer| *finalizer != names::FINALIZER_SYNCER)
                 .map(Into::into)
                 .collect(),
@@ -198,7 +187,7 @@ impl Form {
             version: version_of(body),
             owned: self.schema.owned(body, &owned),
             status: digest::whole(body.get("status")),
-            terminating: body["metadata"].get("deletionTimestamp").is_some(),
+            terminating: is_terminating(body),
             owner,
             adopt,
         }
@@ -213,6 +202,12 @@ pub(super) fn link(namespace: &str, uid: &str) -> Digest {
 /// Digest of a problem's annotation.
 pub(super) fn problem(text: Option<&str>) -> Digest {
     text.map(|text| digest::text(&[text])).unwrap_or_default()
+}
+
+/// The object's finalizers.
+fn finalizers(body: &Value) -> impl Iterator<Item = &str> {
+    let finalizers = body["metadata"]["finalizers"].as_array();
+    finalizers.into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// The object's key.
@@ -233,23 +228,14 @@ pub(super) fn version_of(body: &Value) -> Version {
     )
 }
 
-fn uid_of(body: &Value) -> Uid {
-    Uid::parse(body["metadata"]["uid"].as_str().unwrap_or_default())
+/// Whether the object is being deleted.
+pub(super) fn is_terminating(body: &Value) -> bool {
+    body["metadata"].get("deletionTimestamp").is_some()
 }
 
-/// The labels or annotations that cross to the other side.
-fn crossing(from: &Value) -> Map<String, Value> {
-    let bound = |key: &str| {
-        CLUSTER_BOUND
-            .iter()
-            .any(|prefix| key.starts_with(prefix) || key.contains("kcp.io/"))
-    };
-    from.as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| !bound(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+/// The object's uid.
+pub(super) fn uid_of(body: &Value) -> Uid {
+    Uid::parse(body["metadata"]["uid"].as_str().unwrap_or_default())
 }
 
 #[cfg(test)]

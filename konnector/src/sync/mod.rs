@@ -13,6 +13,7 @@ mod class;
 pub mod cluster;
 pub mod concurrency;
 mod config;
+mod counts;
 mod engine;
 mod entry;
 mod execute;
@@ -22,17 +23,26 @@ mod form;
 mod kube_cluster;
 mod mapping;
 mod maps;
+mod metrics;
 mod pair;
 mod plan;
 mod ports;
+mod purpose;
 pub(crate) mod queue;
+mod skip_keys;
 mod state;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{Cluster, Key, WatchEvent, WatchScope};
+pub use breaker::{Breaker, BreakerConfig};
+pub use cluster::{Cluster, Error, Key, WatchEvent, WatchScope};
 pub use concurrency::Limiter;
 pub use config::{EngineConfig, Fence, Ports, Resource};
-pub use engine::{Counts, EngineHandle, start};
+pub use counts::Counts;
+pub use engine::{EngineHandle, start};
 pub use kube_cluster::{KubeCluster, SwapClient};
-pub use ports::{Namespaces, ObjectRef, Problem, ProblemKind, ProblemSink, ReferrerSink};
+pub use metrics::{EngineMetrics, NoMetrics, Side, Verb, WriteResult};
+pub use ports::{
+    Definition, Namespaces, ObjectRef, Problem, ProblemKind, ProblemSink, ReferrerSink,
+};
+pub use skip_keys::{DEFAULT_SKIP_KEYS, InvalidSkipKey, SkipKeys};

@@ -2,7 +2,7 @@
 
 use kube_bind_crds::digest::Digest;
 
-use super::entry::{Consumer, Provider, Version};
+use super::entry::{Consumer, Owner, Provider, Version};
 use super::ports::Problem;
 
 /// What is known of one object on both sides.
@@ -25,6 +25,10 @@ pub(super) struct Pair {
     pub(super) mirrored: Digest,
     /// The configuration that the provider refused, and why.
     pub(super) refused: Option<Box<Refused>>,
+    /// The status that the consumer refused, and why.
+    pub(super) status_refused: Option<Box<Refused>>,
+    /// What a server fails at for a long time, although it does other things.
+    pub(super) failing: Option<Box<Refused>>,
 }
 
 /// Which sides a job found gone.
@@ -34,9 +38,10 @@ pub(super) struct Lost {
     pub(super) provider: bool,
 }
 
-/// A configuration that the provider refused.
+/// A configuration or a status that was refused.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Refused {
+    /// Digest of what was refused.
     pub(super) configuration: Digest,
     pub(super) problem: Problem,
 }
@@ -130,6 +135,14 @@ impl Pair {
         self.sent = job.sent;
         self.mirrored = job.mirrored;
         self.refused = job.refused;
+        self.status_refused = job.status_refused;
+    }
+
+    /// The copy, if it was made for this very consumer object.
+    pub(super) fn owned_copy(&self) -> Option<&Provider> {
+        let uid = &self.consumer.as_ref()?.uid;
+        let copy = self.provider.as_ref()?;
+        matches!(&copy.owner, Owner::Ours(owner) if owner == uid).then_some(copy)
     }
 
     /// Nothing is known but absence.

@@ -7,6 +7,7 @@ use super::entry::{Consumer, Owner, Provider};
 use super::form;
 use super::pair::Pair;
 use super::ports::{Problem, ProblemKind};
+use super::purpose::Fate;
 
 /// One step; what it sends is in `execute`, its request and the reason for it in the table of the
 /// design.
@@ -45,10 +46,30 @@ pub(super) enum Target {
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) target: Target,
+    /// Why the copy would be deleted.
+    pub(super) fate: Fate,
     /// Too many consumer objects vanished at once: nothing is deleted because of that.
     pub(super) hold: bool,
-    /// Try again what the provider refused.
+    /// Try again what was refused.
     pub(super) retry: bool,
+    /// Its namespace should have a counterpart by now.
+    pub(super) overdue: bool,
+}
+
+impl Rules {
+    fn may_delete(&self) -> bool {
+        let allowed = match self.fate {
+            Fate::Unknown => false,
+            Fate::Meant => true,
+            Fate::Vanished => !self.hold,
+        };
+        allowed && matches!(self.target, Target::At(_))
+    }
+
+    /// The copy is kept, and a person has to say what should become of it.
+    pub(super) fn is_held(&self) -> bool {
+        self.fate == Fate::Vanished && self.hold
+    }
 }
 
 /// The missing steps, in order; none means that the pair is as it should be, or waits for an event.
@@ -64,7 +85,15 @@ pub(super) fn plan(pair: &Pair, rules: &Rules) -> Vec<Step> {
 /// The consumer object vanished, or its copy is from one that vanished.
 fn orphan(provider: &Provider, rules: &Rules) -> Vec<Step> {
     let ours = matches!(provider.owner, Owner::Ours(_));
-    if ours && !provider.terminating && !rules.hold && matches!(rules.target, Target::At(_)) {
+    if ours && !provider.terminating {
+        delete(rules)
+    } else {
+        Vec::new()
+    }
+}
+
+fn delete(rules: &Rules) -> Vec<Step> {
+    if rules.may_delete() {
         vec![Step::Delete]
     } else {
         Vec::new()
@@ -83,8 +112,7 @@ fn missing(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
         };
     }
     match rules.target {
-        Target::Waiting => Vec::new(),
-        Target::Impossible(_) => annotate(pair, consumer, rules),
+        Target::Waiting | Target::Impossible(_) => annotate(pair, consumer, rules),
         Target::At(_) if is_refused(pair, consumer, rules) => annotate(pair, consumer, rules),
         Target::At(_) if consumer.finalizer => vec![Step::Create, Step::Annotate],
         Target::At(_) => vec![Step::Mark, Step::Create, Step::Annotate],
@@ -98,14 +126,23 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
         // The copy of an object of that name that vanished without us, such as one that was restored
         // from a backup and has another uid: the copy is deleted and made anew, because nothing says
         // that the data of the old one is meant for the new one.
-        Owner::Ours(uid) if *uid != consumer.uid => return orphan(provider, rules),
+        Owner::Ours(uid) if *uid != consumer.uid => {
+            let steps = orphan(provider, rules);
+            return if steps.is_empty() && !consumer.terminating {
+                annotate(pair, consumer, rules)
+            } else {
+                steps
+            };
+        }
         Owner::Ours(_) => {}
     }
     if consumer.terminating {
         return if provider.terminating {
             Vec::new()
+        } else if rules.is_held() && consumer.finalizer {
+            annotate(pair, consumer, rules)
         } else {
-            vec![Step::Delete]
+            delete(rules)
         };
     }
     let mut steps = Vec::new();
@@ -119,9 +156,7 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
         }
         steps.push(Step::Change);
     }
-    if consumer.status != provider.status
-        && pair.status_settled != Some((consumer.status, provider.status))
-    {
+    if status_differs(pair) && !is_status_refused(pair, provider, rules) {
         steps.push(Step::Status);
     }
     if consumer.finalizer {
@@ -147,6 +182,25 @@ pub(super) fn differs(pair: &Pair) -> bool {
         }
         _ => false,
     }
+}
+
+/// The status is not the provider's, and a patch may change that.
+fn status_differs(pair: &Pair) -> bool {
+    match (&pair.consumer, &pair.provider) {
+        (Some(consumer), Some(provider)) => {
+            consumer.status != provider.status
+                && pair.status_settled != Some((consumer.status, provider.status))
+        }
+        _ => false,
+    }
+}
+
+fn is_status_refused(pair: &Pair, provider: &Provider, rules: &Rules) -> bool {
+    !rules.retry
+        && pair
+            .status_refused
+            .as_ref()
+            .is_some_and(|refused| refused.configuration == provider.status)
 }
 
 fn is_refused(pair: &Pair, consumer: &Consumer, rules: &Rules) -> bool {
@@ -183,10 +237,8 @@ pub(super) struct Marks {
 
 impl Marks {
     pub(super) fn of(pair: &Pair, rules: &Rules) -> Self {
-        let copy = pair.provider.as_ref().filter(|provider| {
-            let uid = pair.consumer.as_ref().map(|consumer| &consumer.uid);
-            matches!(&provider.owner, Owner::Ours(owner) if Some(owner) == uid)
-        });
+        let consumer = pair.consumer.as_ref();
+        let copy = pair.owned_copy();
         let link = match (&rules.target, copy) {
             (Target::At(key), Some(copy)) => {
                 Some(form::link(&key.namespace, &copy.uid.to_string()))
@@ -194,7 +246,9 @@ impl Marks {
             _ => None,
         };
         Self {
-            finalizer: copy.is_some(),
+            // Where no namespace is mapped (any more) a copy may still be: the finalizer stays.
+            finalizer: copy.is_some()
+                || (rules.target == Target::Waiting && consumer.is_some_and(|c| c.finalizer)),
             link,
             problem: problem(pair, rules),
         }
@@ -204,28 +258,54 @@ impl Marks {
 /// What needs a person, if anything does.
 pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
     let consumer = pair.consumer.as_ref()?;
-    if let Target::Impossible(message) = &rules.target {
-        return Some(Problem {
-            kind: ProblemKind::Rejected,
-            message: message.clone(),
-        });
+    let says = |kind, message: &str| {
+        let message = message.to_owned();
+        Some(Problem { kind, message })
+    };
+    if rules.is_held() && pair.provider.is_some() {
+        return says(ProblemKind::Held, HELD);
+    }
+    if consumer.terminating {
+        return None;
+    }
+    match &rules.target {
+        Target::Impossible(why) => return says(ProblemKind::ImpossibleName, why),
+        Target::Waiting if rules.overdue => {
+            return says(ProblemKind::WaitingForNamespace, WAITING);
+        }
+        Target::Waiting => return None,
+        Target::At(_) => {}
     }
     match &pair.provider {
-        Some(provider) if provider.owner == Owner::Foreign => Some(Problem {
-            kind: ProblemKind::Conflict,
-            message: "an object of this name exists on the provider and does not belong to this \
-                      consumer; it is left untouched; use another name, or ask the provider to \
-                      remove it"
-                .to_owned(),
-        }),
+        Some(provider) if provider.owner == Owner::Foreign => {
+            return says(ProblemKind::Conflict, CONFLICT);
+        }
         // Back to what the provider has: the refusal no longer matters.
-        Some(_) if !differs(pair) => None,
+        Some(_) if !differs(pair) => {}
         _ => {
-            let refused = pair.refused.as_ref()?;
-            (refused.configuration == consumer.configuration).then(|| refused.problem.clone())
+            let refused = pair.refused.as_ref();
+            let current = refused.filter(|refused| refused.configuration == consumer.configuration);
+            if let Some(refused) = current {
+                return Some(refused.problem.clone());
+            }
         }
     }
+    let refused = pair.status_refused.as_ref().filter(|refused| {
+        let provider = pair.provider.as_ref();
+        provider.is_some_and(|provider| provider.status == refused.configuration)
+            && status_differs(pair)
+    });
+    refused
+        .or(pair.failing.as_ref())
+        .map(|refused| refused.problem.clone())
 }
+
+const CONFLICT: &str = "an object of this name exists on the provider and does not belong to this \
+                        consumer; it is left untouched; use another name, or ask the provider to \
+                        remove it";
+const HELD: &str = "too many objects vanished at once, so their copies on the provider are kept until \
+                    somebody decides; the binding says how to let them go";
+const WAITING: &str = "the provider has no namespace for this one yet; its operator may know why";
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 //! What the engine needs from the rest of the konnector, as traits. No IO here.
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Key;
+use super::cluster::Error;
 
 /// The mapping of consumer namespaces to service namespaces of one cluster namespace.
 pub trait Namespaces: Send + Sync + 'static {
@@ -22,6 +24,14 @@ pub trait Namespaces: Send + Sync + 'static {
     fn subscribe(&self) -> watch::Receiver<u64>;
     /// All service namespaces that are known.
     fn provider_namespaces(&self) -> Vec<String>;
+}
+
+/// The definition of the kind on the consumer.
+pub trait Definition: Send + Sync + 'static {
+    /// Whether the CRD is being deleted, or gone, at this moment: read from the API server and not
+    /// from a cache, because objects may be seen to terminate before it. Asked only when unusually many
+    /// objects terminate.
+    fn is_terminating(&self) -> BoxFuture<'_, Result<bool, Error>>;
 }
 
 /// A consumer object that needs a person, for an Event on it.
@@ -44,6 +54,16 @@ pub enum ProblemKind {
     Conflict,
     /// The provider's API server does not accept the object.
     Rejected,
+    /// The object's name cannot exist on the provider.
+    ImpossibleName,
+    /// The consumer's API server does not accept the status that the provider gave.
+    StatusRejected,
+    /// The provider's API server fails at this object, and not at others.
+    Failing,
+    /// Its deletion is held, because too many objects vanished at once.
+    Held,
+    /// Its namespace has had no counterpart on the provider for a while.
+    WaitingForNamespace,
 }
 
 impl ProblemKind {
@@ -52,6 +72,11 @@ impl ProblemKind {
         match self {
             Self::Conflict => "SyncConflict",
             Self::Rejected => "SyncRejected",
+            Self::ImpossibleName => "SyncImpossibleName",
+            Self::StatusRejected => "SyncStatusRejected",
+            Self::Failing => "SyncFailing",
+            Self::Held => "SyncHeld",
+            Self::WaitingForNamespace => "SyncWaitingForNamespace",
         }
     }
 }

@@ -29,8 +29,8 @@ pub(super) fn judge(patience: &mut [Patience; 2], counts: Counts, now: Instant) 
         };
         again = Some(again.map_or(left, |again| again.min(left)));
     }
-    let state = if counts.held {
-        SyncState::Held(counts.orphans)
+    let state = if counts.held > 0 {
+        SyncState::Held(counts.held)
     } else if counts.listed {
         SyncState::Running
     } else {

@@ -19,7 +19,7 @@ use super::crds::Applied;
 use crate::patience::Patience;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
-use crate::sync::{Counts, EngineHandle};
+use crate::sync::{Breaker, Counts, EngineHandle};
 use judge::judge;
 use start::{fingerprint, start};
 
@@ -37,6 +37,10 @@ pub struct Subtree {
     engines: BTreeMap<GroupResource, Running>,
     /// Copies of objects that vanished may go, however many they are.
     release_deletes: bool,
+    /// The binding ends, and its objects with it.
+    unbinding: bool,
+    /// Watches over the deletions of all engines.
+    breaker: Breaker,
 }
 
 struct Running {
@@ -67,6 +71,14 @@ impl Subtree {
         }
     }
 
+    /// From now on every deletion is meant, because the binding ends.
+    pub fn unbind(&mut self) {
+        self.unbinding = true;
+        for running in self.engines.values() {
+            running.handle.unbind();
+        }
+    }
+
     /// Makes sure that the engine of a kind runs with what is bound now, and says how it is doing.
     pub async fn ensure(
         &mut self,
@@ -85,8 +97,14 @@ impl Subtree {
         });
         if !current {
             self.stop(resource).await;
-            let handle = start(supervisor, provider, export, bound, resource, claims)?;
+            let breaker = self.breaker.clone();
+            let handle = start(
+                supervisor, provider, export, bound, resource, claims, breaker,
+            )?;
             handle.release_deletes(self.release_deletes);
+            if self.unbinding {
+                handle.unbind();
+            }
             self.engines.insert(
                 resource.clone(),
                 Running {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use kube::ResourceExt;
 use kube_bind_crds::api::{
     APIServiceExport, BoundSchema, GroupResource, PermissionClaim, SelectorReference,
@@ -11,9 +12,13 @@ use kube_bind_crds::schema;
 use serde_json::json;
 
 use crate::claims::{ClaimSink, ClaimsEngine, Origin, Target};
+use crate::consumer::Crds;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
-use crate::sync::{self, EngineConfig, EngineHandle, KubeCluster, Ports, ReferrerSink, Resource};
+use crate::sync::{
+    self, Breaker, Definition, EngineConfig, EngineHandle, KubeCluster, NoMetrics, Ports,
+    ReferrerSink, Resource, SkipKeys,
+};
 
 /// A claim that is granted and synced.
 #[derive(Clone)]
@@ -75,6 +80,25 @@ pub(super) fn fingerprint(
     .to_string()
 }
 
+/// A CRD that is installed.
+struct Installed {
+    crds: Arc<Crds>,
+    name: String,
+}
+
+impl Definition for Installed {
+    fn is_terminating(&self) -> BoxFuture<'_, Result<bool, sync::Error>> {
+        Box::pin(async {
+            let crd = self
+                .crds
+                .read(&self.name)
+                .await
+                .map_err(sync::Error::from)?;
+            Ok(crd.is_none_or(|crd| crd.terminating))
+        })
+    }
+}
+
 /// Starts the engine; `None` without a served version.
 pub(super) fn start(
     supervisor: &Arc<Supervisor>,
@@ -83,6 +107,7 @@ pub(super) fn start(
     bound: &BoundSchema,
     resource: &GroupResource,
     claims: &[ActiveClaim],
+    breaker: Breaker,
 ) -> Option<EngineHandle> {
     let version = schema::synced_version(&bound.spec)?;
     let kind = Resource {
@@ -105,6 +130,7 @@ pub(super) fn start(
             .subresources
             .as_ref()
             .is_some_and(|subresources| subresources.get("status").is_some()),
+        skip_keys: SkipKeys::default(),
         seed: rand::random(),
     };
     let origin = Origin {
@@ -144,6 +170,12 @@ pub(super) fn start(
         problems: supervisor.problems.clone(),
         referrers,
         fence: Arc::new(move || fenced.write_time(&leader)),
+        breaker,
+        definition: Arc::new(Installed {
+            crds: supervisor.crds.clone(),
+            name: format!("{}.{}", kind.plural, kind.group),
+        }),
+        metrics: Arc::new(NoMetrics),
     };
     let handle = sync::start(config, ports, &provider.shutdown.token);
     watch_engine(supervisor, provider, binding, &handle);
@@ -169,7 +201,7 @@ fn watch_engine(
                     counts.consumer_failing.clone(),
                     counts.provider_failing.clone(),
                     counts.objects == 0,
-                    (counts.orphans == 0, counts.held),
+                    (counts.orphans == 0, counts.held > 0),
                 )
             };
             let mut seen = view(&counts.borrow_and_update());

@@ -166,6 +166,7 @@ impl Unbinding<'_> {
 
     /// Deletes everything, on the provider first; `None` when nothing is left.
     async fn delete(&mut self, provider: Result<(), String>) -> Result<Option<Message>, Error> {
+        self.subtree.unbind();
         let mut kinds = Vec::new();
         let mut installed: BTreeMap<String, Installed> = BTreeMap::new();
         for resource in resources(self.binding, self.observed) {

@@ -8,15 +8,20 @@ impl Run<'_> {
     /// Begins a write only with enough leadership left for its own time-out.
     pub(super) async fn write<T>(
         &self,
+        (side, verb): (Side, Verb),
         request: BoxFuture<'_, Result<T, Error>>,
     ) -> Result<Result<T, Error>, Stop> {
         let left = (self.shared.fence)();
-        if left < LEAST_LEADERSHIP || self.shared.stop.is_cancelled() {
+        let suspended = self.shared.control.borrow().suspended;
+        if left < LEAST_LEADERSHIP || suspended || self.shared.stop.is_cancelled() {
             return Err(Stop::NotLeading);
         }
         let after = TIMEOUT.min(left);
         let answer = tokio::time::timeout(after, request).await;
-        Ok(answer.unwrap_or(Err(Error::TimedOut { after })))
+        let answer = answer.unwrap_or(Err(Error::TimedOut { after }));
+        let result = WriteResult::of(&answer);
+        self.shared.metrics.wrote(side, verb, result);
+        Ok(answer)
     }
 
     /// The answer of an apply on the provider: a refusal is the author's business.
@@ -39,7 +44,9 @@ impl Run<'_> {
             self.rules.retry = false;
             return Err(Stop::Replan);
         }
+        let created = self.pair.provider.is_none();
         self.on_provider(answer).await?;
+        self.done.visible = Some((Instant::now(), created));
         let owned = self.provider()?.owned;
         self.pair.settled = (owned != sent).then_some((sent, owned));
         self.pair.sent = sent;
@@ -126,6 +133,7 @@ impl Run<'_> {
         let body = Arc::new(body);
         self.pair.provider = Some(self.shared.form.provider(&body));
         self.lost.provider = false;
+        self.done.answered[Side::Provider as usize] = true;
         self.provider_body = Some(Arc::clone(&body));
         body
     }
@@ -134,6 +142,7 @@ impl Run<'_> {
         let body = Arc::new(body);
         self.pair.consumer = Some(self.shared.form.consumer(&body));
         self.lost.consumer = false;
+        self.done.answered[Side::Consumer as usize] = true;
         self.consumer_body = Some(Arc::clone(&body));
         body
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use kube_bind_crds::digest::FieldSet;
 use kube_bind_crds::names;
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::adopt;
@@ -17,9 +19,11 @@ use super::cluster::{Cluster, Error, Key, Part};
 use super::config::{Fence, Ports};
 use super::entry::{Consumer, Provider};
 use super::form::{Form, MARK_MANAGER};
+use super::metrics::{EngineMetrics, Side, Verb, WriteResult};
 use super::pair::{Lost, Pair, Refused};
 use super::plan::{Marks, Rules, Step, Target, plan};
 use super::ports::{Problem, ProblemKind};
+use super::purpose::Control;
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +40,8 @@ pub(super) struct Executor {
     fence: Fence,
     status_part: Part,
     stop: CancellationToken,
+    control: watch::Receiver<Control>,
+    metrics: Arc<dyn EngineMetrics>,
 }
 
 /// One object to work on.
@@ -58,15 +64,8 @@ pub(super) enum Verdict {
     Unfinished,
     /// Failed in this way on this side.
     Failed(Side, Error),
-    /// Not enough leadership left, or the engine is stopping.
+    /// Not enough leadership left, a person suspended the writes, or the engine is stopping.
     NotLeading,
-}
-
-/// One of the two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Consumer,
-    Provider,
 }
 
 /// What a job leaves.
@@ -78,6 +77,18 @@ pub(super) struct Finished {
     /// The latest bodies of consumer and provider that it saw.
     pub(super) bodies: [Option<Arc<Value>>; 2],
     pub(super) verdict: Verdict,
+    pub(super) done: Done,
+}
+
+/// What happened during a job, for those who measure and judge.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    /// When the consumer's content arrived on the provider, and whether with a new copy.
+    pub(super) visible: Option<(Instant, bool)>,
+    /// When the provider's status arrived on the consumer.
+    pub(super) status_back: Option<Instant>,
+    /// The API server of this side did what it was asked.
+    pub(super) answered: [bool; 2],
 }
 
 /// Why a step did not happen.
@@ -94,6 +105,7 @@ impl Executor {
         form: Arc<Form>,
         has_status_subresource: bool,
         stop: CancellationToken,
+        control: watch::Receiver<Control>,
     ) -> Self {
         Self {
             consumer: Arc::clone(&ports.consumer),
@@ -106,6 +118,8 @@ impl Executor {
                 Part::Main
             },
             stop,
+            control,
+            metrics: Arc::clone(&ports.metrics),
         }
     }
 
@@ -126,6 +140,7 @@ impl Executor {
             lost: Lost::default(),
             consumer_body,
             provider_body,
+            done: Done::default(),
         };
         let verdict = run.until_settled().await;
         let bodies = [run.consumer_body, run.provider_body];
@@ -135,6 +150,7 @@ impl Executor {
             lost: run.lost,
             bodies,
             verdict,
+            done: run.done,
         }
     }
 }
@@ -147,6 +163,7 @@ struct Run<'a> {
     lost: Lost,
     consumer_body: Option<Arc<Value>>,
     provider_body: Option<Arc<Value>>,
+    done: Done,
 }
 
 impl Run<'_> {

@@ -32,7 +32,7 @@ impl Run<'_> {
             problem,
         );
         let request = self.shared.consumer.apply(&self.key, MARK_MANAGER, &body);
-        let answer = self.write(request).await?;
+        let answer = self.write(CONSUMER_APPLY, request).await?;
         self.on_consumer(answer).await
     }
 
@@ -47,7 +47,7 @@ impl Run<'_> {
             .shared
             .provider
             .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
-        let answer = self.write(request).await?;
+        let answer = self.write(PROVIDER_APPLY, request).await?;
         self.on_applied(answer, sent).await
     }
 
@@ -64,7 +64,7 @@ impl Run<'_> {
             .shared
             .provider
             .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
-        let mut answer = self.write(request).await?;
+        let mut answer = self.write(PROVIDER_APPLY, request).await?;
         // The sign of a container that apply cannot empty.
         if let Err(Error::Rejected { message, .. }) = &answer
             && message.contains("null")
@@ -75,7 +75,7 @@ impl Run<'_> {
                     self.shared
                         .provider
                         .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
-                answer = self.write(again).await?;
+                answer = self.write(PROVIDER_APPLY, again).await?;
             }
         }
         self.on_applied(answer, sent).await?;
@@ -107,7 +107,7 @@ impl Run<'_> {
         operations.extend(shrinking);
         let operations = Value::Array(operations);
         let request = self.shared.provider.json_patch(at, Part::Main, &operations);
-        let answer = self.write(request).await?;
+        let answer = self.write(PROVIDER_PATCH, request).await?;
         self.on_provider(answer).await?;
         Ok(true)
     }
@@ -127,7 +127,7 @@ impl Run<'_> {
             .shared
             .provider
             .json_patch(&at, Part::Main, &operations);
-        let answer = self.write(request).await?;
+        let answer = self.write(PROVIDER_PATCH, request).await?;
         self.on_provider(answer).await
     }
 
@@ -148,8 +148,23 @@ impl Run<'_> {
             self.shared
                 .consumer
                 .json_patch(&self.key, self.shared.status_part, &operations);
-        let answer = self.write(request).await?;
+        let answer = self.write(CONSUMER_PATCH, request).await?;
+        if let Err(Error::Rejected { message, .. }) = answer {
+            self.pair.status_refused = Some(Box::new(Refused {
+                configuration: mirrored,
+                problem: Problem {
+                    kind: ProblemKind::StatusRejected,
+                    message: format!(
+                        "this cluster does not accept the status that the provider gave: {message}"
+                    ),
+                },
+            }));
+            self.rules.retry = false;
+            return Err(Stop::Replan);
+        }
         self.on_consumer(answer).await?;
+        self.done.status_back = Some(Instant::now());
+        self.pair.status_refused = None;
         self.pair.mirrored = mirrored;
         let status = self.consumer()?.status;
         // What the consumer's schema made of it stays that way.
@@ -161,7 +176,7 @@ impl Run<'_> {
         let at = self.target()?;
         let uid = self.provider()?.uid.to_string();
         let request = self.shared.provider.delete(&at, &uid);
-        match self.write(request).await? {
+        match self.write((Side::Provider, Verb::Delete), request).await? {
             Ok(Some(body)) => self.on_provider(Ok(body)).await,
             Ok(None) | Err(Error::NotFound) => {
                 self.lose_provider();
@@ -173,19 +188,14 @@ impl Run<'_> {
 
     pub(super) async fn release(&mut self) -> Result<(), Stop> {
         let consumer = self.consumer()?;
-        let remaining: Vec<&str> = consumer
-            .other_finalizers
-            .iter()
-            .map(AsRef::as_ref)
-            .collect();
-        let last = remaining.is_empty();
         let body = json!({"metadata": {
             "uid": consumer.uid.to_string(),
             "resourceVersion": consumer.version.0.to_string(),
-            "finalizers": remaining,
+            "finalizers": consumer.other_finalizers,
         }});
+        let last = consumer.other_finalizers.is_empty();
         let request = self.shared.consumer.merge_patch(&self.key, &body);
-        match self.write(request).await? {
+        match self.write(CONSUMER_PATCH, request).await? {
             // The answer of the write that removes the last finalizer is the object's last state.
             Ok(body) if last => {
                 self.see_consumer(body);
@@ -196,6 +206,11 @@ impl Run<'_> {
         }
     }
 }
+
+const CONSUMER_APPLY: (Side, Verb) = (Side::Consumer, Verb::Apply);
+const CONSUMER_PATCH: (Side, Verb) = (Side::Consumer, Verb::Patch);
+const PROVIDER_APPLY: (Side, Verb) = (Side::Provider, Verb::Apply);
+const PROVIDER_PATCH: (Side, Verb) = (Side::Provider, Verb::Patch);
 
 /// Preconditions of a JSON patch that was computed from this very body.
 fn tests(body: &Value) -> Vec<Value> {

@@ -257,6 +257,24 @@ fn key_of(object: &Value) -> Key {
     Key::new(text("namespace"), text("name"))
 }
 
+/// JSON merge patch (RFC 7396).
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (name, value) in patch {
+        if value.is_null() {
+            into.as_object_mut().map(|map| map.remove(name));
+        } else {
+            merge(&mut into[name], value);
+        }
+    }
+}
+
 /// Removes the fields whose values differ between the two objects.
 fn disown(fields: &mut Value, new: &Value, old: &Value) {
     let Some(map) = fields.as_object_mut() else {
@@ -368,10 +386,11 @@ impl Cluster for FakeCluster {
         Box::pin(async move {
             self.request("merge_patch", |inner, _| {
                 let mut object = inner.existing(key, body["metadata"]["uid"].as_str())?;
-                if object["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
+                let version = &body["metadata"]["resourceVersion"];
+                if version.is_string() && object["metadata"]["resourceVersion"] != *version {
                     return Err(Error::Changed);
                 }
-                object["metadata"]["finalizers"] = body["metadata"]["finalizers"].clone();
+                merge(&mut object, body);
                 Ok(inner.store(key.clone(), object))
             })
         })

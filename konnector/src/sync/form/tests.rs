@@ -26,6 +26,7 @@ fn form(scope: ResourceScope, isolation: Isolation) -> Form {
             "status": {"type": "object"},
             "data": {"type": "object", "additionalProperties": {"type": "string"}}}})),
         has_status_subresource: true,
+        skip_keys: SkipKeys::default(),
         seed: 0,
     })
 }

@@ -9,6 +9,12 @@ use kube::core::Status;
 use super::super::cluster::Error;
 use crate::fault::shorten;
 
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        transport(&error)
+    }
+}
+
 /// A request that got no answer.
 pub(super) fn transport(error: &kube::Error) -> Error {
     match error {

@@ -35,8 +35,10 @@ fn provider() -> Provider {
 fn rules() -> Rules {
     Rules {
         target: Target::At(Key::new("p", "a")),
+        fate: Fate::Vanished,
         hold: false,
         retry: false,
+        overdue: false,
     }
 }
 
@@ -194,7 +196,8 @@ fn orphans_are_deleted_unless_too_many_vanished() {
         ..provider()
     };
     assert_eq!(steps(Some(consumer()), Some(older.clone())), [Step::Delete]);
-    assert_eq!(plan(&pair(Some(consumer()), Some(older)), &hold), []);
+    let tells = plan(&pair(Some(consumer()), Some(older)), &hold);
+    assert_eq!(tells, [Step::Annotate], "the new object tells why it waits");
 }
 
 #[test]

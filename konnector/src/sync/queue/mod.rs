@@ -5,7 +5,8 @@
 //! objects of one namespace do not keep a single one of another waiting.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -30,8 +31,11 @@ const PRIORITIES: usize = 2;
 /// Keys of type `K` in lanes of type `L`.
 pub(crate) struct Queue<K, L> {
     lanes: [Lanes<K, L>; PRIORITIES],
-    /// Priority of every key that waits in a lane.
-    waiting: HashMap<K, Priority>,
+    /// Priority of every key that waits in a lane, and since which second.
+    waiting: HashMap<K, (Priority, u32)>,
+    /// How many wait since each second.
+    since: BTreeMap<u32, usize>,
+    epoch: Option<Instant>,
     /// Keys that become due later. An entry counts only while `delayed` agrees with it.
     later: BinaryHeap<Reverse<(Instant, u64, K)>>,
     delayed: HashMap<K, Instant>,
@@ -54,6 +58,8 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
                 keys: HashMap::new(),
             }),
             waiting: HashMap::new(),
+            since: BTreeMap::new(),
+            epoch: None,
             later: BinaryHeap::new(),
             delayed: HashMap::new(),
             failures: HashMap::new(),
@@ -65,14 +71,25 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
 
     /// Queues the key now. A key that waits already only becomes more urgent; one that was put off
     /// is not any more.
-    pub(crate) fn push(&mut self, key: K, priority: Priority) {
+    pub(crate) fn push(&mut self, key: K, priority: Priority, now: Instant) {
         self.delayed.remove(&key);
-        match self.waiting.get(&key) {
-            Some(waiting) if *waiting <= priority => return,
+        let since = match self.waiting.get(&key) {
+            Some((waiting, _)) if *waiting <= priority => return,
             // It stays in the old lane too, where it is skipped.
-            _ => {}
-        }
-        self.waiting.insert(key.clone(), priority);
+            Some((_, since)) => *since,
+            None => {
+                let epoch = *self.epoch.get_or_insert(now);
+                let since = now.duration_since(epoch).as_secs();
+                let since = u32::try_from(since).unwrap_or(u32::MAX);
+                *self.since.entry(since).or_default() += 1;
+                since
+            }
+        };
+        self.waiting.insert(key.clone(), (priority, since));
+        self.enter(key, priority);
+    }
+
+    fn enter(&mut self, key: K, priority: Priority) {
         let lanes = &mut self.lanes[priority as usize];
         let lane = (self.lane_of)(&key);
         let keys = lanes.keys.entry(lane.clone()).or_default();
@@ -115,7 +132,7 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
 
     /// Forgets a key that is not needed any more.
     pub(crate) fn forget(&mut self, key: &K) {
-        self.waiting.remove(key);
+        self.leave(key);
         self.delayed.remove(key);
         self.failures.remove(key);
     }
@@ -130,7 +147,7 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
                 break;
             };
             if self.delayed.get(&key) == Some(&at) {
-                self.push(key, Priority::Change);
+                self.push(key, Priority::Change, now);
             }
         }
         self.turn = self.turn.wrapping_add(1);
@@ -155,7 +172,7 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
                 .get_mut(&lane)
                 .expect("a lane in the order has keys");
             while let Some(key) = keys.pop_front() {
-                if self.waiting.get(&key) != Some(&priority) {
+                if self.waiting.get(&key).map(|(waiting, _)| *waiting) != Some(priority) {
                     continue;
                 }
                 if busy.contains(&key) {
@@ -175,13 +192,40 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
             }
         }
         for key in put_back {
-            self.waiting.remove(&key);
-            self.push(key, priority);
+            self.enter(key, priority);
         }
         if let Some(key) = &found {
-            self.waiting.remove(key);
+            self.leave(key);
         }
         found
+    }
+
+    fn leave(&mut self, key: &K) {
+        let Some((_, since)) = self.waiting.remove(key) else {
+            return;
+        };
+        if let Entry::Occupied(mut count) = self.since.entry(since) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// Queues at once what was put off.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.later.clear();
+        let mut keys: Vec<K> = std::mem::take(&mut self.delayed).into_keys().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.push(key, Priority::Backlog, now);
+        }
+    }
+
+    /// Since when the key waits that has waited longest, to a second.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let (since, _) = self.since.first_key_value()?;
+        Some(self.epoch? + Duration::from_secs((*since).into()))
     }
 
     /// Keys that wait for their turn.

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::super::cluster::{Key, WatchEvent, WatchScope};
 use super::super::entry::Version;
-use super::super::execute::Side;
 use super::super::form;
+use super::super::metrics::Side;
 use super::super::queue::Priority;
 use super::stalled::keep_first;
 use super::{Listing, State};
@@ -18,7 +18,7 @@ impl State {
         if self.consumer_listing.hear(&event) {
             let stalled = self.stalled[Side::Consumer as usize].keys();
             for key in stalled {
-                self.queue.push(key.clone(), Priority::Backlog);
+                self.queue.push(key.clone(), Priority::Backlog, now);
             }
         }
         match event {
@@ -36,9 +36,12 @@ impl State {
                 let Some(slot) = self.slots.get_mut(&key) else {
                     return;
                 };
-                if slot.pair.lose_consumer(form::version_of(&body)) {
-                    self.touch(&key, Priority::Change, now);
+                // Even if the pair knew already that it is gone: now it is known that it was deleted.
+                if self.causes.is_meant(slot.dying) {
+                    slot.meant = Some(form::uid_of(&body));
                 }
+                slot.pair.lose_consumer(form::version_of(&body));
+                self.touch(&key, Priority::Change, now);
             }
             WatchEvent::ListEnd { resource_version } => {
                 self.end_consumer_list(Version::parse(&resource_version), now);
@@ -61,7 +64,13 @@ impl State {
         if slot.pair.is_news_of_consumer(form::version_of(&body))
             && slot.pair.see_consumer(self.form.consumer(&body))
         {
-            self.bodies.hold(&key, Side::Consumer, Arc::new(body));
+            if !form::is_terminating(&body) {
+                slot.dying = 0;
+            } else if slot.dying == 0 {
+                slot.dying = self.causes.next();
+            }
+            self.arrived(&key, Side::Consumer, priority, now);
+            self.hold_body(&key, Side::Consumer, body);
             self.touch(&key, priority, now);
         }
     }
@@ -75,7 +84,14 @@ impl State {
         let mut absent = Vec::new();
         for (key, slot) in &mut self.slots {
             let lost = slot.seen[Side::Consumer as usize] != epoch && {
+                let known = slot.pair.consumer.as_ref();
+                let deleted = known.filter(|known| known.terminating);
+                let deleted = deleted.map(|known| known.uid.clone());
                 let lost = slot.pair.lose_consumer(version);
+                // Its deletion was seen, only not its end.
+                if let Some(uid) = deleted.filter(|_| lost && self.causes.is_meant(slot.dying)) {
+                    slot.meant = Some(uid);
+                }
                 if slot.pair.consumer.is_none() {
                     absent.push(key.clone());
                 }
@@ -98,7 +114,7 @@ impl State {
         if let Some(referrers) = self.referrers.as_ref().filter(|_| first) {
             referrers.listed();
         }
-        self.list_ended();
+        self.list_ended(now);
     }
 
     pub(in super::super) fn on_provider(
@@ -115,7 +131,7 @@ impl State {
             let seen = self.mapping.seen_by(scope);
             let stalled = self.stalled[Side::Provider as usize].keys();
             for key in stalled.filter(|key| seen.covers(key)) {
-                self.queue.push(key.clone(), Priority::Backlog);
+                self.queue.push(key.clone(), Priority::Backlog, now);
             }
         }
         match event {
@@ -161,7 +177,8 @@ impl State {
         if slot.pair.is_news_of_provider(form::version_of(&body))
             && slot.pair.see_provider(self.form.provider(&body))
         {
-            self.bodies.hold(&key, Side::Provider, Arc::new(body));
+            self.arrived(&key, Side::Provider, priority, now);
+            self.hold_body(&key, Side::Provider, body);
             self.touch(&key, priority, now);
         }
     }
@@ -188,7 +205,14 @@ impl State {
         for key in touched {
             self.touch(&key, Priority::Backlog, now);
         }
-        self.list_ended();
+        self.list_ended(now);
+    }
+
+    /// While nothing may be written no body is needed.
+    fn hold_body(&mut self, key: &Key, side: Side, body: Value) {
+        if !self.control.suspended {
+            self.bodies.hold(key, side, Arc::new(body));
+        }
     }
 
     pub(super) fn observe_referrer(&self, key: &Key, body: Option<&Value>) {

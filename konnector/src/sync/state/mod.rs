@@ -2,7 +2,10 @@
 //! `engine` feeds it and runs the jobs that it gives out.
 
 mod events;
+mod fate;
 mod jobs;
+mod look;
+mod queued;
 mod stalled;
 
 use std::collections::HashSet;
@@ -13,18 +16,22 @@ use rand::rngs::SmallRng;
 use tokio::time::Instant;
 
 use super::bodies::Bodies;
-use super::breaker::Breaker;
+use super::breaker::Member;
 use super::class::{Class, Tally};
 use super::cluster::{Error, Key, WatchScope};
 use super::config::{EngineConfig, Ports};
-use super::engine::Counts;
-use super::execute::Side;
+use super::counts::Counts;
+use super::entry::Uid;
 use super::form::Form;
 use super::mapping::Mapping;
 use super::maps::{Map, Set};
+use super::metrics::Side;
 use super::pair::Pair;
 use super::ports::{ProblemSink, ReferrerSink};
+use super::purpose::Control;
 use super::queue::{Priority, Queue};
+use fate::Causes;
+use queued::Measured;
 use stalled::Stalled;
 
 #[derive(Default)]
@@ -36,6 +43,10 @@ struct Slot {
     refusals: u8,
     drifts: u8,
     retry_at: Option<Instant>,
+    /// Number of the event that told that it terminates; 0 if none did.
+    dying: u32,
+    /// Uid of the consumer object of this name whose deletion was seen last.
+    meant: Option<Uid>,
 }
 
 /// Progress of one watch.
@@ -61,10 +72,14 @@ pub(super) struct State {
     epoch: u32,
     consumer_listing: Listing,
     provider_listings: Map<WatchScope, Listing>,
-    waiting: Set<Key>,
+    /// Objects without a service namespace, and since when.
+    waiting: Map<Key, Instant>,
     /// By side; tried again when it is back.
     stalled: [Stalled; 2],
-    breaker: Breaker,
+    breaker: Member,
+    control: Control,
+    causes: Causes,
+    measured: Measured,
     tally: Tally,
     /// All first lists were complete once. A namespace that is mapped later does not change that.
     listed: bool,
@@ -76,7 +91,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(config: &EngineConfig, ports: &Ports, form: Arc<Form>) -> Self {
+    pub(super) fn new(config: &EngineConfig, ports: &Ports, form: Arc<Form>, now: Instant) -> Self {
         Self {
             form,
             mapping: Mapping::new(config, Arc::clone(&ports.namespaces)),
@@ -87,9 +102,12 @@ impl State {
             epoch: 0,
             consumer_listing: Listing::default(),
             provider_listings: Map::default(),
-            waiting: Set::default(),
+            waiting: Map::default(),
             stalled: Default::default(),
-            breaker: Breaker::default(),
+            breaker: ports.breaker.join(now),
+            control: Control::default(),
+            causes: Causes::default(),
+            measured: Measured::new(Arc::clone(&ports.metrics)),
             tally: Tally::default(),
             listed: false,
             problems: Arc::clone(&ports.problems),
@@ -121,7 +139,8 @@ impl State {
             self.provider_listings
                 .insert(scope.clone(), Listing::default());
         }
-        for key in std::mem::take(&mut self.waiting) {
+        let waiting: Vec<Key> = self.waiting.keys().cloned().collect();
+        for key in waiting {
             self.touch(&key, Priority::Change, now);
         }
         (fresh, ended)
@@ -129,12 +148,22 @@ impl State {
 
     /// Consumer events should wait, because there is enough to do and to hold.
     pub(super) fn is_full(&self) -> bool {
-        self.bodies.is_full() && (self.queue.len() > 0 || !self.busy.is_empty())
+        self.bodies.is_full()
+            && !self.control.suspended
+            && (self.queue.len() > 0 || !self.busy.is_empty())
     }
 
     /// When something becomes due by time alone.
-    pub(super) fn next_due(&mut self) -> Option<Instant> {
-        self.queue.next_due()
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        let breaker = self.breaker.next_due(now);
+        let question = self.causes.next_due();
+        let work = self.queue.next_due().filter(|_| !self.control.suspended);
+        [breaker, question, work].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.breaker.tick(now);
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -146,20 +175,21 @@ impl State {
         };
         Counts {
             listed: self.listed,
-            held: self.breaker.holds(),
+            suspended: self.control.suspended,
             consumer_failing: failing(self.consumer_listing.failing.as_ref(), Side::Consumer),
             provider_failing: failing(
                 provider.filter_map(|watch| watch.failing.as_ref()).next(),
                 Side::Provider,
             ),
-            ..self.tally.counts()
+            ..self.tally.counts(self.breaker.is_tripped())
         }
     }
 
     /// After a list: whether those that matter are complete, and what no list can bring back.
-    fn list_ended(&mut self) {
+    fn list_ended(&mut self, now: Instant) {
         let mut watches = self.provider_listings.values();
         self.listed |= self.consumer_listing.complete && watches.all(|watch| watch.complete);
+        self.breaker.update(self.tally.share(self.listed), now);
         if !self.is_listing() {
             let (busy, queue) = (&self.busy, &mut self.queue);
             self.slots.retain(|key, slot| {

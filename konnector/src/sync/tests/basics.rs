@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::super::start;
+use super::super::{Key, start};
 use super::world::{World, consumer_key, provider_key, widget};
 
 #[tokio::test(start_paused = true)]
@@ -117,8 +117,18 @@ async fn nothing_is_asked_while_nothing_happens() {
     world.consumer.put(waiting);
     world.rest().await;
     assert_eq!(world.counts().waiting_namespace, 1);
+    // After a minute it is told that somebody is needed.
+    world.wait(Duration::from_secs(70)).await;
+    assert_eq!(world.requests(), (vec!["apply".into()], vec![]));
+    let waiting = world
+        .consumer
+        .object(&Key::new("new", "b"))
+        .expect("it is there");
+    let problem = &waiting["metadata"]["annotations"]["kube-bind.io/sync-problem"];
+    assert!(problem.as_str().unwrap().contains("no namespace"));
     world.wait(Duration::from_secs(3600)).await;
     assert_eq!(world.requests(), (vec![], vec![]));
+    assert_eq!(world.counts().waiting_namespace, 1);
     assert_eq!(*world.namespaces.requested.lock().unwrap(), ["new"]);
     // It was waiting all the time.
     world.namespaces.map("new");

@@ -2,6 +2,8 @@
 
 mod basics;
 mod chaos;
+mod switches;
 mod trouble;
+mod vanishing;
 mod watches;
 mod world;

@@ -32,7 +32,7 @@ fn refused() -> WatchEvent {
 fn listed(world: &World) -> State {
     let (config, ports) = world.parts();
     let form = Arc::new(Form::new(&config));
-    let mut state = State::new(&config, &ports, form);
+    let mut state = State::new(&config, &ports, form, Instant::now());
     let now = Instant::now();
     for scope in state.rescope(now).0 {
         for event in [WatchEvent::ListBegin, list_end(1), WatchEvent::Watching] {
@@ -107,8 +107,22 @@ async fn one_object_that_a_server_refuses_says_nothing_about_the_server() {
         copy["status"] = json!({"n": 1});
     });
     world.wait(Duration::from_secs(10)).await;
-    assert_eq!(world.counts().pending, 1);
+    assert_eq!(world.counts().rejected, 1);
     assert_eq!(world.counts().consumer_failing, None);
+    // The object itself tells, and a while later it is tried again.
+    let problem =
+        || world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    let words = "this cluster does not accept the status that the provider gave: \
+                 status.n: must be small";
+    assert_eq!(problem(), words);
+    assert_eq!(
+        world.told.lock().unwrap().raised,
+        [format!("SyncStatusRejected: {words}")]
+    );
+    world.consumer.recover();
+    world.wait(Duration::from_secs(60)).await;
+    assert_eq!(world.original("a")["status"], json!({"n": 1}));
+    assert_eq!((problem(), world.counts().synced), (Value::Null, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,11 @@
 //! Two servers, a namespace mapping, an engine between them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kube_bind_crds::api::{InformerScope, Isolation, ResourceScope};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -98,11 +100,28 @@ impl Namespaces for FakeNamespaces {
     }
 }
 
+/// A CRD, which is being deleted or not.
+#[derive(Clone, Default)]
+pub(super) struct FakeDefinition {
+    pub(super) terminating: Arc<AtomicBool>,
+    /// How often it was read.
+    pub(super) asked: Arc<AtomicUsize>,
+}
+
+impl Definition for FakeDefinition {
+    fn is_terminating(&self) -> BoxFuture<'_, Result<bool, cluster::Error>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Ok(self.terminating.load(Ordering::Relaxed)) })
+    }
+}
+
 pub(super) struct World {
     pub(super) consumer: FakeCluster,
     pub(super) provider: FakeCluster,
     pub(super) namespaces: Arc<FakeNamespaces>,
     pub(super) told: Arc<Mutex<Told>>,
+    /// The kind's CRD on the consumer is being deleted.
+    pub(super) definition: FakeDefinition,
     engine: Option<EngineHandle>,
     rival: Option<EngineHandle>,
 }
@@ -147,6 +166,7 @@ impl World {
             provider: FakeCluster::new(&schema()),
             namespaces,
             told: Arc::default(),
+            definition: FakeDefinition::default(),
             engine: None,
             rival: None,
         }
@@ -196,6 +216,7 @@ impl World {
             isolation: Isolation::Prefixed,
             schema: Arc::new(schema()),
             has_status_subresource: true,
+            skip_keys: SkipKeys::default(),
             seed: 7,
         };
         let ports = Ports {
@@ -205,14 +226,21 @@ impl World {
             problems: Arc::clone(&self.told) as Arc<dyn ProblemSink>,
             referrers: Some(Arc::clone(&self.told) as Arc<dyn ReferrerSink>),
             fence: Arc::new(|| Duration::MAX),
+            breaker: Breaker::default(),
+            definition: Arc::new(self.definition.clone()),
+            metrics: Arc::new(NoMetrics),
         };
         (config, ports)
     }
 
-    pub(super) async fn restart(&mut self) {
+    pub(super) async fn stop(&mut self) {
         if let Some(engine) = self.engine.take() {
             engine.stop().await;
         }
+    }
+
+    pub(super) async fn restart(&mut self) {
+        self.stop().await;
         // Whoever follows references starts a new run with each engine.
         self.told.lock().unwrap().referrers.clear();
         self.start();
@@ -222,6 +250,10 @@ impl World {
     pub(super) fn release_deletes(&self) {
         let engine = self.engine.as_ref().expect("the engine runs");
         engine.release_deletes(true);
+    }
+
+    pub(super) fn engine_handle(&self) -> &EngineHandle {
+        self.engine.as_ref().expect("the engine runs")
     }
 
     pub(super) fn counts(&self) -> Counts {

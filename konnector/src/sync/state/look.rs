@@ -1,0 +1,169 @@
+//! Looking at one object after something changed: counting it, queueing it, forgetting it.
+
+use std::time::Duration;
+
+use kube_bind_crds::digest::Digest;
+use tokio::time::Instant;
+
+use super::super::class::Class;
+use super::super::cluster::Key;
+use super::super::pair::Pair;
+use super::super::plan::{Rules, Target, differs, plan};
+use super::super::ports::{ObjectRef, Problem};
+use super::super::purpose::Fate;
+use super::super::queue::Priority;
+use super::{Slot, State};
+
+/// Setting a field again that somebody else keeps changing on the copy: first, and longest wait.
+const DRIFT_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(300));
+/// After this time a service namespace that is not there needs a person.
+const OVERDUE: Duration = Duration::from_secs(60);
+
+impl State {
+    /// Looks at an object after something changed: counts it, queues it, or forgets it.
+    pub(super) fn touch(&mut self, key: &Key, priority: Priority, now: Instant) {
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        let target = self.mapping.to_provider(key);
+        if target == Target::Waiting && slot.pair.consumer.is_some() {
+            let since = *self.waiting.entry(key.clone()).or_insert(now);
+            if since + OVERDUE > now {
+                self.queue.push_at(key.clone(), since + OVERDUE);
+            }
+            if !self.control.suspended {
+                self.mapping.request(key);
+            }
+        } else {
+            self.waiting.remove(key);
+        }
+        self.classify(key, now);
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        if self.busy.contains(key) {
+            return;
+        }
+        if slot.pair.is_empty() {
+            self.bodies.take(key);
+            self.queue.forget(key);
+            self.measured.settled(key);
+            self.waiting.remove(key);
+            self.stalled.iter_mut().for_each(|side| side.remove(key));
+            // A list that began before the end still knows the object: that it is gone is forgotten
+            // only afterwards.
+            if !self.is_listing() {
+                self.slots.remove(key);
+            }
+            return;
+        }
+        let rules = self.rules(key, slot, now);
+        if is_unexplained(&slot.pair, &rules) {
+            self.want_explanation();
+        }
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        if plan(&slot.pair, &rules).is_empty() {
+            // A body is kept for an object that waits for its namespace: it will be needed.
+            if rules.target != Target::Waiting {
+                self.bodies.take(key);
+                self.measured.settled(key);
+            }
+        } else if self.is_ready(&slot.pair, &rules) {
+            let drifts = u32::from(slot.drifts);
+            if drifts > 0 && is_drift(&slot.pair) {
+                let wait = DRIFT_RETRY
+                    .0
+                    .saturating_mul(1 << drifts.min(16))
+                    .min(DRIFT_RETRY.1);
+                self.queue.push_at(key.clone(), now + wait);
+            } else {
+                self.queue.push(key.clone(), priority, now);
+            }
+        }
+    }
+
+    pub(super) fn classify(&mut self, key: &Key, now: Instant) {
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        let rules = self.rules(key, slot, now);
+        let class = Class::of(&slot.pair, &rules);
+        let before = slot.class.clone();
+        if class == before {
+            return;
+        }
+        self.tally.change(&before, &class);
+        self.breaker.update(self.tally.share(self.listed), now);
+        self.tell(key, before.problem(), class.problem());
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.class = class;
+        }
+    }
+
+    /// Problems are told when they appear, change or disappear.
+    fn tell(&self, key: &Key, before: Option<&Problem>, after: Option<&Problem>) {
+        let Some(consumer) = self
+            .slots
+            .get(key)
+            .and_then(|slot| slot.pair.consumer.as_ref())
+        else {
+            return;
+        };
+        let object = || ObjectRef {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            key: key.clone(),
+            uid: consumer.uid.to_string(),
+        };
+        match (before, after) {
+            (before, Some(problem)) if before != Some(problem) => {
+                self.problems.raised(&object(), problem);
+            }
+            (Some(_), None) => self.problems.solved(&object()),
+            _ => {}
+        }
+    }
+
+    pub(super) fn rules(&self, key: &Key, slot: &Slot, now: Instant) -> Rules {
+        let since = self.waiting.get(key);
+        Rules {
+            target: self.mapping.to_provider(key),
+            fate: self.fate(slot, now),
+            hold: self.breaker.holds(now),
+            retry: slot.retry_at.is_some_and(|at| at <= now),
+            overdue: since.is_some_and(|since| *since + OVERDUE <= now),
+        }
+    }
+
+    /// Absence means something only when the lists are complete that would have shown presence.
+    pub(super) fn is_ready(&self, pair: &Pair, rules: &Rules) -> bool {
+        let Target::At(provider) = &rules.target else {
+            return true;
+        };
+        let scope = self.mapping.scope_of(provider);
+        let provider_listed = self
+            .provider_listings
+            .get(&scope)
+            .is_some_and(|listing| listing.complete);
+        provider_listed && (pair.consumer.is_some() || self.consumer_listing.complete)
+    }
+}
+
+/// It terminates, its copy is there, and whether that may go depends on why.
+fn is_unexplained(pair: &Pair, rules: &Rules) -> bool {
+    let dying = pair.consumer.as_ref().is_some_and(|c| c.terminating);
+    dying && rules.fate == Fate::Unknown && pair.owned_copy().is_some_and(|copy| !copy.terminating)
+}
+
+/// A side differs from what we wrote there, although the other side has not changed since: somebody
+/// else changes what we write.
+pub(super) fn is_drift(pair: &Pair) -> bool {
+    let (Some(consumer), Some(provider)) = (&pair.consumer, &pair.provider) else {
+        return false;
+    };
+    let status = consumer.status != provider.status && provider.status != Digest::default();
+    (differs(pair) && consumer.configuration == pair.sent)
+        || (status && provider.status == pair.mirrored)
+}

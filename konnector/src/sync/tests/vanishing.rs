@@ -1,0 +1,120 @@
+//! Objects that vanish by the dozen, and those that only seem to.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::world::{World, consumer_key, provider_key, widget};
+
+const MANY: usize = 30;
+
+fn name(n: usize) -> String {
+    format!("w{n}")
+}
+
+async fn many() -> World {
+    let world = World::started().await;
+    for n in 0..MANY {
+        world.consumer.put(widget(&name(n)));
+    }
+    world.rest().await;
+    assert_eq!(world.counts().synced, MANY);
+    world.requests();
+    world
+}
+
+fn delete_all(world: &World) {
+    for n in 0..MANY {
+        world.consumer.remove(&consumer_key(&name(n)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_terminate_only_because_their_crd_does_are_held() {
+    let world = many().await;
+    world.definition.terminating.store(true, Ordering::Relaxed);
+    delete_all(&world);
+    world.wait(Duration::from_secs(5)).await;
+    let left = world.provider.keys().len();
+    assert!(left >= MANY - 20, "{left} copies are left");
+    assert_eq!(world.counts().held, left, "exactly those are held");
+    let one = world.consumer.keys().pop().expect("some are left");
+    let told = world.consumer.object(&one).expect("it is there");
+    let problem = &told["metadata"]["annotations"]["kube-bind.io/sync-problem"];
+    assert!(
+        problem
+            .as_str()
+            .unwrap()
+            .contains("kept until somebody decides")
+    );
+    assert!(world.told.lock().unwrap().raised.len() >= left);
+
+    world.requests();
+    world.wait(Duration::from_secs(3600)).await;
+    assert_eq!(
+        world.requests(),
+        (vec![], vec![]),
+        "time does not let them go"
+    );
+
+    world.release_deletes();
+    world.wait(Duration::from_secs(5)).await;
+    assert!(world.provider.keys().is_empty());
+    assert!(world.consumer.keys().is_empty());
+    assert_eq!(world.counts().held, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unbinding_deletes_the_crd_and_nothing_is_held() {
+    let world = many().await;
+    world.definition.terminating.store(true, Ordering::Relaxed);
+    world.engine_handle().unbind();
+    delete_all(&world);
+    world.rest().await;
+    assert!(world.provider.keys().is_empty());
+    assert!(world.consumer.keys().is_empty());
+    assert_eq!(world.definition.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_deletions_ask_nobody_and_many_ask_rarely() {
+    let world = World::synced("a").await;
+    world.consumer.remove(&consumer_key("a"));
+    world.rest().await;
+    assert_eq!(world.definition.asked.load(Ordering::Relaxed), 0);
+    let world = many().await;
+    delete_all(&world);
+    world.wait(Duration::from_secs(5)).await;
+    assert!(world.provider.keys().is_empty());
+    let asked = world.definition.asked.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_that_the_watch_told_are_believed_without_finalizers() {
+    let world = many().await;
+    for n in 0..MANY {
+        world.consumer.vanish(&consumer_key(&name(n)));
+    }
+    world.wait(Duration::from_secs(1)).await;
+    assert!(world.provider.keys().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_come_back_end_the_hold_and_keep_their_copies() {
+    let mut world = many().await;
+    let originals: Vec<_> = (0..MANY).map(|n| world.original(&name(n))).collect();
+    world.stop().await;
+    for n in 0..MANY {
+        world.consumer.vanish(&consumer_key(&name(n)));
+    }
+    world.restart().await;
+    assert_eq!(world.counts().held, MANY);
+    let copy = world.copy("w0")["metadata"]["uid"].clone();
+    for original in originals {
+        world.consumer.put(original);
+    }
+    world.rest().await;
+    assert_eq!((world.counts().held, world.counts().synced), (0, MANY));
+    assert_eq!(world.copy("w0")["metadata"]["uid"], copy);
+    assert!(world.provider.object(&provider_key("w1")).is_some());
+}
