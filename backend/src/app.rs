@@ -91,7 +91,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         keys,
         relying_party,
         markers,
-        catalogue: Catalogue::new(client.clone()),
+        catalogue: Catalogue::new(client.clone(), Arc::clone(&settings)),
         authorizer: Arc::new(AccessReviews::new(
             client.clone(),
             prefixes,

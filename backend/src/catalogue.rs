@@ -1,7 +1,10 @@
 //! What a user is offered: templates and collections of the provider cluster, as far as the user
 //! may bind them. Does IO.
 
+mod shared;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use kube::ResourceExt;
@@ -9,6 +12,7 @@ use kube::api::{Api, ListParams};
 use kube_bind_crds::api::{APIServiceExportTemplate, Collection};
 use kube_bind_runtime::apply::timed;
 
+use crate::provision::Settings;
 use crate::session::User;
 use crate::user_access::{Authorizer, Verdict};
 
@@ -48,12 +52,13 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Catalogue {
     client: kube::Client,
+    settings: Arc<Settings>,
 }
 
 impl Catalogue {
     /// The catalogue of the cluster of `client`.
-    pub fn new(client: kube::Client) -> Self {
-        Self { client }
+    pub fn new(client: kube::Client, settings: Arc<Settings>) -> Self {
+        Self { client, settings }
     }
 
     /// Templates that `user` may bind, by name.
@@ -70,7 +75,7 @@ impl Catalogue {
                 source,
             })?;
         let total = all.items.len();
-        let permitted: Vec<_> = futures::stream::iter(all.items)
+        let mut permitted: Vec<_> = futures::stream::iter(all.items)
             .map(|template| async move {
                 let verdict = may_bind(authorizer, user, name_of(&template)).await?;
                 Ok::<_, Error>((verdict == Verdict::Allowed).then(|| published(template)))
@@ -82,6 +87,7 @@ impl Catalogue {
         if permitted.is_empty() && total > 0 {
             return Err(Error::NothingPermitted);
         }
+        shared::mark(&self.client, &self.settings, &mut permitted).await;
         Ok(permitted)
     }
 

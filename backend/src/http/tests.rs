@@ -160,7 +160,10 @@ impl Harness {
             keys: Keys::fixed(ring),
             relying_party: Arc::new(relying_party),
             markers: Arc::new(Markers::new(client.clone(), "kube-bind", clock.shared())),
-            catalogue: Catalogue::new(client.clone()),
+            catalogue: Catalogue::new(
+                client.clone(),
+                crate::provision::test_support::shared_settings(),
+            ),
             authorizer: Arc::new(AccessReviews::new(client, prefixes, clock.shared())),
             provisioner: Arc::clone(&provisioner) as Arc<dyn Provision>,
             embedded: None,
