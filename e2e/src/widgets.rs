@@ -103,3 +103,32 @@ pub async fn bound() -> Result<(Provider, Consumer)> {
         .success()?;
     Ok((provider, consumer))
 }
+
+/// Offers one more kind, to follow the provider's schema, and binds it under its plural.
+pub async fn bind_kind(provider: &Provider, consumer: &Consumer, crd: &Value) -> Result<()> {
+    let plural = crd["spec"]["names"]["plural"].as_str().unwrap_or_default();
+    let mut template = template(plural, plural);
+    template["spec"]["schemaUpdatePolicy"] = "Always".into();
+    template["spec"]["resources"] = json!([{"group": "example.org", "resource": plural}]);
+    provider.apply(&[crd.clone(), template]).await?;
+    let name = format!("crd/{plural}.example.org");
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        &name,
+    ];
+    provider.plane.kubectl(&wait).await?;
+    let url = provider.url();
+    let args = [
+        "bind",
+        &url,
+        "--template-name",
+        plural,
+        "--name",
+        plural,
+        "--yes",
+    ];
+    consumer.run_plugin(&args).await?.success()?;
+    Ok(())
+}

@@ -1,11 +1,13 @@
 //! Schemas on their way from the provider to the consumer: CRD -> `BoundSchema` -> CRD (contract
 //! sections 4.5, 4.6 and 5.6). Pure; OpenAPI schemas stay opaque JSON.
 
+mod change;
 mod from_crd;
 mod groups;
 mod hash;
 mod to_crd;
 
+pub use change::{Breaking, Narrowed, breaking_changes, violations};
 pub use from_crd::{FromCrd, bound_schema_from_crd};
 pub use groups::is_built_in_group;
 pub use hash::{combined_hash, hash};
@@ -98,6 +100,14 @@ pub fn crossing_versions(spec: &BoundSchemaSpec) -> Vec<&SchemaVersion> {
     } else {
         spec.versions.iter().collect()
     }
+}
+
+/// Served versions that do not cross, see [`crossing_versions`].
+pub fn left_behind(spec: &BoundSchemaSpec) -> Vec<&str> {
+    let crossing = crossing_versions(spec);
+    let served = spec.versions.iter().filter(|version| version.served);
+    let left = served.filter(|version| !crossing.iter().any(|c| c.name == version.name));
+    left.map(|version| version.name.as_str()).collect()
 }
 
 /// The version in which objects are synced: the first served one that crosses.

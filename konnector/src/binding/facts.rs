@@ -16,8 +16,21 @@ pub struct Facts {
     pub kinds: Vec<KindFacts>,
     /// The claims, if the export was found.
     pub claims: Vec<ClaimFacts>,
+    /// What a person says by annotations.
+    pub switches: Switches,
+    /// What waits for a person, in words.
+    pub waiting: Option<String>,
     /// How far the unbinding is, if the binding is being deleted.
     pub unbinding: Option<Unbinding>,
+}
+
+/// What a person says by annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// A value that means nothing.
+    pub invalid: Option<String>,
+    /// Nothing is to be written.
+    pub suspended: bool,
 }
 
 /// How far an unbinding is.
@@ -78,6 +91,8 @@ pub struct KindFacts {
     pub name: String,
     /// How far it is.
     pub state: KindState,
+    /// Served versions of the provider that do not cross.
+    pub left_behind: Vec<String>,
 }
 
 /// How far a bound kind is.
@@ -101,12 +116,24 @@ pub enum KindState {
     NotEstablished,
     /// The CRD is served and current.
     Installed(SyncState),
+    /// The CRD is served; a changed one is held back, because of this.
+    Held(Vec<String>, SyncState),
+    /// The export does not have it any more; CRD and objects are still there.
+    Withdrawn,
 }
 
 impl KindState {
     /// Whether the consumer has the kind as the provider exports it.
     pub fn is_current(&self) -> bool {
         matches!(self, Self::Installed(_) | Self::NotEstablished)
+    }
+
+    /// How its sync is doing, if it may run.
+    pub fn sync(&self) -> Option<&SyncState> {
+        match self {
+            Self::Installed(sync) | Self::Held(_, sync) => Some(sync),
+            _ => None,
+        }
     }
 }
 

@@ -16,9 +16,10 @@ use kube_bind_crds::schema;
 
 use super::Error;
 use super::crds::{self, Applied, Outcome, Owner, Step};
-use super::facts::{ClaimFacts, ClaimState, KindFacts, KindState};
-use super::rights;
+use super::facts::{ClaimFacts, ClaimState, KindFacts, KindState, SyncState};
+use super::hold::{self, Change};
 use super::subtree::{ActiveClaim, Subtree, references_to};
+use super::{foreign_api, rights, unbind};
 use crate::claims::Origin;
 use crate::fault;
 use crate::provider::Provider;
@@ -26,6 +27,10 @@ use crate::supervisor::Supervisor;
 
 /// When a CRD is looked at again that changed under our hands.
 const SOON: Duration = Duration::from_millis(100);
+/// How often objects of a kind that left the export are looked after.
+const WITHDRAWN: Duration = Duration::from_secs(30);
+/// When an API of the same name is looked for again.
+const FOREIGN: Duration = Duration::from_secs(5);
 /// Rights cannot be watched: how often they are asked for at most.
 const RIGHTS: Duration = Duration::from_secs(2);
 
@@ -154,9 +159,12 @@ impl Look<'_> {
                 Some(bound) => self.kind(resource, bound, subtree).await?,
                 None => KindState::NoSchema,
             };
-            if let (Some(bound), KindState::Installed(sync)) = (&bound, &mut state) {
+            let in_force = self.in_force(resource, bound.as_deref(), &state, subtree);
+            if let (Some(bound), KindState::Installed(sync) | KindState::Held(_, sync)) =
+                (in_force, &mut state)
+            {
                 let ensured = subtree
-                    .ensure(self.supervisor, provider, export, bound, resource, claims)
+                    .ensure(self.supervisor, provider, export, &bound, resource, claims)
                     .await;
                 match ensured {
                     Some(ensured) => {
@@ -170,19 +178,24 @@ impl Look<'_> {
             let keep = matches!(
                 state,
                 KindState::Installed(_)
+                    | KindState::Held(..)
                     | KindState::UpdateFailed(_)
                     | KindState::NotEstablished
                     | KindState::Terminating
-                    | KindState::MissingRights(_)
             );
             if keep {
                 kept.insert(resource.clone());
             }
+            let left_behind = bound
+                .iter()
+                .flat_map(|bound| schema::left_behind(&bound.spec));
             facts.push(KindFacts {
                 name: schema::name(resource),
                 state,
+                left_behind: left_behind.map(str::to_owned).collect(),
             });
         }
+        facts.extend(self.withdrawn(export).await?);
         for resource in subtree.running() {
             if !kept.contains(&resource) {
                 subtree.stop(&resource).await;
@@ -238,6 +251,35 @@ impl Look<'_> {
             Step::Create => None,
             Step::Update { uid } => Some(uid.as_str()),
         };
+        if step == Step::Create
+            && let Some(foreign) = self.foreign_api(&wanted).await?
+        {
+            return Ok(foreign);
+        }
+        if let (Step::Update { .. }, Some(installed)) = (&step, &found) {
+            let change = Change {
+                client: &self.supervisor.ctx.client,
+                resource,
+                installed,
+                wanted: &wanted,
+                hash: &hash,
+                now: self.supervisor.ctx.clock.monotonic(),
+            };
+            let held = change.held(subtree.holds.get(resource)).await;
+            let held = held.map_err(|source| Error::Consumer {
+                step: "compare a changed schema with the objects",
+                source,
+            })?;
+            match held {
+                Some(hold) => {
+                    self.again = self.again.min(hold::AGAIN);
+                    let why = hold.why.clone();
+                    subtree.holds.insert(resource.clone(), hold);
+                    return Ok(KindState::Held(why, SyncState::Listing));
+                }
+                None => subtree.holds.remove(resource),
+            };
+        }
         let view = if step == Step::Keep {
             found
         } else {
@@ -271,11 +313,91 @@ impl Look<'_> {
             }
         };
         Ok(match view {
-            Some(crd) if crd.established() => {
-                KindState::Installed(super::facts::SyncState::Listing)
-            }
+            Some(crd) if crd.established() => KindState::Installed(SyncState::Listing),
             _ => KindState::NotEstablished,
         })
+    }
+
+    /// The bound schema that the sync of a kind runs with: the provider's, or while that is held the
+    /// one that is installed.
+    fn in_force(
+        &self,
+        resource: &GroupResource,
+        bound: Option<&BoundSchema>,
+        state: &KindState,
+        subtree: &Subtree,
+    ) -> Option<BoundSchema> {
+        match state {
+            KindState::Held(..) => subtree.holds.get(resource)?.in_force(bound?),
+            _ => bound.cloned(),
+        }
+    }
+
+    /// A kind that another API server brings, under a name for which there is no CRD.
+    async fn foreign_api(
+        &mut self,
+        wanted: &serde_json::Value,
+    ) -> Result<Option<KindState>, Error> {
+        let client = &self.supervisor.ctx.client;
+        let served = foreign_api::served(client, wanted)
+            .await
+            .map_err(|source| Error::Consumer {
+                step: "look for an API of the same name",
+                source,
+            })?;
+        Ok(served.map(|group_version| {
+            // It may also be the rest of a definition that has just gone.
+            self.again = self.again.min(FOREIGN);
+            KindState::Foreign(format!(
+                "this cluster serves {} {group_version} already, without a custom resource definition",
+                wanted["spec"]["names"]["plural"].as_str().unwrap_or_default()
+            ))
+        }))
+    }
+
+    /// Kinds that were bound and are not exported any more. Their engines are stopped, so what a person
+    /// deletes of them is released here.
+    async fn withdrawn(&mut self, export: &APIServiceExport) -> Result<Vec<KindFacts>, Error> {
+        let exported = |kind: &GroupResource| {
+            let mut all = export.spec.resources.iter();
+            all.any(|resource| resource.group_resource == *kind)
+        };
+        let status = self.binding.status.iter();
+        let gone = status
+            .flat_map(|status| &status.bound_schemas)
+            .filter(|kind| !exported(kind));
+        let mut facts = Vec::new();
+        for resource in gone {
+            let name = schema::name(resource);
+            let crds = &self.supervisor.crds;
+            if !crds.is_owned(&name, |owners| self.owner.is_among(owners)) {
+                continue;
+            }
+            self.again = self.again.min(WITHDRAWN);
+            match crds.get(&name).await {
+                Ok(Some(crd)) => {
+                    let released = unbind::drain(self.supervisor, resource, &crd).await?;
+                    tracing::debug!(
+                        released,
+                        "looked after {name}, which is not exported any more"
+                    );
+                }
+                Ok(None) => continue,
+                Err(error) if fault::code(&error) == Some(403) => {}
+                Err(source) => {
+                    return Err(Error::Consumer {
+                        step: "read a custom resource definition",
+                        source,
+                    });
+                }
+            }
+            facts.push(KindFacts {
+                name,
+                state: KindState::Withdrawn,
+                left_behind: Vec::new(),
+            });
+        }
+        Ok(facts)
     }
 
     /// A right that was granted before is not any more.

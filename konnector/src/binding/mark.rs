@@ -7,6 +7,7 @@ use kube::{Api, ResourceExt};
 use kube_bind_crds::api::{APIServiceBinding, APIServiceExport};
 use kube_bind_crds::names::FINALIZER_BINDING;
 use kube_bind_crds::schema;
+use kube_bind_crds::switches::ACCEPT;
 use kube_bind_runtime::apply;
 use serde_json::{Value, json};
 
@@ -64,6 +65,15 @@ fn annotations(
     wanted
 }
 
+/// Takes the acceptance off that has taken effect, so that it accepts nothing else later.
+pub(super) async fn accepted(ctx: &Context, binding: &APIServiceBinding) -> Result<(), Error> {
+    if !binding.annotations().contains_key(ACCEPT) {
+        return Ok(());
+    }
+    patch(ctx, binding, json!({"annotations": {ACCEPT: null}})).await
+}
+
+/// Takes our finalizer off.
 pub(super) async fn release(ctx: &Context, binding: &APIServiceBinding) -> Result<(), Error> {
     let finalizers: Vec<String> = binding
         .finalizers()

@@ -1,9 +1,12 @@
 //! The controller of `APIServiceBinding`s: installs what is bound and says how it is doing. In four
 //! steps: `reconcile` reads, `decide` decides purely, `look` and `unbind` act, `report` tells. A failure or a panic in one binding is its own business.
 
+pub mod acceptance;
 mod crds;
 mod decide;
 mod facts;
+mod foreign_api;
+mod hold;
 mod look;
 mod mark;
 mod reconcile;

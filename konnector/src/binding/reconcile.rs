@@ -6,11 +6,12 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, Phase};
-use kube_bind_crds::switches::RELEASE_DELETES;
+use kube_bind_crds::switches;
 
 use super::Error;
+use super::acceptance::{self, InForce};
 use super::crds::Owner;
-use super::facts::{ClaimState, ExportFacts, Facts, KindState, ProviderFacts};
+use super::facts::{ClaimState, ExportFacts, Facts, KindState, ProviderFacts, Switches};
 use super::look::Look;
 use super::subtree::Subtree;
 use super::{mark, report, unbind};
@@ -68,6 +69,8 @@ impl Observed {
             }),
             kinds: Vec::new(),
             claims: Vec::new(),
+            switches: Switches::default(),
+            waiting: None,
             unbinding: None,
         }
     }
@@ -81,10 +84,10 @@ pub(super) async fn reconcile(
     let name = binding.name_any();
     let subtree = supervisor.subtrees.get(&name);
     let mut subtree = subtree.lock().await;
-    let observed = observe(&supervisor, &binding, &subtree);
+    let mut observed = observe(&supervisor, &binding, &subtree);
     subtree.release_deletes(
         binding.metadata.deletion_timestamp.is_some()
-            || binding.annotations().get(RELEASE_DELETES) == Some(&"true".to_owned()),
+            || switches::releases_deletes(binding.annotations()) == Ok(true),
     );
     if binding.metadata.deletion_timestamp.is_some() {
         return unbind::unbind(&supervisor, &binding, &mut subtree, &observed).await;
@@ -102,7 +105,14 @@ pub(super) async fn reconcile(
         },
         again: AGAIN,
     };
+    let in_force = observed
+        .export
+        .as_ref()
+        .map(|e| acceptance::decide(&binding, e));
+    observed.export = in_force.as_ref().map(|i| i.export.clone());
     let mut facts = observed.facts();
+    facts.switches = switches(&binding);
+    facts.waiting = waiting(&binding, &in_force);
     if let (Some(provider), Some(export)) = (observed.provider(), &observed.export) {
         if mark::provider(&supervisor.ctx, &binding, &provider.uid, export).await? {
             // The event of that change brings the next look.
@@ -115,7 +125,19 @@ pub(super) async fn reconcile(
     } else if observed.export_is_gone() {
         subtree.stop_all().await;
     }
-    report::binding(&supervisor, &binding, &observed, &facts, &mut subtree).await?;
+    let manual = in_force.as_ref().is_some_and(|i| i.manual);
+    report::binding(
+        &supervisor,
+        &binding,
+        &observed,
+        &facts,
+        &mut subtree,
+        manual,
+    )
+    .await?;
+    if facts.waiting.is_none() && in_force.is_some_and(|i| i.recorded) {
+        mark::accepted(&supervisor.ctx, &binding).await?;
+    }
     report::provider(&supervisor, &binding, &observed, &facts).await?;
     tracing::debug!(binding.name = %name, "looked at APIServiceBinding {name}: {facts:?}");
     supervisor.backoff.reset(&name);
@@ -123,6 +145,28 @@ pub(super) async fn reconcile(
         supervisor.rights.reset(&name);
     }
     Ok(Action::requeue(look.again))
+}
+
+/// What a person says by annotations; a mistyped `suspend` is one.
+fn switches(binding: &APIServiceBinding) -> Switches {
+    let annotations = binding.annotations();
+    let suspended = switches::suspended(annotations);
+    let invalid = [
+        switches::deletion_policy(annotations).err(),
+        switches::acceptance(annotations).err(),
+        suspended.clone().err(),
+        switches::releases_deletes(annotations).err(),
+    ];
+    let invalid: Vec<String> = invalid.iter().flatten().map(ToString::to_string).collect();
+    Switches {
+        invalid: (!invalid.is_empty()).then(|| invalid.join("; ")),
+        suspended: suspended.unwrap_or(true),
+    }
+}
+
+fn waiting(binding: &APIServiceBinding, in_force: &Option<InForce>) -> Option<String> {
+    let waiting = in_force.as_ref()?.waiting.as_ref()?;
+    Some(waiting.message(&binding.name_any()))
 }
 
 fn observe(supervisor: &Supervisor, binding: &APIServiceBinding, subtree: &Subtree) -> Observed {

@@ -23,8 +23,8 @@ use super::subtree::Subtree;
 use crate::context::binding_ref;
 use crate::fault;
 use crate::names::{
-    EVENT_NOT_READY, EVENT_READY, EVENT_UNBINDING, MANAGER_BINDING, REASON_SYNCING,
-    REASON_UNBINDING, REASON_WAITING,
+    EVENT_NOT_READY, EVENT_READY, EVENT_UNBINDING, EVENT_WAITING_FOR_ACCEPTANCE, MANAGER_BINDING,
+    REASON_SYNCING, REASON_UNBINDING, REASON_WAITING, REASON_WAITING_FOR_ACCEPTANCE,
 };
 use crate::provider::{LinkState, exports};
 use crate::supervisor::Supervisor;
@@ -36,6 +36,7 @@ fn status(
     export: Option<&APIServiceExport>,
     pretty_name: Option<String>,
     settled: bool,
+    manual: bool,
     now: Timestamp,
 ) -> APIServiceBindingStatus {
     let mut new = old.clone();
@@ -60,7 +61,8 @@ fn status(
                 .kinds
                 .iter()
                 .any(|kind| kind.name == schema::name(resource) && has_schema(&kind.state));
-            if known && !new.bound_schemas.contains(resource) {
+            // Who accepts by hand has accepted what is in force, whether it is there yet or not.
+            if (known || manual) && !new.bound_schemas.contains(resource) {
                 new.bound_schemas.push(resource.clone());
             }
         }
@@ -87,7 +89,10 @@ fn has_schema(state: &KindState) -> bool {
 fn is_installed(state: &KindState) -> bool {
     matches!(
         state,
-        KindState::Installed(_) | KindState::NotEstablished | KindState::UpdateFailed(_)
+        KindState::Installed(_)
+            | KindState::Held(..)
+            | KindState::NotEstablished
+            | KindState::UpdateFailed(_)
     )
 }
 
@@ -130,6 +135,16 @@ fn news(old: &[Condition], new: &[Condition]) -> Option<News> {
     (!began).then(|| News::Unbinding(condition.message.clone().unwrap_or_default()))
 }
 
+/// What the provider offers beyond what was accepted, if that is new.
+fn offer(old: &[Condition], new: &[Condition]) -> Option<String> {
+    let words = |all: &[Condition]| {
+        let condition = conditions::get(all, types::CONNECTED)?;
+        let waits = condition.reason.as_deref() == Some(REASON_WAITING_FOR_ACCEPTANCE);
+        waits.then(|| condition.message.clone().unwrap_or_default())
+    };
+    words(new).filter(|now| words(old).as_ref() != Some(now))
+}
+
 /// Writes the status of the binding if it differs, and publishes what is new.
 pub(super) async fn binding(
     supervisor: &Supervisor,
@@ -137,6 +152,7 @@ pub(super) async fn binding(
     observed: &Observed,
     facts: &Facts,
     subtree: &mut Subtree,
+    manual: bool,
 ) -> Result<(), Error> {
     let ctx = &supervisor.ctx;
     let old = binding.status.clone().unwrap_or_default();
@@ -150,6 +166,7 @@ pub(super) async fn binding(
         observed.export.as_deref(),
         pretty_name,
         subtree.settled,
+        manual,
         ctx.clock.now(),
     );
     subtree.settled |= decide::is_ready(facts);
@@ -178,6 +195,11 @@ pub(super) async fn binding(
         }
     }
     let reference = binding_ref(binding);
+    if let Some(offer) = offer(&old.conditions, &new.conditions) {
+        ctx.events
+            .normal(&reference, EVENT_WAITING_FOR_ACCEPTANCE, offer)
+            .await;
+    }
     match news(&old.conditions, &new.conditions) {
         Some(News::Ready) => {
             tracing::info!(binding.name = %name, "APIServiceBinding {name} is ready");
@@ -266,7 +288,7 @@ pub(super) async fn provider(
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{ExportFacts, ProviderFacts, Unbinding};
+    use super::super::facts::{ExportFacts, ProviderFacts, Switches, Unbinding};
     use super::*;
     use crate::heartbeat::HeartbeatState;
     use crate::provider::SecretState;
@@ -284,6 +306,8 @@ mod tests {
             }),
             kinds: Vec::new(),
             claims: Vec::new(),
+            switches: Switches::default(),
+            waiting: None,
             unbinding: None,
         }
     }
@@ -292,7 +316,7 @@ mod tests {
     fn a_restart_takes_nothing_back_but_a_failure_does() {
         let now = Timestamp::UNIX_EPOCH;
         let after = |old: &APIServiceBindingStatus, facts: &Facts, settled| {
-            status(old, facts, None, None, settled, now)
+            status(old, facts, None, None, settled, false, now)
         };
         let is_ready =
             |s: &APIServiceBindingStatus| conditions::is_true(&s.conditions, types::READY);
@@ -360,6 +384,7 @@ mod tests {
                 None,
                 None,
                 true,
+                false,
                 Timestamp::UNIX_EPOCH,
             )
             .conditions

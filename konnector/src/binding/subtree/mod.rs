@@ -16,6 +16,7 @@ pub use judge::Ensured;
 pub use start::{ActiveClaim, references_to};
 
 use super::crds::Applied;
+use super::hold::Hold;
 use crate::patience::Patience;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
@@ -28,6 +29,8 @@ use start::{fingerprint, start};
 pub struct Subtree {
     /// What was last applied, by name of the CRD.
     pub applied: HashMap<String, Applied>,
+    /// Changed schemas that are held back.
+    pub holds: BTreeMap<GroupResource, Hold>,
     /// Rules that were found granted.
     pub granted: BTreeSet<String>,
     /// The binding was ready once since this replica leads.

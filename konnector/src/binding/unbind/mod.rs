@@ -76,7 +76,7 @@ pub(super) async fn unbind(
     let again = look.again;
     let mut facts = observed.facts();
     facts.unbinding = Some(message);
-    report::binding(supervisor, binding, observed, &facts, subtree).await?;
+    report::binding(supervisor, binding, observed, &facts, subtree, false).await?;
     Ok(Action::requeue(again))
 }
 

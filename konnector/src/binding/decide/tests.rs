@@ -3,7 +3,10 @@
 use kube_bind_crds::api::Condition;
 use kube_bind_crds::conditions::{self, types};
 
-use super::super::facts::{ClaimFacts, KindFacts, ProviderFacts, Unbinding};
+use super::super::facts::{
+    ClaimFacts, ClaimState, ExportFacts, KindFacts, KindState, ProviderFacts, Switches, SyncState,
+    Unbinding,
+};
 use super::*;
 
 fn good() -> Facts {
@@ -18,6 +21,8 @@ fn good() -> Facts {
         }),
         kinds: vec![kind(KindState::Installed(SyncState::Running))],
         claims: vec![claim(ClaimState::Running)],
+        switches: Switches::default(),
+        waiting: None,
         unbinding: None,
     }
 }
@@ -26,6 +31,7 @@ fn kind(state: KindState) -> KindFacts {
     KindFacts {
         name: "widgets.example.org".into(),
         state,
+        left_behind: Vec::new(),
     }
 }
 
@@ -225,6 +231,71 @@ fn an_unbinding_that_needs_a_person_says_the_remedy_in_the_summary() {
     let all = all(&stuck);
     let ready = conditions::get(&all, types::READY).unwrap();
     assert_eq!(ready.message.as_deref(), Some("annotate it"));
+}
+
+#[test]
+fn a_suspended_binding_is_not_ready_and_that_is_no_trouble() {
+    let suspended = with(|f| f.switches.suspended = true);
+    assert!(!ready(&suspended));
+    assert_eq!(reason(&suspended, types::READY), "Suspended/Info");
+    let and_broken = with(|f| {
+        f.switches.suspended = true;
+        f.provider.as_mut().unwrap().link = LinkState::Unreachable("refused".into());
+    });
+    assert_eq!(
+        reason(&and_broken, types::READY),
+        "ProviderUnreachable/Error"
+    );
+}
+
+#[test]
+fn a_mistyped_annotation_is_said() {
+    let typo = with(|f| f.switches.invalid = Some("allowed are Delete and Orphan".into()));
+    assert_eq!(reason(&typo, types::READY), "InvalidAnnotation/Warning");
+}
+
+#[test]
+fn an_offer_that_waits_is_said_and_takes_nothing_away() {
+    let waiting = with(|f| f.waiting = Some("annotate it".into()));
+    assert!(ready(&waiting) && is_ready(&waiting));
+    let all = all(&waiting);
+    let connected = conditions::get(&all, types::CONNECTED).unwrap();
+    assert_eq!(connected.reason.as_deref(), Some("WaitingForAcceptance"));
+    assert_eq!(connected.message.as_deref(), Some("annotate it"));
+}
+
+#[test]
+fn a_held_schema_is_said_while_its_sync_goes_on() {
+    let why = || vec!["team/one: spec.size has the value 50, the greatest is 10".to_owned()];
+    let held = with_kind(KindState::Held(why(), SyncState::Running));
+    assert_eq!(
+        reason(&held, types::SCHEMA_IN_SYNC),
+        "SchemaChangeHeld/Warning"
+    );
+    assert_eq!(reason(&held, types::CONNECTED), "/");
+    assert_eq!(reason(&held, types::INFORMERS_SYNCED), "/");
+    let failing = with_kind(KindState::Held(why(), SyncState::Failing("x".into())));
+    assert_eq!(
+        reason(&failing, types::INFORMERS_SYNCED),
+        "InformerSyncTimeout/Error"
+    );
+}
+
+#[test]
+fn a_kind_that_left_the_export_is_said() {
+    let gone = with_kind(KindState::Withdrawn);
+    assert_eq!(
+        reason(&gone, types::SCHEMA_IN_SYNC),
+        "ResourceWithdrawn/Warning"
+    );
+    assert_eq!(reason(&gone, types::READY), "ResourceWithdrawn/Warning");
+}
+
+#[test]
+fn versions_that_cannot_cross_are_said_of_a_schema_that_is_in_sync() {
+    let one = with(|f| f.kinds[0].left_behind = vec!["v1beta1".into()]);
+    assert!(ready(&one));
+    assert_eq!(reason(&one, types::SCHEMA_IN_SYNC), "ConversionWebhook/");
 }
 
 #[test]
