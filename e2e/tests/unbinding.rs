@@ -154,12 +154,19 @@ async fn deleted_by_default_across_a_crash(world: (&Provider, &Consumer)) -> Res
     consumer.wait_konnector_ready().await?;
     says(consumer, kind.plural, "Unbinding", "2 objects").await?;
     for name in ["o3", "o7"] {
-        merge(&kind.copies, name, json!({"metadata": {"finalizers": null}})).await?;
+        merge(
+            &kind.copies,
+            name,
+            json!({"metadata": {"finalizers": null}}),
+        )
+        .await?;
     }
     unbound(consumer, kind.plural).await?;
     let left = kind.copies.list(&ListParams::default()).await?.items.len();
     ensure!(left == 0, "{left} copies are left");
-    let crd = definitions(&consumer.plane).get_opt("gears.example.org").await?;
+    let crd = definitions(&consumer.plane)
+        .get_opt("gears.example.org")
+        .await?;
     ensure!(crd.is_none(), "the CRD is left");
     Ok(())
 }
@@ -188,7 +195,9 @@ async fn nothing_happens_by_a_mistyped_policy(world: (&Provider, &Consumer)) -> 
     let (_, consumer) = world;
     let kind = filled(world, ("cranks", "Crank"), 0).await?;
     policy(consumer, kind.plural, "orphan").await?;
-    let crd = definitions(&consumer.plane).get("cranks.example.org").await?;
+    let crd = definitions(&consumer.plane)
+        .get("cranks.example.org")
+        .await?;
     let words = "allowed are Delete and Orphan";
     says(consumer, kind.plural, "InvalidAnnotation", words).await?;
     ensure!(crd.metadata.deletion_timestamp.is_none());
