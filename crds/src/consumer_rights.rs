@@ -5,11 +5,12 @@
 //! `create` on their name: the API server asks for `create` when the applied object is missing, and
 //! (unlike for POST) it knows the name then, so `resourceNames` can limit both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use crate::api::{GroupResource, NamespaceName, PermissionClaim};
+use crate::claims::names_only;
 use crate::names::GROUP;
 use crate::schema;
 
@@ -113,8 +114,32 @@ pub fn binding_rules(resources: &[GroupResource], claims: &[PermissionClaim]) ->
         let status: Vec<String> = plurals.iter().map(|p| format!("{p}/status")).collect();
         rules.push(rule(group, &status, &["patch"]));
     }
-    let claimed: BTreeSet<&GroupResource> = claims.iter().map(|c| &c.group_resource).collect();
-    for (group, plurals) in by_group(claimed.iter().copied()) {
+    rules.extend(claim_rules(claims));
+    rules
+}
+
+/// What a konnector may do with claimed objects, in each of the namespaces of a claim or in all.
+///
+/// A claim by label or by reference reads everything in its scope, because that is what watching is.
+/// A claim by name reads those names; only its `create` cannot be limited, as a POST names no object to
+/// RBAC, and the admission policy that comes with the rules has to.
+pub fn claim_rules(claims: &[PermissionClaim]) -> Vec<PolicyRule> {
+    let mut whole = BTreeSet::new();
+    let mut by_name: BTreeMap<&GroupResource, BTreeSet<&str>> = BTreeMap::new();
+    for claim in claims {
+        match names_only(&claim.selector) {
+            None => {
+                whole.insert(&claim.group_resource);
+            }
+            Some(names) => by_name
+                .entry(&claim.group_resource)
+                .or_default()
+                .extend(names.iter().map(|named| named.name.as_str())),
+        }
+    }
+    by_name.retain(|resource, names| !whole.contains(resource) && !names.is_empty());
+    let mut rules = Vec::new();
+    for (group, plurals) in by_group(whole.iter().copied()) {
         rules.push(rule(
             group,
             &plurals,
@@ -122,6 +147,12 @@ pub fn binding_rules(resources: &[GroupResource], claims: &[PermissionClaim]) ->
                 "create", "delete", "get", "list", "patch", "update", "watch",
             ],
         ));
+    }
+    for (resource, names) in by_name {
+        let (group, plural) = (&resource.group, [&resource.resource]);
+        rules.push(rule(group, &plural, &["create"]));
+        let verbs = ["delete", "get", "list", "patch", "update", "watch"];
+        rules.push(named(rule(group, &plural, &verbs), names));
     }
     rules
 }
@@ -178,11 +209,27 @@ mod tests {
         }
     }
 
+    /// A claim on all objects of a kind.
     fn claim(resource: &str) -> PermissionClaim {
-        PermissionClaim {
+        let mut claim = PermissionClaim {
             group_resource: gr(resource, ""),
             ..PermissionClaim::default()
-        }
+        };
+        claim.selector.label_selector = Some(Default::default());
+        claim
+    }
+
+    fn named_claim(resource: &str, names: &[&str]) -> PermissionClaim {
+        let mut claim = claim(resource);
+        claim.selector.label_selector = None;
+        claim.selector.named_resources = names
+            .iter()
+            .map(|name| crate::api::NamedResource {
+                name: (*name).to_owned(),
+                namespace: String::new(),
+            })
+            .collect();
+        claim
     }
 
     fn find<'a>(rules: &'a [PolicyRule], group: &str, resource: &str) -> Vec<&'a PolicyRule> {
@@ -222,6 +269,30 @@ mod tests {
             find(&binding_rules(&[], &[claim("secrets")]), "", "secrets").len(),
             1
         );
+    }
+
+    #[test]
+    fn claims_by_name_read_only_these_names() {
+        let rules = claim_rules(&[named_claim("secrets", &["b", "a"])]);
+        let limited: Vec<_> = rules
+            .iter()
+            .filter(|rule| rule.resource_names.is_some())
+            .collect();
+        assert_eq!(limited.len(), 1);
+        assert_eq!(limited[0].resource_names.as_deref().unwrap(), ["a", "b"]);
+        for rule in find(&rules, "", "secrets") {
+            assert!(
+                rule.resource_names.is_some() || rule.verbs == ["create"],
+                "{rule:?}"
+            );
+        }
+        let both = [named_claim("secrets", &["a"]), claim("secrets")];
+        assert_eq!(claim_rules(&both), claim_rules(&both[1..]));
+    }
+
+    #[test]
+    fn a_claim_that_selects_nothing_needs_nothing() {
+        assert!(claim_rules(&[named_claim("secrets", &[])]).is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! A value that is not known is an error and never the default: whoever mistypes `Orphan` must not
 //! lose objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to the objects when a binding is deleted: [`DeletionPolicy`].
 pub const DELETION_POLICY: &str = "kube-bind.io/deletion-policy";
@@ -17,6 +17,13 @@ pub const ACCEPT: &str = "kube-bind.io/accept";
 pub const SUSPEND: &str = "kube-bind.io/suspend";
 /// `true` lets the copies go of objects that vanished all at once, for as long as it is there.
 pub const RELEASE_DELETES: &str = "kube-bind.io/release-deletes";
+
+/// Namespaces, separated by commas, outside of which the claims of a binding neither read nor write.
+/// Absent: all namespaces.
+pub const CLAIM_NAMESPACES: &str = "kube-bind.io/claim-namespaces";
+
+/// Most namespaces that claims can be limited to: each costs a watch.
+const MAX_CLAIM_NAMESPACES: usize = 100;
 
 /// A value that means nothing; shown in a condition, and nothing happens until it is mended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +98,37 @@ pub fn suspended(annotations: &Annotations) -> Result<bool, Invalid> {
 /// A value other than `true` and `false`.
 pub fn releases_deletes(annotations: &Annotations) -> Result<bool, Invalid> {
     truth(annotations, RELEASE_DELETES)
+}
+
+/// The namespaces that the claims of a binding are limited to; `None` for no limit.
+///
+/// # Errors
+/// A list that is empty, too long, or names what cannot be a namespace.
+pub fn claim_namespaces(annotations: &Annotations) -> Result<Option<BTreeSet<String>>, Invalid> {
+    value(annotations, CLAIM_NAMESPACES)
+        .map(parse_claim_namespaces)
+        .transpose()
+}
+
+/// Reads a list of namespaces as [`CLAIM_NAMESPACES`] holds it.
+///
+/// # Errors
+/// A list that is empty, too long, or names what cannot be a namespace.
+pub fn parse_claim_namespaces(text: &str) -> Result<BTreeSet<String>, Invalid> {
+    let names: BTreeSet<String> = text.split(',').map(|n| n.trim().to_owned()).collect();
+    let is_name = |name: &String| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !name.is_empty()
+            && name.len() <= 63
+            && name.bytes().all(inner)
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+    };
+    if names.len() <= MAX_CLAIM_NAMESPACES && names.iter().all(is_name) {
+        return Ok(names);
+    }
+    let allowed = "at most 100 names of namespaces, separated by commas";
+    Err(invalid(CLAIM_NAMESPACES, text, allowed))
 }
 
 /// Whether a person accepted the offer with this digest.
@@ -170,6 +208,20 @@ mod tests {
         );
         assert!(acceptance(&with(ACCEPTANCE, "")).is_err());
         assert!(suspended(&with(SUSPEND, "yes")).is_err());
+    }
+
+    #[test]
+    fn claims_are_limited_to_a_list_of_namespaces() {
+        assert_eq!(claim_namespaces(&Annotations::new()), Ok(None));
+        let limited = claim_namespaces(&with(CLAIM_NAMESPACES, "shop, team-a,shop"));
+        let expected = BTreeSet::from(["shop".to_owned(), "team-a".to_owned()]);
+        assert_eq!(limited, Ok(Some(expected)));
+        for wrong in ["", "shop,", "Shop", "a/b", "-a", "*"] {
+            assert!(
+                claim_namespaces(&with(CLAIM_NAMESPACES, wrong)).is_err(),
+                "{wrong:?} must not mean all namespaces"
+            );
+        }
     }
 
     #[test]

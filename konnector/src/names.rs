@@ -34,8 +34,10 @@ pub const EVENT_CLAIM_CONFLICT: &str = "ClaimConflict";
 pub const ANNOTATION_PROVIDER_CLUSTER: &str = "kube-bind.io/provider-cluster";
 /// On a binding: what is bound, for a column of `kubectl get`.
 pub const ANNOTATION_RESOURCES: &str = "kube-bind.io/resources";
-/// On a claimed copy on the consumer: the binding whose claim made it.
+/// On a claimed object on the consumer: the binding whose claim it is.
 pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";
+/// On a claimed copy on the provider: the binding whose claim made it.
+pub const ANNOTATION_CONSUMER_BINDING: &str = "kube-bind.io/consumer-binding";
 
 /// Condition reason: copies are kept although their objects vanished.
 pub const REASON_DELETES_HELD: &str = "DeletesHeld";

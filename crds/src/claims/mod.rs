@@ -11,7 +11,7 @@ pub use crossing::may_cross;
 pub use labels::labels_match;
 pub use ownership::{CopyState, Owner, owner};
 pub use reference::{MAX_PATH, NamespaceRule, Referenced, reference_allowed, referenced};
-pub use selection::{ObjectRef, selects};
+pub use selection::{MAX_NAMES, ObjectRef, is_named, names_only, selects};
 
 use crate::api::GroupResource;
 

@@ -8,7 +8,9 @@ use proptest::prelude::{prop, prop_assert, proptest};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{GroupResource, Isolation, ReferencePath, Selector, SelectorReference};
+use crate::api::{
+    GroupResource, Isolation, NamedResource, ReferencePath, Selector, SelectorReference,
+};
 
 mod selection_table;
 
@@ -266,33 +268,89 @@ fn the_owner_label_has_two_values() {
 
 #[test]
 fn credentials_of_a_cluster_never_cross() {
-    for (secret_type, namespace, name, expected) in [
-        (Some("Opaque"), "shop", "badge", true),
-        (None, "shop", "settings", true),
-        (Some("kubernetes.io/tls"), "default", "cert", true),
+    let (secrets, configmaps, accounts) = ("secrets", "configmaps", "serviceaccounts");
+    let token = Some("kubernetes.io/service-account-token");
+    for (plural, secret_type, namespace, name, expected) in [
+        (secrets, Some("Opaque"), "shop", "badge", true),
+        (configmaps, None, "shop", "settings", true),
+        (secrets, Some("kubernetes.io/tls"), "default", "cert", true),
+        (secrets, token, "shop", "token", false),
         (
-            Some("kubernetes.io/service-account-token"),
-            "shop",
-            "token",
-            false,
-        ),
-        (
+            secrets,
             Some("bootstrap.kubernetes.io/token"),
             "shop",
             "token",
             false,
         ),
-        (Some("Opaque"), "kube-system", "badge", false),
-        (None, "kube-public", "cluster-info", false),
-        (Some("Opaque"), "kube-bind", "kubeconfig-x", false),
-        (None, "shop", "kube-root-ca.crt", false),
+        (secrets, Some("Opaque"), "kube-system", "badge", false),
+        (configmaps, None, "kube-public", "cluster-info", false),
+        (secrets, Some("Opaque"), "kube-bind", "kubeconfig-x", false),
+        (configmaps, None, "shop", "kube-root-ca.crt", false),
+        (accounts, None, "shop", "default", false),
+        (accounts, None, "shop", "robot", true),
+        (configmaps, None, "shop", "default", true),
     ] {
+        let object = ObjectRef {
+            namespace,
+            name,
+            labels: None,
+        };
         assert_eq!(
-            may_cross(secret_type, namespace, name),
+            may_cross(plural, secret_type, object),
             expected,
-            "{secret_type:?} {namespace}/{name}"
+            "{secret_type:?} {plural} {namespace}/{name}"
         );
     }
+}
+
+#[test]
+fn the_credential_of_a_provider_never_crosses_to_another() {
+    let labels = BTreeMap::from([(
+        "kube-bind.io/provider-kubeconfig".to_owned(),
+        "true".to_owned(),
+    )]);
+    let object = ObjectRef {
+        namespace: "shop",
+        name: "kubeconfig",
+        labels: Some(&labels),
+    };
+    assert!(!may_cross("secrets", Some("Opaque"), object));
+}
+
+#[test]
+fn a_claim_is_limited_to_names_only_if_nothing_else_can_select() {
+    let named = |names: &[&str]| Selector {
+        named_resources: names
+            .iter()
+            .map(|name| NamedResource {
+                name: (*name).to_owned(),
+                namespace: String::new(),
+            })
+            .collect(),
+        ..Selector::default()
+    };
+    let names = |selector: &Selector| -> Option<Vec<String>> {
+        let only = names_only(selector)?;
+        Some(only.iter().map(|named| named.name.clone()).collect())
+    };
+    assert_eq!(names(&Selector::default()), Some(vec![]));
+    assert_eq!(
+        names(&named(&["b", "a", "b"])),
+        Some(vec!["a".into(), "b".into()])
+    );
+    let labelled = Selector {
+        label_selector: Some(LabelSelector::default()),
+        ..named(&["a"])
+    };
+    assert_eq!(names(&labelled), None);
+    let referring = Selector {
+        references: vec![reference("spec.name", "")],
+        ..named(&["a"])
+    };
+    assert_eq!(names(&referring), None);
+    let many: Vec<String> = (0..=MAX_NAMES).map(|n| n.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(names(&named(&many)), None, "each name is a watch");
 }
 
 fn no_referrers(_: &SelectorReference) -> Vec<Value> {

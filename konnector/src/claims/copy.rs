@@ -1,20 +1,23 @@
-//! One of the two copies of a claimed object, reduced to what decisions need, and the bodies that
-//! are written. No IO.
+//! One of the two objects of a claimed name, reduced to what decisions need. No IO.
 
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use kube_bind_crds::claims::{CopyState, Owner};
+use kube_bind_crds::claims::{CopyState, ObjectRef, Owner, may_cross};
 use kube_bind_crds::names::{
-    ANNOTATION_PROVIDER_NAMESPACE, ANNOTATION_PROVIDER_UID, KEY_PREFIX, LABEL_OWNER, OWNER_PROVIDER,
+    ANNOTATION_CLUSTER_NAMESPACE, ANNOTATION_CONSUMER_UID, ANNOTATION_PROVIDER_UID, KEY_PREFIX,
 };
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::names::{ANNOTATION_BINDING, ANNOTATION_PROVIDER_CLUSTER};
+use super::state::Side;
+use crate::names::{
+    ANNOTATION_BINDING, ANNOTATION_CONSUMER_BINDING, ANNOTATION_PROVIDER_CLUSTER,
+};
 
-/// Top-level fields that are copied and compared, beside labels and annotations.
+/// Top-level fields that are copied and compared, beside labels and annotations. A ServiceAccount's
+/// `secrets` and `imagePullSecrets` are not among them: they name objects of the cluster that they are in.
 const CONTENT: [&str; 5] = [
     "type",
     "data",
@@ -23,8 +26,8 @@ const CONTENT: [&str; 5] = [
     "automountServiceAccountToken",
 ];
 
-/// What is kept of a copy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is kept of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
     /// Uid.
     pub uid: String,
@@ -36,39 +39,85 @@ pub struct Copy {
     pub terminating: bool,
     /// Type of a Secret.
     pub type_: Option<String>,
-    /// Hash of all that is compared.
-    pub digest: u64,
-    /// On the consumer: what it is a copy of.
-    pub marker: Marker,
+    /// Its content cannot be changed.
+    pub immutable: bool,
+    /// Neither its type nor its labels forbid it to cross.
+    pub may_cross: bool,
+    /// Hash of the content.
+    pub content: u64,
+    /// Hash of the labels and annotations that cross.
+    pub metadata: u64,
+    /// Bindings whose label selector matches.
+    pub labelled: Vec<String>,
+    /// Whose it is.
+    pub marks: Marks,
 }
 
-/// The annotations that a copy on the consumer carries.
+/// The annotations of ours that an object carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marker {
-    /// Uid of the provider's cluster namespace; the original does not write it.
+pub struct Marks {
+    /// On the consumer: uid of the provider's cluster namespace; the original does not write it.
     pub provider_cluster: Option<String>,
-    /// Uid of the provider's object.
+    /// On a copy on the consumer: uid of the provider's object.
     pub provider_uid: Option<String>,
-    /// The binding that claimed it.
+    /// On the consumer: the binding that claims it.
     pub binding: Option<String>,
+    /// On a copy on the provider: the consumer's cluster namespace; the original does not write it.
+    pub cluster_namespace: Option<String>,
+    /// On a copy on the provider: uid of the consumer's object.
+    pub consumer_uid: Option<String>,
+    /// On a copy on the provider: the binding that claims it; another mark than on the consumer, because
+    /// a provider can be a consumer of the next one.
+    pub consumer_binding: Option<String>,
 }
 
 impl Copy {
-    /// Reads what matters out of an object.
-    pub fn of(object: &DynamicObject) -> Self {
+    /// Reads what matters out of an object of the claimed kind `plural`.
+    pub fn of(plural: &str, object: &DynamicObject) -> Self {
         let annotation = |key: &str| object.annotations().get(key).cloned();
+        let type_ = object.data["type"].as_str();
+        // Where it is counts by the namespace on the consumer, which is not known here.
+        let anywhere = ObjectRef {
+            namespace: "",
+            name: "",
+            labels: Some(object.labels()),
+        };
         Self {
             uid: object.uid().unwrap_or_default(),
             resource_version: object.resource_version().unwrap_or_default(),
             owner: Owner::from_labels(object.labels()),
             terminating: object.metadata.deletion_timestamp.is_some(),
-            type_: object.data["type"].as_str().map(str::to_owned),
-            digest: digest(object),
-            marker: Marker {
+            may_cross: may_cross(plural, type_, anywhere),
+            type_: type_.map(str::to_owned),
+            immutable: object.data["immutable"] == Value::Bool(true),
+            content: digest(&json!(content(object))),
+            metadata: digest(&json!([
+                crossing(object.labels()),
+                crossing(object.annotations())
+            ])),
+            labelled: Vec::new(),
+            marks: Marks {
                 provider_cluster: annotation(ANNOTATION_PROVIDER_CLUSTER),
                 provider_uid: annotation(ANNOTATION_PROVIDER_UID),
                 binding: annotation(ANNOTATION_BINDING),
+                cluster_namespace: annotation(ANNOTATION_CLUSTER_NAMESPACE),
+                consumer_uid: annotation(ANNOTATION_CONSUMER_UID),
+                consumer_binding: annotation(ANNOTATION_CONSUMER_BINDING),
             },
+        }
+    }
+
+    /// Whether both have the same content, labels and annotations.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.content, self.metadata) == (other.content, other.metadata)
+    }
+
+    /// The binding that claimed it, by its marks on that side.
+    pub fn binding(&self, side: Side) -> Option<&str> {
+        let marks = &self.marks;
+        match side {
+            Side::Consumer => marks.binding.as_deref(),
+            Side::Provider => marks.consumer_binding.as_deref(),
         }
     }
 
@@ -90,7 +139,7 @@ impl Copy {
 }
 
 /// Labels or annotations that cross: none of ours, and none that a tool keeps for itself.
-fn crossing(keys: &BTreeMap<String, String>) -> BTreeMap<&String, &String> {
+pub(super) fn crossing(keys: &BTreeMap<String, String>) -> BTreeMap<&String, &String> {
     keys.iter()
         .filter(|(key, _)| {
             !key.starts_with(KEY_PREFIX)
@@ -101,7 +150,7 @@ fn crossing(keys: &BTreeMap<String, String>) -> BTreeMap<&String, &String> {
         .collect()
 }
 
-fn content(object: &DynamicObject) -> BTreeMap<&'static str, &Value> {
+pub(super) fn content(object: &DynamicObject) -> BTreeMap<&'static str, &Value> {
     CONTENT
         .into_iter()
         .filter_map(|field| Some((field, object.data.get(field)?)))
@@ -109,127 +158,75 @@ fn content(object: &DynamicObject) -> BTreeMap<&'static str, &Value> {
         .collect()
 }
 
-fn digest(object: &DynamicObject) -> u64 {
-    let compared = json!([
-        content(object),
-        crossing(object.labels()),
-        crossing(object.annotations()),
-    ]);
-    xxh3_64(compared.to_string().as_bytes())
+fn digest(value: &Value) -> u64 {
+    xxh3_64(value.to_string().as_bytes())
 }
 
-/// Where a consumer copy belongs.
-pub struct Placement<'a> {
-    /// Its namespace on the consumer.
-    pub namespace: &'a str,
-    /// Uid of the provider's cluster namespace.
-    pub provider_cluster: &'a str,
-    /// The binding that claims it.
-    pub binding: &'a str,
-}
-
-/// The consumer copy of a provider object. `replaces` is the copy that it replaces.
-pub fn consumer_body(source: &DynamicObject, to: &Placement<'_>, replaces: Option<&Copy>) -> Value {
-    let mut labels = json!(crossing(source.labels()));
-    labels[LABEL_OWNER] = OWNER_PROVIDER.into();
-    let mut annotations = json!(crossing(source.annotations()));
-    annotations[ANNOTATION_PROVIDER_NAMESPACE] = source.namespace().unwrap_or_default().into();
-    annotations[ANNOTATION_PROVIDER_UID] = source.uid().unwrap_or_default().into();
-    annotations[ANNOTATION_PROVIDER_CLUSTER] = to.provider_cluster.into();
-    annotations[ANNOTATION_BINDING] = to.binding.into();
-    let mut body = json!(content(source));
-    body["metadata"] = json!({
-        "name": source.name_any(),
-        "namespace": to.namespace,
-        "labels": labels,
-        "annotations": annotations,
-    });
-    if let Some(types) = &source.types {
-        body["apiVersion"] = types.api_version.clone().into();
-        body["kind"] = types.kind.clone().into();
+#[cfg(test)]
+impl Default for Copy {
+    fn default() -> Self {
+        Self {
+            uid: String::new(),
+            resource_version: String::new(),
+            owner: None,
+            terminating: false,
+            type_: None,
+            immutable: false,
+            may_cross: true,
+            content: 0,
+            metadata: 0,
+            labelled: Vec::new(),
+            marks: Marks::default(),
+        }
     }
-    if let Some(old) = replaces {
-        body["metadata"]["uid"] = old.uid.clone().into();
-        body["metadata"]["resourceVersion"] = old.resource_version.clone().into();
-    }
-    body
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn secret(labels: Value, value: &str) -> DynamicObject {
-        serde_json::from_value(json!({
+    fn secret(labels: Value, value: &str) -> Copy {
+        let object = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
             "metadata": {"name": "tls", "namespace": "tenant-team-a", "uid": "p-1",
-                "resourceVersion": "7", "labels": labels,
-                "finalizers": ["example.org/keep"],
-                "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "x"}],
-                "annotations": {"cert-manager.io/common-name": "a.example",
-                    "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+                "resourceVersion": "7", "labels": labels},
             "data": {"tls.key": value},
         }))
-        .unwrap()
+        .unwrap();
+        Copy::of("secrets", &object)
     }
 
     #[test]
-    fn the_consumer_copy_has_the_content_and_our_marks_but_nothing_of_the_cluster() {
-        let source = secret(json!({"app": "web"}), "AA==");
-        let to = Placement {
-            namespace: "team-a",
-            provider_cluster: "cluster-uid",
-            binding: "certificates",
-        };
-        let body = consumer_body(&source, &to, None);
-        assert_eq!(
-            body,
-            json!({
-                "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-                "data": {"tls.key": "AA=="},
-                "metadata": {"name": "tls", "namespace": "team-a",
-                    "labels": {"app": "web", "kube-bind.io/owner": "provider"},
-                    "annotations": {"cert-manager.io/common-name": "a.example",
-                        "kube-bind.io/provider-namespace": "tenant-team-a",
-                        "kube-bind.io/provider-uid": "p-1",
-                        "kube-bind.io/provider-cluster": "cluster-uid",
-                        "kube-bind.io/binding": "certificates"}},
-            })
-        );
-        let copy: DynamicObject = serde_json::from_value(body).unwrap();
-        assert_eq!(Copy::of(&copy).digest, Copy::of(&source).digest);
+    fn the_digests_see_data_type_labels_and_annotations_but_not_our_marks() {
+        let base = secret(json!({"app": "web"}), "AA==");
+        let marked = json!({"app": "web", "kube-bind.io/owner": "provider"});
+        assert!(base.is_like(&secret(marked, "AA==")));
+        let changed = secret(json!({"app": "web"}), "AQ==");
+        assert!(!base.is_like(&changed) && base.content != changed.content);
+        let unlabelled = secret(json!({}), "AA==");
+        assert!(!base.is_like(&unlabelled));
+        assert_eq!(base.content, unlabelled.content);
     }
 
     #[test]
-    fn a_replacement_names_what_it_replaces() {
-        let old = Copy {
-            uid: "c-1".into(),
-            resource_version: "9".into(),
-            ..Copy::default()
-        };
-        let to = Placement {
-            namespace: "team-a",
-            provider_cluster: "u",
-            binding: "b",
-        };
-        let body = consumer_body(&secret(json!({}), "AA=="), &to, Some(&old));
-        assert_eq!(body["metadata"]["uid"], "c-1");
-        assert_eq!(body["metadata"]["resourceVersion"], "9");
+    fn credentials_of_clusters_and_of_providers_do_not_cross() {
+        let labelled = json!({"kube-bind.io/provider-kubeconfig": "true"});
+        assert!(!secret(labelled, "AA==").may_cross);
+        assert!(secret(json!({}), "AA==").may_cross);
+        let token = serde_json::from_value(json!({
+            "metadata": {"name": "t"}, "type": "kubernetes.io/service-account-token",
+        }));
+        assert!(!Copy::of("secrets", &token.unwrap()).may_cross);
     }
 
     #[test]
-    fn the_digest_sees_data_type_labels_and_annotations_but_not_our_marks() {
-        let base = Copy::of(&secret(json!({"app": "web"}), "AA==")).digest;
-        let same = secret(
-            json!({"app": "web", "kube-bind.io/owner": "provider"}),
-            "AA==",
-        );
-        assert_eq!(Copy::of(&same).digest, base);
-        assert_ne!(
-            Copy::of(&secret(json!({"app": "web"}), "AQ==")).digest,
-            base
-        );
-        assert_ne!(Copy::of(&secret(json!({}), "AA==")).digest, base);
+    fn an_account_is_compared_without_the_secrets_that_its_cluster_gave_it() {
+        let account = |secrets: Value| {
+            let object = json!({"metadata": {"name": "robot"}, "secrets": secrets,
+                "imagePullSecrets": secrets});
+            Copy::of("serviceaccounts", &serde_json::from_value(object).unwrap())
+        };
+        assert!(account(json!([])).is_like(&account(json!([{"name": "robot-token"}]))));
     }
 
     #[test]

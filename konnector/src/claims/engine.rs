@@ -1,47 +1,41 @@
-//! Runs the claims on one kind of one provider: hears the references and performs what `plan`
-//! decides, one key at a time. What both sides have comes from `watches`. IO.
+//! The claims on one kind of one provider: what bindings and bound objects say about them. What both
+//! sides have comes from `watches`, what is done about it is in `work`. IO only in the tasks it starts.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::api::ApiResource;
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
 use kube_bind_crds::api::GroupResource;
-use kube_bind_crds::claims::{Claimable, Referenced, claimable, may_cross};
-use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
-use kube_bind_crds::switches::{DeletionPolicy, deletion_policy};
-use kube_bind_runtime::apply;
+use kube_bind_crds::claims::{Claimable, Referenced, claimable};
 use kube_bind_runtime::backoff::Backoff;
+use tokio::sync::watch;
 
-use super::copy::Placement;
 use super::index::{Index, Origin};
-use super::plan::{Pair, Step, plan};
+use super::rules::{Rule, Rules};
 use super::state::{Side, State};
-use super::write::{Writer, Written, reference_to};
 use crate::context::Context;
-use crate::fault;
-use crate::names::EVENT_CLAIM_CONFLICT;
 use crate::provider::Provider;
 use crate::queue::WaitQueue;
 use crate::sync::{Key, Namespaces, ObjectRef};
 
-/// A write is not begun with less than this left of the lease.
-const LEAST_TIME: Duration = Duration::from_millis(500);
-/// An unlabelled object in the way is not watched, so it is looked at again and again.
-const CONFLICT: Duration = Duration::from_secs(30);
+/// Keys that are worked on at the same time.
+const WORKERS: usize = 4;
 
 /// The claims on one kind of one provider.
 pub struct ClaimsEngine {
     pub(super) ctx: Arc<Context>,
     pub(super) provider: Arc<Provider>,
     pub(super) kind: &'static Claimable,
+    /// Locked before the index, and that before the state.
+    rules: Mutex<Rules>,
     index: Mutex<Index>,
     state: Mutex<State>,
-    queue: WaitQueue<Key>,
-    backoff: Backoff<Key>,
+    pub(super) rules_changed: watch::Sender<u64>,
+    pub(super) queues: [WaitQueue<Key>; WORKERS],
+    pub(super) backoff: Backoff<Key>,
     runs: AtomicU64,
     /// Bindings that wait for their copies to be gone.
     waiting: Mutex<BTreeSet<String>>,
@@ -59,10 +53,12 @@ impl ClaimsEngine {
             ctx: ctx.clone(),
             provider: provider.clone(),
             kind: claimable(resource)?,
+            rules: Mutex::default(),
             index: Mutex::default(),
             state: Mutex::default(),
-            queue: WaitQueue::default(),
-            backoff: Backoff::between(Duration::from_millis(50), Duration::from_secs(60)),
+            rules_changed: watch::Sender::new(0),
+            queues: std::array::from_fn(|_| WaitQueue::default()),
+            backoff: Backoff::between(Duration::from_millis(50), Duration::from_secs(300)),
             runs: AtomicU64::new(0),
             waiting: Mutex::default(),
         });
@@ -70,28 +66,62 @@ impl ClaimsEngine {
         let name = engine.kind.plural;
         let (this, stop) = (engine.clone(), shutdown.token.clone());
         shutdown.spawn(
-            format!("watch of claimed {name} on the consumer"),
+            format!("watches of claimed {name} on the consumer"),
             async move {
-                let api = Api::all_with(this.ctx.client.clone(), &this.api_resource());
-                let labelled =
-                    watcher::Config::default().labels(&format!("{LABEL_OWNER}={OWNER_PROVIDER}"));
-                this.watch(Side::Consumer, None, api, labelled, stop).await;
+                let watching = this.watch_consumer(stop.clone());
+                stop.run_until_cancelled(watching).await;
             },
         );
         let (this, stop) = (engine.clone(), shutdown.token.clone());
         shutdown.spawn(
             format!("watches of claimed {name} on the provider"),
             async move {
-                stop.clone()
-                    .run_until_cancelled(this.watch_service_namespaces(stop))
-                    .await;
+                let watching = this.watch_provider(stop.clone());
+                stop.run_until_cancelled(watching).await;
             },
         );
-        let (this, stop) = (engine.clone(), shutdown.token.clone());
-        shutdown.spawn(format!("claims on {name}"), async move {
-            stop.run_until_cancelled(this.work()).await;
-        });
+        for worker in 0..WORKERS {
+            let (this, stop) = (engine.clone(), shutdown.token.clone());
+            shutdown.spawn(format!("claims on {name}, worker {worker}"), async move {
+                stop.run_until_cancelled(this.work(worker)).await;
+            });
+        }
         Some(engine)
+    }
+
+    /// A binding claims this. Its references, if it has some, must be expected before.
+    pub fn claim(&self, binding: &str, rule: Rule) {
+        self.change(|rules| rules.set(binding, rule));
+    }
+
+    /// A binding makes no claim any more; its copies go.
+    pub fn end(&self, binding: &str) {
+        self.index().forget(binding);
+        self.change(|rules| rules.end(binding));
+    }
+
+    /// A binding is gone, and nothing is left to be taken back for it.
+    pub fn forget(&self, binding: &str) {
+        self.index().forget(binding);
+        self.change(|rules| rules.remove(binding));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Rules) -> bool) {
+        {
+            let mut rules = self.rules();
+            let selectors = rules.selectors();
+            if !change(&mut rules) {
+                return;
+            }
+            if rules.selectors() != selectors {
+                // Which labels match is found out by listing again; until then nothing is known.
+                let mut state = self.state();
+                state.consumer_listed.clear();
+                state.provider_listed.clear();
+            }
+        }
+        self.rules_changed.send_modify(|changes| *changes += 1);
+        self.touch_all();
     }
 
     /// References from this bound kind are to be expected. Returns the number of the run that its
@@ -106,9 +136,9 @@ impl ClaimsEngine {
         self.index().expects(origin)
     }
 
-    /// Whether a binding makes claims here.
+    /// Whether a binding makes claims here, or made some that are being taken back.
     pub fn knows(&self, binding: &str) -> bool {
-        self.index().knows(binding)
+        self.rules().knows(binding)
     }
 
     /// A bound object refers to these names now.
@@ -135,33 +165,40 @@ impl ClaimsEngine {
         self.touch_all();
     }
 
-    /// A binding makes no claims any more; its copies go.
-    pub fn forget(&self, binding: &str) {
-        self.index().forget(binding);
-        self.touch_all();
-    }
-
-    /// Whether the first lists of the consumer and of all known service namespaces are complete.
+    /// Whether the lists of all scopes on the consumer and of all known service namespaces are
+    /// complete.
     pub fn listed(&self) -> bool {
-        let state = self.state();
+        let scopes = self.rules().scopes();
         let namespaces = self.provider.namespaces.provider_namespaces();
-        state.consumer_listed && namespaces.iter().all(|n| state.provider_listed.contains(n))
+        let state = self.state();
+        scopes.is_subset(&state.consumer_listed)
+            && namespaces.iter().all(|n| state.provider_listed.contains(n))
     }
 
-    /// How many copies made for a binding are still there; while there are any, the binding is woken
-    /// when one goes.
-    pub fn copies_of(&self, binding: &str) -> Option<usize> {
+    /// Why the consumer does not let us watch, if it does not.
+    pub fn denied(&self) -> Option<String> {
+        self.state().denied.values().next().cloned()
+    }
+
+    /// How many objects a binding claims that are not synced, or are synced for another binding.
+    pub fn conflicts_of(&self, binding: &str) -> usize {
         let state = self.state();
-        if !state.consumer_listed {
+        let conflicts = state.conflicts.values();
+        let shared = state.shared.values();
+        conflicts
+            .map(|(_, bindings)| bindings)
+            .chain(shared)
+            .filter(|bindings| bindings.contains(binding))
+            .count()
+    }
+
+    /// How many objects with marks for a binding are left that nobody else claims; while there are any,
+    /// the binding is woken when one goes. `None` while that is not known.
+    pub fn copies_of(&self, binding: &str) -> Option<usize> {
+        if !self.listed() {
             return None;
         }
-        let index = self.index();
-        let left = state.consumer.iter().filter(|(key, copy)| {
-            copy.marker.provider_cluster.as_deref() == Some(&*self.provider.uid)
-                && copy.marker.binding.as_deref() == Some(binding)
-                && index.referrers(&key.namespace, &key.name).is_empty()
-        });
-        let left = left.count();
+        let left = self.marked_for(binding).len();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if left > 0 {
             waiting.insert(binding.to_owned());
@@ -177,7 +214,11 @@ impl ClaimsEngine {
         ApiResource::from_gvk_with_plural(&gvk, kind.plural)
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    pub(super) fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,10 +231,10 @@ impl ClaimsEngine {
         let state = self.state();
         for name in names {
             for key in state.consumer.named(name) {
-                self.queue.push(key);
+                self.queue(&key).push(key);
             }
             for key in state.provider.named(name) {
-                self.push_provider(&key);
+                self.push(Side::Provider, &key);
             }
         }
     }
@@ -201,24 +242,36 @@ impl ClaimsEngine {
     pub(super) fn touch_all(&self) {
         let state = self.state();
         for (key, _) in state.consumer.iter() {
-            self.queue.push(key);
+            self.queue(&key).push(key);
         }
         for (key, _) in state.provider.iter() {
-            self.push_provider(&key);
-        }
-    }
-
-    pub(super) fn push_provider(&self, key: &Key) {
-        if let Some(namespace) = self.provider.namespaces.to_consumer(&key.namespace) {
-            self.queue.push(Key::new(namespace, &key.name));
+            self.push(Side::Provider, &key);
         }
     }
 
     pub(super) fn push(&self, side: Side, key: &Key) {
-        match side {
-            Side::Consumer => self.queue.push(key.clone()),
-            Side::Provider => self.push_provider(key),
+        if let Some(key) = self.consumer_key(side, key) {
+            self.queue(&key).push(key);
         }
+    }
+
+    /// The key on the consumer of a key on that side.
+    pub(super) fn consumer_key(&self, side: Side, key: &Key) -> Option<Key> {
+        match side {
+            Side::Consumer => Some(key.clone()),
+            Side::Provider => {
+                let namespace = self.provider.namespaces.to_consumer(&key.namespace)?;
+                Some(Key::new(namespace, &key.name))
+            }
+        }
+    }
+
+    /// The queue of a key: always the same, so that no two workers have it.
+    pub(super) fn queue(&self, key: &Key) -> &WaitQueue<Key> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let worker = hasher.finish() % (WORKERS as u64);
+        &self.queues[usize::try_from(worker).unwrap_or_default()]
     }
 
     pub(super) fn tell_waiting(&self) {
@@ -228,169 +281,7 @@ impl ClaimsEngine {
         }
     }
 
-    async fn work(&self) {
-        loop {
-            let key = self.queue.next().await;
-            match self.settle(&key).await {
-                Ok(None) => self.backoff.reset(&key),
-                Ok(Some(pause)) => self.queue.push_after(key, pause),
-                Err(error) => {
-                    let pause = self.backoff.next(&key);
-                    tracing::warn!(
-                        error = fault::describe(&error),
-                        object.namespace = %key.namespace,
-                        object.name = %key.name,
-                        "failed to sync claimed {} {key}, trying again in {pause:?}",
-                        self.kind.singular
-                    );
-                    if fault::code(&error).is_none() {
-                        self.provider.link.check();
-                    }
-                    self.queue.push_after(key, pause);
-                }
-            }
-        }
+    pub(super) fn wake_bindings(&self) {
+        self.ctx.wake_users(&self.provider.secrets());
     }
-
-    /// What is missing for one key, and where its source is.
-    fn look(&self, key: &Key) -> Option<Work> {
-        let service_namespace = self.provider.namespaces.to_provider(&key.namespace);
-        let state = self.state();
-        if !state.consumer_listed {
-            return None;
-        }
-        let index = self.index();
-        let consumer = state.consumer.get(key);
-        let referrers = index.referrers(&key.namespace, &key.name);
-        // The binding that made the copy may not have been heard at all yet.
-        let maker_is_known = consumer
-            .and_then(|copy| copy.marker.binding.as_deref())
-            .is_none_or(|maker| index.knows(maker) || self.is_leaving(maker));
-        let unclaimed = referrers.is_empty() && index.complete() && maker_is_known;
-        let listed = service_namespace
-            .as_ref()
-            .is_some_and(|namespace| state.provider_listed.contains(namespace));
-        // What nobody refers to is taken back whatever the provider has.
-        if !listed && !unclaimed {
-            return None;
-        }
-        let service_namespace = service_namespace.unwrap_or_default();
-        let provider = state.provider.get(&Key::new(&service_namespace, &key.name));
-        let secret_type = provider.and_then(|copy| copy.type_.as_deref());
-        let steps = plan(&Pair {
-            claimed: !referrers.is_empty(),
-            unclaimed,
-            may_cross: may_cross(secret_type, &key.namespace, &key.name),
-            provider,
-            consumer,
-            provider_cluster: &self.provider.uid,
-        });
-        let source_uid = provider.map(|copy| copy.uid.clone()).unwrap_or_default();
-        let binding = referrers.first().map(|(binding, _)| (*binding).to_owned());
-        Some(Work {
-            steps,
-            service_namespace,
-            source_uid,
-            binding: binding.unwrap_or_default(),
-            referrers: referrers
-                .into_iter()
-                .map(|(_, object)| object.clone())
-                .collect(),
-        })
-    }
-
-    /// A binding that is gone or going claims nothing; but one that leaves everything where it is
-    /// takes its marks off by itself, and until then its copies are not ours to delete.
-    fn is_leaving(&self, binding: &str) -> bool {
-        let bindings = self.ctx.bindings.state();
-        let found = bindings.iter().find(|b| b.name_any() == binding);
-        found.is_none_or(|b| {
-            b.metadata.deletion_timestamp.is_some()
-                && deletion_policy(b.annotations()) == Ok(DeletionPolicy::Delete)
-        })
-    }
-
-    /// Brings one key in order; says when to look again if nothing tells us to.
-    async fn settle(&self, key: &Key) -> Result<Option<Duration>, kube::Error> {
-        let Some(work) = self.look(key) else {
-            return Ok(None);
-        };
-        if !work.steps.contains(&Step::Conflict)
-            && !matches!(work.steps.first(), Some(Step::Create))
-        {
-            self.state().conflicts.remove(key);
-        }
-        if work.steps.is_empty() {
-            return Ok(None);
-        }
-        let resource = self.api_resource();
-        let writer = Writer {
-            consumer: Api::namespaced_with(self.ctx.client.clone(), &key.namespace, &resource),
-            provider: Api::namespaced_with(
-                self.provider.client.clone(),
-                &work.service_namespace,
-                &resource,
-            ),
-            key,
-            placement: Placement {
-                namespace: &key.namespace,
-                provider_cluster: &self.provider.uid,
-                binding: &work.binding,
-            },
-            source_uid: &work.source_uid,
-        };
-        for step in &work.steps {
-            // No write may still be under way when another one leads.
-            let left = self.provider.write_time(&self.ctx.leader);
-            if left < LEAST_TIME {
-                return Ok(Some(LEAST_TIME));
-            }
-            let limit = left.min(apply::TIMEOUT);
-            match apply::timed_for(limit, writer.perform(step)).await? {
-                Written::Copy(copy) => {
-                    let mut state = self.state();
-                    state.conflicts.remove(key);
-                    state.consumer.file(key, copy);
-                }
-                Written::Done => {}
-                Written::Stale => return Ok(Some(self.backoff.next(key))),
-                Written::Conflict => {
-                    self.report_conflict(key, &work.referrers).await;
-                    return Ok(Some(CONFLICT));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Once per conflict, on each object that refers to the name.
-    async fn report_conflict(&self, key: &Key, referrers: &[ObjectRef]) {
-        if !self.state().conflicts.insert(key.clone()) {
-            return;
-        }
-        let note = format!(
-            "{} {key} exists and was not made by the provider of this API, so the provider's is \
-             not copied; delete or rename it, or refer to another name",
-            self.kind.kind
-        );
-        tracing::warn!(
-            object.namespace = %key.namespace,
-            object.name = %key.name,
-            "{note}"
-        );
-        for object in referrers {
-            self.ctx
-                .events
-                .warning(&reference_to(object), EVENT_CLAIM_CONFLICT, note.clone())
-                .await;
-        }
-    }
-}
-
-struct Work {
-    steps: Vec<Step>,
-    service_namespace: String,
-    source_uid: String,
-    binding: String,
-    referrers: Vec<ObjectRef>,
 }

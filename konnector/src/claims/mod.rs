@@ -1,22 +1,29 @@
 //! Claimed objects: those that a provider wants to read or write beside the bound kinds (contract
-//! section 5.9), selected by what bound objects refer to.
+//! section 5.9), selected by label, by name, or by what bound objects refer to.
 //!
-//! One engine per claimed kind of one provider, shared by all bindings to it. `index` knows what is
-//! referred to, `copy` what both sides have (never the bodies), `plan` decides purely, `write` does.
+//! One engine per claimed kind of one provider, shared by all bindings to it. `rules` knows what is
+//! claimed, `index` what is referred to, `copy` what both sides have (never the bodies); `look` puts
+//! that together for one name, `plan` decides purely, `write` does.
 //!
-//! What a provider may do here is kept small on purpose: it can fill names that the consumer's own
-//! objects refer to, and it can never touch an object that is not its own copy.
+//! Whose object is the source follows from labels (the table of the contract), but a label alone lets
+//! nobody write: only what carries our marks is ever changed or deleted.
 
+mod body;
 mod copy;
 mod engine;
 mod index;
+mod look;
 mod plan;
+mod report;
+mod rules;
 mod sink;
 mod state;
 mod watches;
+mod work;
 mod write;
 
 pub use engine::ClaimsEngine;
 pub use index::Origin;
+pub use rules::{Ending, Rule};
 pub use sink::{ClaimSink, Target};
 pub use write::reference_to;

@@ -1,260 +1,232 @@
-//! What to do about one claimed object. No IO.
+//! What to do about one claimed object, in either direction. No IO.
 
 use kube_bind_crds::claims::{Owner, owner};
 
 use super::copy::Copy;
+use super::state::Side;
 
-/// Both copies and what is known about the claim.
+/// Whether some binding claims an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// One does.
+    Yes,
+    /// None does that we know of, but not all have been heard.
+    Unknown,
+    /// None does.
+    No {
+        /// The binding that claimed it ends and leaves things as they are.
+        orphan: bool,
+    },
+}
+
+/// Both objects of one name and what is known about the claim.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
-    /// Some bound object refers to it.
-    pub claimed: bool,
-    /// It is known that no bound object refers to it; not the same as not [`Pair::claimed`] before
-    /// all referring objects have been seen.
-    pub unclaimed: bool,
-    /// Its kind, namespace and name may cross at all.
+    /// Whether the source is claimed.
+    pub claimed: Claimed,
+    /// Whether objects of that namespace and name may cross at all.
     pub may_cross: bool,
-    /// The provider's copy.
+    /// The provider's object.
     pub provider: Option<&'a Copy>,
-    /// The consumer's copy, if it carries the label of a provider-owned object.
+    /// The consumer's object.
     pub consumer: Option<&'a Copy>,
     /// Uid of the provider's cluster namespace.
     pub provider_cluster: &'a str,
+    /// Its name.
+    pub cluster_namespace: &'a str,
+    /// The binding in whose name things are written.
+    pub binding: &'a str,
+    /// The binding that the consumer's object is marked for is there, and not ours.
+    pub marked_for_another: bool,
 }
 
-/// One write.
+/// One write, with the object as it was when that was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Create the consumer's copy.
-    Create,
-    /// Replace the consumer's copy.
-    Update(Copy),
-    /// Delete the consumer's copy.
-    Delete(Copy),
-    /// Mark the provider's object as the source.
-    Label(Copy),
-    /// An object that is not ours is in the way.
-    Conflict,
+    /// Mark the source on that side as the source.
+    Mark(Side, Copy),
+    /// Take our marks off an object on that side.
+    Unmark(Side, Copy),
+    /// Create the copy on that side.
+    Create(Side),
+    /// Replace the copy on that side.
+    Update(Side, Copy),
+    /// Delete the copy on that side.
+    Delete(Side, Copy),
+    /// Nothing can be done before a person does something.
+    Conflict(Conflict),
+}
+
+/// Why a claimed object is not synced.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Conflict {
+    /// The consumer has an object of that name which is not the provider's copy.
+    InTheWayOnConsumer,
+    /// The provider has an object of that name which is not the consumer's copy.
+    InTheWayOnProvider,
+    /// Both had one before anybody claimed it.
+    Undetermined,
+    /// The consumer's object is synced for another binding already.
+    OtherBinding(String),
+    /// The copy is changed on its side again and again.
+    Contested,
+    /// One of the API servers does not accept the copy.
+    Rejected(String),
+}
+
+/// The owner of a pair of which at least one exists.
+pub fn owner_of(provider: Option<&Copy>, consumer: Option<&Copy>) -> Option<Owner> {
+    owner(Copy::state(provider), Copy::state(consumer))
 }
 
 /// What is missing, in the order in which it is done.
 pub fn plan(pair: &Pair<'_>) -> Vec<Step> {
-    let ours = pair.consumer.filter(|consumer| is_ours(consumer, pair));
-    let source = pair.provider.filter(|provider| {
-        !provider.terminating
-            && pair.may_cross
-            && owner(Copy::state(pair.provider), Copy::state(pair.consumer))
-                == Some(Owner::Provider)
-            && provider.owner != Some(Owner::Consumer)
-    });
-    match (source, pair.consumer) {
-        (Some(provider), _) if pair.claimed => wanted(pair, provider, ours),
-        // Referred to by nobody that we know of, but not everybody has been heard.
-        (Some(_), _) if !pair.unclaimed => Vec::new(),
-        _ => match ours {
-            Some(copy) if !copy.terminating => vec![Step::Delete(copy.clone())],
-            _ => Vec::new(),
-        },
+    let (side, source, target) = match owner_of(pair.provider, pair.consumer) {
+        Some(Owner::Provider) => (Side::Consumer, pair.provider, pair.consumer),
+        Some(Owner::Consumer) => (Side::Provider, pair.consumer, pair.provider),
+        None if pair.provider.is_some() && pair.claimed == Claimed::Yes && pair.may_cross => {
+            return vec![Step::Conflict(Conflict::Undetermined)];
+        }
+        None => return Vec::new(),
+    };
+    let ours = target.filter(|target| is_ours(pair, side, target, source));
+    let live = source.filter(|s| !s.terminating && s.may_cross && pair.may_cross);
+    match (live, pair.claimed) {
+        (Some(source), Claimed::Yes) => wanted(pair, side, source, target, ours),
+        (Some(_), Claimed::Unknown) => Vec::new(),
+        (_, Claimed::No { orphan: true }) => release(pair, side, source, ours),
+        (source, _) => take_back(pair, side, source, ours),
     }
 }
 
-fn wanted(pair: &Pair<'_>, provider: &Copy, ours: Option<&Copy>) -> Vec<Step> {
-    let mut steps = match (pair.consumer, ours) {
-        (None, _) => vec![Step::Create],
-        (Some(_), None) => return vec![Step::Conflict],
-        (Some(copy), _) if copy.terminating => Vec::new(),
-        // The type of a Secret cannot be changed.
-        (Some(copy), _) if copy.type_ != provider.type_ => vec![Step::Delete(copy.clone())],
-        (Some(copy), _) if copy.digest != provider.digest || !names(copy, provider, pair) => {
-            vec![Step::Update(copy.clone())]
+fn wanted(
+    pair: &Pair<'_>,
+    side: Side,
+    source: &Copy,
+    target: Option<&Copy>,
+    ours: Option<&Copy>,
+) -> Vec<Step> {
+    if side == Side::Provider && pair.marked_for_another {
+        let other = source.marks.binding.clone().unwrap_or_default();
+        return vec![Step::Conflict(Conflict::OtherBinding(other))];
+    }
+    let copying = match (target, ours) {
+        (None, _) => Some(Step::Create(side)),
+        (Some(_), None) => {
+            return vec![Step::Conflict(match side {
+                Side::Consumer => Conflict::InTheWayOnConsumer,
+                Side::Provider => Conflict::InTheWayOnProvider,
+            })];
         }
-        _ => Vec::new(),
+        (_, Some(copy)) if copy.terminating => None,
+        (_, Some(copy)) if must_be_new(copy, source) => Some(Step::Delete(side, copy.clone())),
+        (_, Some(copy)) if !copy.is_like(source) || !is_marked_copy(pair, side, copy, source) => {
+            Some(Step::Update(side, copy.clone()))
+        }
+        _ => None,
     };
-    if provider.owner.is_none() {
-        steps.push(Step::Label(provider.clone()));
+    let marking = (!is_marked_source(pair, side, source))
+        .then(|| Step::Mark(side.other(), source.clone()));
+    // Of two that want the same source the one that marks it first gets it.
+    marking.into_iter().chain(copying).collect()
+}
+
+/// The copy goes, and our marks on the source.
+fn take_back(
+    pair: &Pair<'_>,
+    side: Side,
+    live: Option<&Copy>,
+    ours: Option<&Copy>,
+) -> Vec<Step> {
+    let copy = ours.filter(|copy| !copy.terminating);
+    let mut steps: Vec<Step> = copy
+        .map(|copy| Step::Delete(side, copy.clone()))
+        .into_iter()
+        .collect();
+    steps.extend(unmark_source(pair, side, live));
+    steps
+}
+
+/// The copy stays as an object like any other.
+fn release(pair: &Pair<'_>, side: Side, source: Option<&Copy>, ours: Option<&Copy>) -> Vec<Step> {
+    let mut steps: Vec<Step> = ours
+        .filter(|copy| !copy.terminating)
+        .map(|copy| Step::Unmark(side, copy.clone()))
+        .into_iter()
+        .collect();
+    match (side, source) {
+        (Side::Consumer, Some(source)) if source.owner.is_some() && ours.is_some() => {
+            steps.push(Step::Unmark(Side::Provider, source.clone()));
+        }
+        _ => steps.extend(unmark_source(pair, side, source)),
     }
     steps
 }
 
-/// Whether the consumer's copy was made from this provider: by the provider's uid, or, for what the
-/// original wrote, by the uid of the very object that is there now.
-fn is_ours(consumer: &Copy, pair: &Pair<'_>) -> bool {
-    consumer.owner == Some(Owner::Provider)
-        && match &consumer.marker.provider_cluster {
-            Some(cluster) => cluster == pair.provider_cluster,
-            None => pair
-                .provider
-                .is_some_and(|p| consumer.marker.provider_uid.as_deref() == Some(&*p.uid)),
+/// On the consumer nothing of ours stays; the provider's own objects keep the label that says so.
+fn unmark_source(pair: &Pair<'_>, side: Side, source: Option<&Copy>) -> Option<Step> {
+    let source = source.filter(|source| !source.terminating)?;
+    let ours = source.marks.provider_cluster.as_deref() == Some(pair.provider_cluster);
+    (side == Side::Provider && ours).then(|| Step::Unmark(Side::Consumer, source.clone()))
+}
+
+/// The type of a Secret cannot be changed, and what is immutable not at all.
+fn must_be_new(copy: &Copy, source: &Copy) -> bool {
+    copy.type_ != source.type_ || (copy.immutable && copy.content != source.content)
+}
+
+/// Whether the object on that side is our copy: by the mark of the provider or of the consumer, or, for
+/// what the original wrote, by the uid of the very source that is there now.
+fn is_ours(pair: &Pair<'_>, side: Side, target: &Copy, source: Option<&Copy>) -> bool {
+    let made_from = |uid: &Option<String>| source.is_some_and(|s| uid.as_deref() == Some(&*s.uid));
+    let marks = &target.marks;
+    match side {
+        Side::Consumer => {
+            target.owner == Some(Owner::Provider)
+                && match &marks.provider_cluster {
+                    Some(cluster) => cluster == pair.provider_cluster,
+                    None => made_from(&marks.provider_uid),
+                }
         }
+        Side::Provider => match &marks.cluster_namespace {
+            Some(namespace) => {
+                namespace == pair.cluster_namespace && target.owner != Some(Owner::Provider)
+            }
+            None => target.owner == Some(Owner::Consumer) && made_from(&marks.consumer_uid),
+        },
+    }
 }
 
 /// Whether the marks of our copy are complete and current.
-fn names(copy: &Copy, provider: &Copy, pair: &Pair<'_>) -> bool {
-    copy.marker.provider_uid.as_deref() == Some(&*provider.uid)
-        && copy.marker.provider_cluster.as_deref() == Some(pair.provider_cluster)
+fn is_marked_copy(pair: &Pair<'_>, side: Side, copy: &Copy, source: &Copy) -> bool {
+    let marks = &copy.marks;
+    let uid = Some(&*source.uid);
+    copy.binding(side) == Some(pair.binding)
+        && match side {
+            Side::Consumer => {
+                marks.provider_uid.as_deref() == uid
+                    && marks.provider_cluster.as_deref() == Some(pair.provider_cluster)
+            }
+            Side::Provider => {
+                copy.owner == Some(Owner::Consumer)
+                    && marks.consumer_uid.as_deref() == uid
+                    && marks.cluster_namespace.as_deref() == Some(pair.cluster_namespace)
+            }
+        }
+}
+
+/// Whether the source is marked as such. `side` is that of the copy.
+fn is_marked_source(pair: &Pair<'_>, side: Side, source: &Copy) -> bool {
+    match side {
+        Side::Consumer => source.owner.is_some(),
+        Side::Provider => {
+            source.owner == Some(Owner::Consumer)
+                && source.marks.provider_cluster.as_deref() == Some(pair.provider_cluster)
+                && source.marks.binding.as_deref() == Some(pair.binding)
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::copy::Marker;
-    use super::*;
-
-    fn provider() -> Copy {
-        Copy {
-            uid: "p-1".into(),
-            resource_version: "1".into(),
-            owner: Some(Owner::Provider),
-            type_: Some("Opaque".into()),
-            digest: 1,
-            ..Copy::default()
-        }
-    }
-
-    fn consumer() -> Copy {
-        Copy {
-            uid: "c-1".into(),
-            marker: Marker {
-                provider_cluster: Some("cluster".into()),
-                provider_uid: Some("p-1".into()),
-                binding: Some("certificates".into()),
-            },
-            ..provider()
-        }
-    }
-
-    fn claimed<'a>(provider: Option<&'a Copy>, consumer: Option<&'a Copy>) -> Pair<'a> {
-        Pair {
-            claimed: true,
-            unclaimed: false,
-            may_cross: true,
-            provider,
-            consumer,
-            provider_cluster: "cluster",
-        }
-    }
-
-    #[test]
-    fn a_claimed_object_is_copied_and_its_source_marked() {
-        let fresh = Copy {
-            owner: None,
-            ..provider()
-        };
-        assert_eq!(
-            plan(&claimed(Some(&fresh), None)),
-            [Step::Create, Step::Label(fresh.clone())]
-        );
-        assert_eq!(plan(&claimed(Some(&provider()), Some(&consumer()))), []);
-    }
-
-    #[test]
-    fn a_changed_source_replaces_the_copy() {
-        let changed = Copy {
-            digest: 2,
-            ..provider()
-        };
-        assert_eq!(
-            plan(&claimed(Some(&changed), Some(&consumer()))),
-            [Step::Update(consumer())]
-        );
-        let recreated = Copy {
-            uid: "p-2".into(),
-            ..provider()
-        };
-        assert_eq!(
-            plan(&claimed(Some(&recreated), Some(&consumer()))),
-            [Step::Update(consumer())]
-        );
-    }
-
-    #[test]
-    fn another_type_needs_another_object() {
-        let tls = Copy {
-            type_: Some("kubernetes.io/tls".into()),
-            ..provider()
-        };
-        assert_eq!(
-            plan(&claimed(Some(&tls), Some(&consumer()))),
-            [Step::Delete(consumer())]
-        );
-    }
-
-    #[test]
-    fn the_copy_goes_with_its_source() {
-        let going = Copy {
-            terminating: true,
-            ..provider()
-        };
-        for source in [None, Some(&going)] {
-            assert_eq!(
-                plan(&claimed(source, Some(&consumer()))),
-                [Step::Delete(consumer())]
-            );
-        }
-    }
-
-    #[test]
-    fn the_copy_goes_with_the_claim_but_only_when_all_have_been_heard() {
-        let (provider, consumer) = (provider(), consumer());
-        let mut pair = claimed(Some(&provider), Some(&consumer));
-        pair.claimed = false;
-        assert_eq!(plan(&pair), []);
-        pair.unclaimed = true;
-        assert_eq!(plan(&pair), [Step::Delete(consumer.clone())]);
-        pair.consumer = None;
-        assert_eq!(plan(&pair), []);
-    }
-
-    #[test]
-    fn copies_of_another_provider_are_never_touched() {
-        let mut foreign = consumer();
-        foreign.marker.provider_cluster = Some("another".into());
-        assert_eq!(
-            plan(&claimed(Some(&provider()), Some(&foreign))),
-            [Step::Conflict]
-        );
-        assert_eq!(plan(&claimed(None, Some(&foreign))), []);
-        let mut pair = claimed(None, Some(&foreign));
-        (pair.claimed, pair.unclaimed) = (false, true);
-        assert_eq!(plan(&pair), []);
-    }
-
-    #[test]
-    fn copies_of_the_original_are_taken_over_by_the_objects_uid() {
-        let mut original = consumer();
-        original.marker.provider_cluster = None;
-        assert_eq!(
-            plan(&claimed(Some(&provider()), Some(&original))),
-            [Step::Update(original.clone())]
-        );
-        assert_eq!(plan(&claimed(None, Some(&original))), []);
-    }
-
-    #[test]
-    fn what_may_not_cross_is_not_copied_and_an_old_copy_is_taken_back() {
-        let (provider, consumer) = (provider(), consumer());
-        let mut pair = claimed(Some(&provider), None);
-        pair.may_cross = false;
-        assert_eq!(plan(&pair), []);
-        pair.consumer = Some(&consumer);
-        assert_eq!(plan(&pair), [Step::Delete(consumer.clone())]);
-    }
-
-    #[test]
-    fn an_object_that_the_consumer_owns_is_left_alone() {
-        let theirs = Copy {
-            owner: Some(Owner::Consumer),
-            ..provider()
-        };
-        assert_eq!(plan(&claimed(Some(&theirs), None)), []);
-    }
-
-    #[test]
-    fn a_terminating_copy_is_waited_for() {
-        let going = Copy {
-            terminating: true,
-            ..consumer()
-        };
-        assert_eq!(plan(&claimed(Some(&provider()), Some(&going))), []);
-        assert_eq!(plan(&claimed(None, Some(&going))), []);
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

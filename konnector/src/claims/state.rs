@@ -1,8 +1,12 @@
 //! What both sides have of one claimed kind, without bodies. No IO.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use tokio::time::Instant;
 
 use super::copy::Copy;
+use super::plan::Conflict;
+use super::rules::Scope;
 use crate::sync::Key;
 
 /// A side.
@@ -12,6 +16,16 @@ pub enum Side {
     Consumer,
     /// Keys have service namespaces.
     Provider,
+}
+
+impl Side {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Consumer => Self::Provider,
+            Self::Provider => Self::Consumer,
+        }
+    }
 }
 
 /// Copies of one side, sorted by name first, because references name names.
@@ -63,13 +77,16 @@ impl Copies {
             .map(|((name, namespace), copy)| (Key::new(namespace, name), copy))
     }
 
-    /// Forgets what a complete list of a namespace (or of all) did not name; returns those keys.
-    pub fn retain_listed(&mut self, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
+    /// Forgets what a complete list of that part did not name; returns those keys.
+    pub fn retain_listed(
+        &mut self,
+        is_part: impl Fn(&Key) -> bool,
+        listed: &HashSet<Key>,
+    ) -> Vec<Key> {
         let gone: Vec<Key> = self
             .iter()
             .map(|(key, _)| key)
-            .filter(|key| namespace.is_none_or(|namespace| key.namespace == namespace))
-            .filter(|key| !listed.contains(key))
+            .filter(|key| is_part(key) && !listed.contains(key))
             .collect();
         for key in &gone {
             self.by_name
@@ -82,16 +99,58 @@ impl Copies {
 /// Both sides.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Copies with the owner label on the consumer.
+    /// Objects in the scopes of the claims.
     pub consumer: Copies,
     /// Objects in the service namespaces.
     pub provider: Copies,
-    /// The consumer's first list is complete.
-    pub consumer_listed: bool,
-    /// Service namespaces whose first list is complete.
+    /// Scopes on the consumer whose list is complete.
+    pub consumer_listed: BTreeSet<Scope>,
+    /// Service namespaces whose list is complete.
     pub provider_listed: BTreeSet<String>,
-    /// Keys with an object in the way, reported once.
-    pub conflicts: HashSet<Key>,
+    /// Scopes that the consumer does not let us watch, and why.
+    pub denied: BTreeMap<Scope, String>,
+    /// What is not synced, by key on the consumer, and whom that concerns.
+    pub conflicts: HashMap<Key, (Conflict, BTreeSet<String>)>,
+    /// Further bindings that claim what is synced for another one.
+    pub shared: HashMap<Key, BTreeSet<String>>,
+    /// Sources whose deletion was seen; a source that is missing otherwise has vanished.
+    pub deleted: HashSet<Key>,
+    /// Copies that were put right since their sources changed last.
+    pub contested: HashMap<Key, Contest>,
+}
+
+/// How often a copy was put right.
+#[derive(Debug)]
+pub struct Contest {
+    /// Version of the source.
+    pub version: String,
+    /// How often.
+    pub times: u32,
+    /// Since when.
+    pub since: Instant,
+}
+
+impl State {
+    /// Whether it is known what the consumer has of a name.
+    pub fn knows(&self, key: &Key) -> bool {
+        let (namespace, name) = (Some(key.namespace.clone()), Some(key.name.clone()));
+        [
+            (None, None),
+            (namespace.clone(), None),
+            (None, name.clone()),
+            (namespace, name),
+        ]
+        .into_iter()
+        .any(|(namespace, name)| self.consumer_listed.contains(&Scope { namespace, name }))
+    }
+
+    /// Objects of a side.
+    pub fn side(&mut self, side: Side) -> &mut Copies {
+        match side {
+            Side::Consumer => &mut self.consumer,
+            Side::Provider => &mut self.provider,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,8 +194,28 @@ mod tests {
         let mut copies = Copies::default();
         copies.file(&Key::new("a", "x"), copy("1", "1"));
         copies.file(&Key::new("b", "y"), copy("1", "1"));
-        let gone = copies.retain_listed(Some("a"), &HashSet::new());
+        let gone = copies.retain_listed(|key| key.namespace == "a", &HashSet::new());
         assert_eq!(gone, [Key::new("a", "x")]);
         assert_eq!(copies.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_name_is_known_by_any_watch_that_sees_it() {
+        let mut state = State::default();
+        let (seen, other) = (Key::new("shop", "tls"), Key::new("team", "key"));
+        for (namespace, name) in [
+            (None, None),
+            (Some("shop"), None),
+            (None, Some("tls")),
+            (Some("shop"), Some("tls")),
+        ] {
+            let scope = Scope {
+                namespace: namespace.map(str::to_owned),
+                name: name.map(str::to_owned),
+            };
+            state.consumer_listed = [scope.clone()].into();
+            assert!(state.knows(&seen), "{scope:?}");
+            assert_eq!(state.knows(&other), scope == Scope::default());
+        }
     }
 }

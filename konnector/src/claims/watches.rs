@@ -1,5 +1,5 @@
-//! What both sides have of a claimed kind, as their watches tell it: one watch on the consumer,
-//! limited to copies by their label, and one per service namespace on the provider. IO: reads.
+//! What both sides have of a claimed kind, as their watches tell it: on the consumer one for each scope
+//! of the claims, on the provider one for each service namespace. IO: reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::pin::pin;
@@ -13,110 +13,169 @@ use tokio_util::sync::CancellationToken;
 
 use super::ClaimsEngine;
 use super::copy::Copy;
-use super::state::Side;
+use super::rules::Scope;
+use super::state::{Side, State};
 use crate::fault;
 use crate::sync::{Key, Namespaces};
 
 /// Bodies pass through memory while a list is read; Secrets can be 1 MiB each.
-const PAGE: u32 = 50;
+const PAGE: u32 = 32;
+
+/// What one watch sees, and with which label selectors.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    /// On the provider the scope is a service namespace.
+    scope: Scope,
+    /// Another set of selectors means another list, because labels are not kept.
+    selectors: String,
+}
 
 impl ClaimsEngine {
-    /// One watch per service namespace, as they come and go.
-    pub(super) async fn watch_service_namespaces(self: Arc<Self>, stop: CancellationToken) {
-        let mut changed = self.provider.namespaces.subscribe();
-        let mut watched: BTreeMap<String, CancellationToken> = BTreeMap::new();
+    /// The watches on the consumer, as claims come and go.
+    pub(super) async fn watch_consumer(self: Arc<Self>, stop: CancellationToken) {
+        let mut changed = self.rules_changed.subscribe();
+        let mut running = BTreeMap::new();
         loop {
             changed.mark_unchanged();
-            let wanted: BTreeSet<String> = self
-                .provider
-                .namespaces
-                .provider_namespaces()
-                .into_iter()
-                .collect();
-            watched.retain(|namespace, token| {
-                let keep = wanted.contains(namespace);
-                if !keep {
-                    token.cancel();
-                    let mut state = self.state();
-                    state.provider_listed.remove(namespace);
-                    state
-                        .provider
-                        .retain_listed(Some(namespace), &HashSet::new());
-                }
-                keep
-            });
-            for namespace in wanted {
-                if watched.contains_key(&namespace) {
-                    continue;
-                }
-                let token = stop.child_token();
-                let (this, name, task) = (self.clone(), namespace.clone(), token.clone());
-                let plural = self.kind.plural;
-                self.provider.shutdown.spawn(
-                    format!("watch of claimed {plural} in {namespace}"),
-                    async move {
-                        let client = this.provider.client.clone();
-                        let api = Api::namespaced_with(client, &name, &this.api_resource());
-                        let config = watcher::Config::default();
-                        this.watch(Side::Provider, Some(name), api, config, task)
-                            .await;
-                    },
-                );
-                watched.insert(namespace, token);
-            }
+            let (scopes, selectors) = {
+                let rules = self.rules();
+                (rules.scopes(), rules.selectors())
+            };
+            self.follow(Side::Consumer, &mut running, scopes, &selectors, &stop);
             if changed.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    pub(super) async fn watch(
-        &self,
+    /// The watches on the provider, as claims and service namespaces come and go.
+    pub(super) async fn watch_provider(self: Arc<Self>, stop: CancellationToken) {
+        let mut mapped = self.provider.namespaces.subscribe();
+        let mut changed = self.rules_changed.subscribe();
+        let mut running = BTreeMap::new();
+        loop {
+            changed.mark_unchanged();
+            mapped.mark_unchanged();
+            let selectors = self.rules().selectors();
+            let namespaces = self.provider.namespaces.provider_namespaces();
+            let scope = |namespace| Scope {
+                namespace: Some(namespace),
+                name: None,
+            };
+            let scopes = namespaces.into_iter().map(scope).collect();
+            self.follow(Side::Provider, &mut running, scopes, &selectors, &stop);
+            // Whoever waits for a namespace may have it now, or have to ask again.
+            self.touch_all();
+            let ended = tokio::select! {
+                ended = mapped.changed() => ended,
+                ended = changed.changed() => ended,
+            };
+            if ended.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the watches that are not wanted any more, and begins those that are missing.
+    fn follow(
+        self: &Arc<Self>,
         side: Side,
-        namespace: Option<String>,
-        api: Api<DynamicObject>,
-        config: watcher::Config,
-        stop: CancellationToken,
+        running: &mut BTreeMap<Part, CancellationToken>,
+        scopes: BTreeSet<Scope>,
+        selectors: &str,
+        stop: &CancellationToken,
     ) {
-        let stream = watcher(api, config.page_size(PAGE)).default_backoff();
-        let mut stream = pin!(stream.take_until(stop.cancelled_owned()));
+        running.retain(|part, token| {
+            let keep = scopes.contains(&part.scope) && part.selectors == selectors;
+            if !keep {
+                token.cancel();
+                self.unlist(side, &part.scope);
+            }
+            keep
+        });
+        let nothing = HashSet::new();
+        let unseen = |key: &Key| !scopes.iter().any(|scope| scope.covers(key));
+        self.state().side(side).retain_listed(unseen, &nothing);
+        for scope in &scopes {
+            let part = Part {
+                scope: scope.clone(),
+                selectors: selectors.to_owned(),
+            };
+            if running.contains_key(&part) {
+                continue;
+            }
+            let token = stop.child_token();
+            let (this, watched, task) = (self.clone(), part.clone(), token.clone());
+            let name = format!("watch of claimed {} on the {side:?}", self.kind.plural);
+            self.provider.shutdown.spawn(name, async move {
+                this.watch(side, watched, task).await;
+            });
+            running.insert(part, token);
+        }
+    }
+
+    async fn watch(&self, side: Side, part: Part, stop: CancellationToken) {
+        let client = match side {
+            Side::Consumer => self.ctx.client.clone(),
+            Side::Provider => self.provider.client.clone(),
+        };
+        let api: Api<DynamicObject> = match &part.scope.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &self.api_resource()),
+            None => Api::all_with(client, &self.api_resource()),
+        };
+        let mut config = watcher::Config::default().page_size(PAGE);
+        if let Some(name) = &part.scope.name {
+            config = config.fields(&format!("metadata.name={name}"));
+        }
+        let stream = watcher(api, config).default_backoff();
+        let mut stream = pin!(stream.take_until(stop.clone().cancelled_owned()));
         let mut listed = HashSet::new();
         while let Some(event) = stream.next().await {
+            if stop.is_cancelled() {
+                return;
+            }
             match event {
                 Ok(watcher::Event::Init) => listed.clear(),
                 Ok(watcher::Event::InitApply(object)) => {
                     listed.insert(self.file(side, &object));
                 }
                 Ok(watcher::Event::InitDone) => {
-                    self.list_complete(side, namespace.as_deref(), &listed);
+                    self.list_complete(side, &part, &listed);
                     listed = HashSet::new();
                 }
                 Ok(watcher::Event::Apply(object)) => {
                     self.file(side, &object);
                 }
                 Ok(watcher::Event::Delete(object)) => self.unfile(side, &object),
-                Err(error) => {
-                    tracing::warn!(
-                        error = fault::describe_watch(&error),
-                        "failed to watch claimed {} on the {side:?} side",
-                        self.kind.plural
-                    );
-                    if side == Side::Provider {
-                        self.provider.link.check();
-                    }
+                Err(error) => self.failed(side, &part.scope, &error),
+            }
+        }
+    }
+
+    fn failed(&self, side: Side, scope: &Scope, error: &watcher::Error) {
+        let words = fault::describe_watch(error);
+        tracing::warn!(
+            error = words,
+            "failed to watch claimed {} on the {side:?} side",
+            self.kind.plural
+        );
+        match side {
+            Side::Provider => self.provider.link.check(),
+            Side::Consumer if is_denied(error) => {
+                let news = self.state().denied.insert(scope.clone(), words).is_none();
+                if news {
+                    self.wake_bindings();
                 }
             }
+            Side::Consumer => {}
         }
     }
 
     fn file(&self, side: Side, object: &DynamicObject) -> Key {
         let key = key_of(object);
-        let mut state = self.state();
-        match side {
-            Side::Consumer => state.consumer.file(&key, Copy::of(object)),
-            Side::Provider => state.provider.file(&key, Copy::of(object)),
-        }
-        drop(state);
+        let mut copy = Copy::of(self.kind.plural, object);
+        copy.labelled = self.rules().labelled(object.labels());
+        self.state().side(side).file(&key, copy);
         self.push(side, &key);
         key
     }
@@ -124,34 +183,77 @@ impl ClaimsEngine {
     fn unfile(&self, side: Side, object: &DynamicObject) {
         let key = key_of(object);
         let uid = object.uid().unwrap_or_default();
-        match side {
-            Side::Consumer => {
-                self.state().consumer.remove(&key, &uid);
-                self.tell_waiting();
-            }
-            Side::Provider => {
-                self.state().provider.remove(&key, &uid);
-            }
+        let mut state = self.state();
+        let gone = state.side(side).remove(&key, &uid);
+        if let (Some(_), Some(on_consumer)) = (gone, self.consumer_key(side, &key))
+            && self.has_copy(&mut state, side.other(), &on_consumer)
+        {
+            state.deleted.insert(on_consumer);
         }
+        drop(state);
+        self.tell_waiting();
         self.push(side, &key);
     }
 
-    fn list_complete(&self, side: Side, namespace: Option<&str>, listed: &HashSet<Key>) {
-        let mut state = self.state();
-        match (side, namespace) {
-            (Side::Consumer, _) => {
-                state.consumer.retain_listed(None, listed);
-                state.consumer_listed = true;
+    fn has_copy(&self, state: &mut State, side: Side, on_consumer: &Key) -> bool {
+        let there = match side {
+            Side::Consumer => Some(on_consumer.clone()),
+            Side::Provider => {
+                let namespaces = &self.provider.namespaces;
+                let namespace = namespaces.to_provider(&on_consumer.namespace);
+                namespace.map(|namespace| Key::new(namespace, &on_consumer.name))
             }
-            (Side::Provider, namespace) => {
-                state.provider.retain_listed(namespace, listed);
-                state.provider_listed.extend(namespace.map(str::to_owned));
+        };
+        there.is_some_and(|key| state.side(side).get(&key).is_some())
+    }
+
+    fn unlist(&self, side: Side, scope: &Scope) {
+        let mut state = self.state();
+        match (side, &scope.namespace) {
+            (Side::Consumer, _) => {
+                state.consumer_listed.remove(scope);
+                state.denied.remove(scope);
+            }
+            (Side::Provider, Some(namespace)) => {
+                state.provider_listed.remove(namespace);
+            }
+            (Side::Provider, None) => {}
+        }
+    }
+
+    fn list_complete(&self, side: Side, part: &Part, listed: &HashSet<Key>) {
+        {
+            let rules = self.rules();
+            let mut state = self.state();
+            state
+                .side(side)
+                .retain_listed(|key| part.scope.covers(key), listed);
+            // A list that was matched with older selectors does not count; a new one is under way.
+            if rules.selectors() == part.selectors {
+                match (side, &part.scope.namespace) {
+                    (Side::Consumer, _) => {
+                        state.denied.remove(&part.scope);
+                        state.consumer_listed.insert(part.scope.clone());
+                    }
+                    (Side::Provider, namespace) => {
+                        state.provider_listed.extend(namespace.clone());
+                    }
+                }
             }
         }
-        drop(state);
         self.touch_all();
         self.tell_waiting();
-        self.ctx.wake_users(&self.provider.secrets());
+        self.wake_bindings();
+    }
+}
+
+fn is_denied(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => fault::code(source) == Some(403),
+        watcher::Error::WatchError(status) => status.code == 403,
+        watcher::Error::NoResourceVersion => false,
     }
 }
 

@@ -1,0 +1,216 @@
+//! Puts together what is known about one name and says what is missing. No IO.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+use kube_bind_crds::claims::{ObjectRef as Named, Owner, may_cross};
+use kube_bind_crds::switches::{DeletionPolicy, deletion_policy};
+
+use super::ClaimsEngine;
+use super::copy::Copy;
+use super::index::Index;
+use super::plan::{Claimed, Pair, Step, owner_of, plan};
+use super::rules::Rules;
+use super::state::Side;
+use crate::sync::{Key, Namespaces, ObjectRef};
+
+/// What there is to do for one key.
+pub(super) struct Work {
+    pub steps: Vec<Step>,
+    pub service_namespace: String,
+    pub source: Option<Copy>,
+    /// In whose name it is done.
+    pub binding: String,
+    /// All that claim it.
+    pub claimants: BTreeSet<String>,
+    pub referrers: Vec<ObjectRef>,
+}
+
+/// Who claims one name, and by which objects.
+type Claimants<'a> = BTreeMap<&'a str, Vec<&'a ObjectRef>>;
+
+impl ClaimsEngine {
+    /// What is missing for one key, `None` while not enough is known or nothing may be written.
+    pub(super) fn look(&self, key: &Key) -> Option<Work> {
+        let service_namespace = self.provider.namespaces.to_provider(&key.namespace);
+        let (rules, index) = (self.rules(), self.index());
+        let mut state = self.state();
+        if !state.knows(key) {
+            return None;
+        }
+        let provider_key = service_namespace
+            .as_ref()
+            .map(|namespace| Key::new(namespace, &key.name));
+        let listed = service_namespace
+            .as_ref()
+            .is_some_and(|namespace| state.provider_listed.contains(namespace));
+        let consumer = state.consumer.get(key);
+        let provider = provider_key
+            .as_ref()
+            .filter(|_| listed)
+            .and_then(|key| state.provider.get(key));
+        let owner = owner_of(provider, consumer);
+        let sources: Vec<&Copy> = match owner {
+            Some(Owner::Provider) => provider.into_iter().collect(),
+            Some(Owner::Consumer) => consumer.into_iter().collect(),
+            None => provider.into_iter().chain(consumer).collect(),
+        };
+        let claimants = claimants(&rules, &index, key, &sources);
+        let makers = self.makers(consumer, provider);
+        let claimed = self.claimed(&rules, &index, &claimants, &makers);
+        let crosses = may_cross(
+            self.kind.plural,
+            None,
+            Named {
+                namespace: &key.namespace,
+                name: &key.name,
+                labels: None,
+            },
+        );
+        if !listed && !matches!(claimed, Claimed::No { .. }) {
+            let wanted = claimed == Claimed::Yes
+                && owner == Some(Owner::Consumer)
+                && crosses
+                && consumer.is_some_and(|c| c.may_cross && !c.terminating);
+            if wanted && service_namespace.is_none() {
+                // The mapping's arrival brings the next look.
+                self.provider.namespaces.request(&key.namespace);
+            }
+            return None;
+        }
+        let binding = makers
+            .iter()
+            .find(|maker| claimants.is_empty() || claimants.contains_key(*maker))
+            .copied()
+            .or_else(|| claimants.keys().next().copied())
+            .unwrap_or_default();
+        if rules.is_suspended(binding) {
+            return None;
+        }
+        let steps = plan(&Pair {
+            claimed,
+            may_cross: crosses,
+            provider,
+            consumer,
+            provider_cluster: &self.provider.uid,
+            cluster_namespace: &self.provider.cluster_namespace,
+            binding,
+            marked_for_another: consumer.is_some_and(|copy| self.is_marked_for_another(copy)),
+        });
+        let work = Work {
+            steps,
+            service_namespace: service_namespace.unwrap_or_default(),
+            source: match owner {
+                Some(Owner::Provider) => provider.cloned(),
+                Some(Owner::Consumer) => consumer.cloned(),
+                None => None,
+            },
+            binding: binding.to_owned(),
+            referrers: claimants.values().flatten().copied().cloned().collect(),
+            claimants: claimants.keys().map(|name| (*name).to_owned()).collect(),
+        };
+        let complete = provider.is_some() == consumer.is_some();
+        if complete {
+            state.deleted.remove(key);
+        }
+        Some(work)
+    }
+
+    /// The bindings that the objects of one name carry the marks of, for this provider.
+    fn makers<'a>(&self, consumer: Option<&'a Copy>, provider: Option<&'a Copy>) -> Vec<&'a str> {
+        let consumer = consumer.filter(|copy| {
+            copy.marks.provider_cluster.as_deref() == Some(&*self.provider.uid)
+        });
+        let provider = provider.filter(|copy| {
+            copy.marks.cluster_namespace.as_deref() == Some(&*self.provider.cluster_namespace)
+        });
+        let on_consumer = consumer.and_then(|copy| copy.binding(Side::Consumer));
+        let on_provider = provider.and_then(|copy| copy.binding(Side::Provider));
+        on_consumer.into_iter().chain(on_provider).collect()
+    }
+
+    fn claimed(
+        &self,
+        rules: &Rules,
+        index: &Index,
+        claimants: &Claimants<'_>,
+        makers: &[&str],
+    ) -> Claimed {
+        if !claimants.is_empty() {
+            return Claimed::Yes;
+        }
+        // The binding that made the copy may not have been heard at all yet.
+        let is_known = |maker: &&str| rules.knows(maker) || self.is_leaving(maker);
+        if !index.complete() || !makers.iter().all(is_known) {
+            return Claimed::Unknown;
+        }
+        Claimed::No {
+            orphan: makers.iter().any(|maker| rules.is_orphaning(maker)),
+        }
+    }
+
+    /// A binding that is gone or going claims nothing; but one that leaves everything where it is
+    /// takes its marks off by itself, and until then its copies are not ours to delete.
+    fn is_leaving(&self, binding: &str) -> bool {
+        let bindings = self.ctx.bindings.state();
+        let found = bindings.iter().find(|b| b.name_any() == binding);
+        found.is_none_or(|b| {
+            b.metadata.deletion_timestamp.is_some()
+                && deletion_policy(b.annotations()) == Ok(DeletionPolicy::Delete)
+        })
+    }
+
+    /// Whether an object of the consumer is synced for a binding to another provider. A mark that
+    /// outlived its binding means nothing.
+    fn is_marked_for_another(&self, copy: &Copy) -> bool {
+        let marks = &copy.marks;
+        let other = marks
+            .provider_cluster
+            .as_ref()
+            .is_some_and(|cluster| *cluster != self.provider.uid);
+        other
+            && marks.binding.as_ref().is_none_or(|binding| {
+                let bindings = self.ctx.bindings.state();
+                bindings.iter().any(|b| b.name_any() == *binding)
+            })
+    }
+
+    /// Keys of objects that carry the marks of a binding and that nobody else claims.
+    pub(super) fn marked_for(&self, binding: &str) -> BTreeSet<Key> {
+        let (rules, index) = (self.rules(), self.index());
+        let state = self.state();
+        let consumer = state.consumer.iter().map(|(key, copy)| (key, Some(copy), None));
+        let provider = state.provider.iter().filter_map(|(key, copy)| {
+            Some((self.consumer_key(Side::Provider, &key)?, None, Some(copy)))
+        });
+        consumer
+            .chain(provider)
+            .filter(|(key, consumer, provider)| {
+                let sources: Vec<&Copy> = consumer.iter().chain(provider).copied().collect();
+                self.makers(*consumer, *provider).contains(&binding)
+                    && claimants(&rules, &index, key, &sources).is_empty()
+            })
+            .map(|(key, ..)| key)
+            .collect()
+    }
+}
+
+fn claimants<'a>(
+    rules: &'a Rules,
+    index: &'a Index,
+    key: &'a Key,
+    sources: &[&'a Copy],
+) -> Claimants<'a> {
+    let mut all: Claimants<'_> = BTreeMap::new();
+    for binding in sources.iter().flat_map(|source| &source.labelled) {
+        all.entry(binding).or_default();
+    }
+    for binding in rules.naming(key) {
+        all.entry(binding).or_default();
+    }
+    for (binding, object) in index.referrers(&key.namespace, &key.name) {
+        all.entry(binding).or_default().push(object);
+    }
+    all.retain(|binding, _| rules.allows(binding, &key.namespace));
+    all
+}

@@ -1,0 +1,124 @@
+//! Says what is not synced: an Event on the objects that refer to it and on the bindings that claim it,
+//! once. IO: events.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::ResourceExt;
+
+use super::ClaimsEngine;
+use super::look::Work;
+use super::plan::Conflict;
+use super::state::Side;
+use super::write::reference_to;
+use crate::context::binding_ref;
+use crate::names::EVENT_CLAIM_CONFLICT;
+use crate::sync::Key;
+
+/// Objects that get an Event about one conflict at most.
+const TOLD: usize = 8;
+
+impl ClaimsEngine {
+    /// A key cannot be synced before a person does something.
+    pub(super) async fn conflict(&self, key: &Key, work: &Work, conflict: Conflict) {
+        let new = (conflict, work.claimants.clone());
+        {
+            let mut state = self.state();
+            if state.conflicts.get(key) == Some(&new) {
+                return;
+            }
+            state.conflicts.insert(key.clone(), new.clone());
+        }
+        let note = self.words(key, &new.0);
+        tracing::warn!(
+            object.namespace = %key.namespace,
+            object.name = %key.name,
+            "{note}"
+        );
+        let mut concerned: Vec<ObjectReference> =
+            work.referrers.iter().map(reference_to).collect();
+        concerned.extend(self.bindings(&new.1));
+        self.tell(concerned, &note).await;
+        self.wake(&new.1);
+    }
+
+    /// Nothing keeps a key from being synced any more.
+    pub(super) fn solved(&self, key: &Key) {
+        let solved = self.state().conflicts.remove(key);
+        if let Some((_, bindings)) = solved {
+            self.wake(&bindings);
+        }
+    }
+
+    pub(super) async fn report_shared(&self, key: &Key, owner: &str, others: &BTreeSet<String>) {
+        let note = format!(
+            "{} {key} is claimed by binding {owner} too, for which it is synced",
+            self.kind.kind
+        );
+        tracing::warn!(
+            object.namespace = %key.namespace,
+            object.name = %key.name,
+            "{note}"
+        );
+        self.tell(self.bindings(others), &note).await;
+        self.wake(others);
+    }
+
+    async fn tell(&self, concerned: Vec<ObjectReference>, note: &str) {
+        for reference in concerned.iter().take(TOLD) {
+            let events = &self.ctx.events;
+            events
+                .warning(reference, EVENT_CLAIM_CONFLICT, note.to_owned())
+                .await;
+        }
+    }
+
+    fn wake(&self, bindings: &BTreeSet<String>) {
+        for binding in bindings {
+            self.ctx.wake.binding(binding);
+        }
+    }
+
+    fn bindings(&self, names: &BTreeSet<String>) -> Vec<ObjectReference> {
+        let all = self.ctx.bindings.state();
+        let named = all.iter().filter(|b| names.contains(&b.name_any()));
+        named.map(|binding| binding_ref(binding)).collect()
+    }
+
+    /// The key on that side of a key on the consumer.
+    pub(super) fn key_on(&self, side: Side, key: &Key, service_namespace: &str) -> Key {
+        match side {
+            Side::Consumer => key.clone(),
+            Side::Provider => Key::new(service_namespace, &key.name),
+        }
+    }
+
+    fn words(&self, key: &Key, conflict: &Conflict) -> String {
+        let kind = self.kind.kind;
+        match conflict {
+            Conflict::InTheWayOnConsumer => format!(
+                "{kind} {key} exists and was not made by the provider of this API, so the \
+                 provider's is not copied; delete or rename it, or refer to another name"
+            ),
+            Conflict::InTheWayOnProvider => format!(
+                "the provider has a {kind} of its own under the name of {key}, so yours is not \
+                 copied; use another name"
+            ),
+            Conflict::Undetermined => format!(
+                "{kind} {key} exists on both sides and neither says that it is the copy; delete \
+                 one of them, or label the one that is to be copied with kube-bind.io/owner"
+            ),
+            Conflict::OtherBinding(other) => format!(
+                "{kind} {key} is synced for binding {other} to another provider, so it is not \
+                 synced for this one"
+            ),
+            Conflict::Contested => format!(
+                "the copy of {kind} {key} is changed by others as often as it is put right, so it \
+                 is left alone until its source changes"
+            ),
+            Conflict::Rejected(words) => {
+                format!("the copy of {kind} {key} is not accepted: {words}")
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What bindings claim of one kind: labels, names, and where. References are in `index`. No IO.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube_bind_crds::api::{NamedResource, PermissionClaim};
+use kube_bind_crds::claims::{is_named, labels_match, names_only};
+
+use crate::sync::Key;
+
+/// The claim of one binding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    label: Option<LabelSelector>,
+    named: Vec<NamedResource>,
+    /// The only objects that the claim can ever select, if it is limited to some.
+    names_only: Option<BTreeSet<NamedResource>>,
+    /// The consumer namespaces that it is limited to.
+    namespaces: Option<BTreeSet<String>>,
+    /// Nothing is written for it.
+    suspended: bool,
+    ending: Option<Ending>,
+}
+
+/// How the claim of a binding ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its copies go.
+    Delete,
+    /// Its copies stay, without our marks.
+    Orphan,
+}
+
+impl Rule {
+    /// The claim, in these consumer namespaces or in all.
+    pub fn new(claim: &PermissionClaim, namespaces: Option<BTreeSet<String>>) -> Self {
+        let selector = &claim.selector;
+        Self {
+            label: selector.label_selector.clone(),
+            named: selector.named_resources.clone(),
+            names_only: names_only(selector).map(|names| names.into_iter().cloned().collect()),
+            namespaces,
+            suspended: false,
+            ending: None,
+        }
+    }
+
+    /// The same, with or without writes.
+    pub fn suspend(self, suspended: bool) -> Self {
+        Self { suspended, ..self }
+    }
+
+    /// What is left of it: it selects nothing, but what it made is still watched.
+    pub fn end(self, ending: Ending) -> Self {
+        Self {
+            ending: Some(ending),
+            ..self
+        }
+    }
+
+    fn is_active_in(&self, namespace: &str) -> bool {
+        self.ending.is_none()
+            && self
+                .namespaces
+                .as_ref()
+                .is_none_or(|namespaces| namespaces.contains(namespace))
+    }
+
+    fn scopes(&self) -> BTreeSet<Scope> {
+        let namespaces: Vec<Option<String>> = match &self.namespaces {
+            None => vec![None],
+            Some(namespaces) => namespaces.iter().cloned().map(Some).collect(),
+        };
+        let Some(names) = &self.names_only else {
+            let whole = |namespace| Scope {
+                namespace,
+                name: None,
+            };
+            return namespaces.into_iter().map(whole).collect();
+        };
+        let mut scopes = BTreeSet::new();
+        for named in names {
+            let own = (!named.namespace.is_empty()).then(|| named.namespace.clone());
+            for namespace in &namespaces {
+                let both = match (namespace, &own) {
+                    (Some(limit), Some(own)) if limit != own => continue,
+                    (limit, own) => limit.clone().or_else(|| own.clone()),
+                };
+                scopes.insert(Scope {
+                    namespace: both,
+                    name: Some(named.name.clone()),
+                });
+            }
+        }
+        scopes
+    }
+}
+
+/// What one watch on the consumer sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope {
+    /// A namespace, or all.
+    pub namespace: Option<String>,
+    /// A name, or all.
+    pub name: Option<String>,
+}
+
+impl Scope {
+    /// Whether it sees an object.
+    pub fn covers(&self, key: &Key) -> bool {
+        self.namespace.as_ref().is_none_or(|n| *n == key.namespace)
+            && self.name.as_ref().is_none_or(|n| *n == key.name)
+    }
+
+    /// Whether it sees everything that another one does.
+    fn includes(&self, other: &Self) -> bool {
+        let wider = |own: &Option<String>, other: &Option<String>| own.is_none() || own == other;
+        wider(&self.namespace, &other.namespace) && wider(&self.name, &other.name)
+    }
+}
+
+/// The claims of all bindings to one provider on one kind.
+#[derive(Debug, Default)]
+pub struct Rules {
+    by_binding: BTreeMap<String, Rule>,
+}
+
+impl Rules {
+    /// Sets the claim of a binding and says whether that changed anything.
+    pub fn set(&mut self, binding: &str, rule: Rule) -> bool {
+        let old = self.by_binding.insert(binding.to_owned(), rule);
+        old.as_ref() != self.by_binding.get(binding)
+    }
+
+    /// Ends the claim of a binding, if it has one that has not ended; says whether it had.
+    pub fn end(&mut self, binding: &str) -> bool {
+        let Some(rule) = self.by_binding.get_mut(binding) else {
+            return false;
+        };
+        let active = rule.ending.is_none();
+        rule.ending.get_or_insert(Ending::Delete);
+        active
+    }
+
+    /// Forgets a binding and says whether it was known.
+    pub fn remove(&mut self, binding: &str) -> bool {
+        self.by_binding.remove(binding).is_some()
+    }
+
+    /// Whether a binding has a claim, or had one that is ending.
+    pub fn knows(&self, binding: &str) -> bool {
+        self.by_binding.contains_key(binding)
+    }
+
+    /// Whether nothing is written for a binding.
+    pub fn is_suspended(&self, binding: &str) -> bool {
+        self.by_binding.get(binding).is_some_and(|r| r.suspended)
+    }
+
+    /// Whether the copies of a binding stay when it ends.
+    pub fn is_orphaning(&self, binding: &str) -> bool {
+        let rule = self.by_binding.get(binding);
+        rule.is_some_and(|rule| rule.ending == Some(Ending::Orphan))
+    }
+
+    /// Whether a binding may claim in a consumer namespace.
+    pub fn allows(&self, binding: &str, namespace: &str) -> bool {
+        let rule = self.by_binding.get(binding);
+        rule.is_some_and(|rule| rule.is_active_in(namespace))
+    }
+
+    /// Bindings whose label selector matches, in any namespace.
+    pub fn labelled(&self, labels: &BTreeMap<String, String>) -> Vec<String> {
+        let matching = self.by_binding.iter().filter(|(_, rule)| {
+            rule.label
+                .as_ref()
+                .is_some_and(|selector| labels_match(selector, labels))
+        });
+        matching.map(|(binding, _)| binding.clone()).collect()
+    }
+
+    /// Bindings that name an object.
+    pub fn naming(&self, key: &Key) -> Vec<&str> {
+        let naming = self
+            .by_binding
+            .iter()
+            .filter(|(_, rule)| is_named(&rule.named, &key.namespace, &key.name));
+        naming.map(|(binding, _)| binding.as_str()).collect()
+    }
+
+    /// The watches that see all that is claimed, none of them superfluous.
+    pub fn scopes(&self) -> BTreeSet<Scope> {
+        let all: BTreeSet<Scope> = self.by_binding.values().flat_map(Rule::scopes).collect();
+        all.iter()
+            .filter(|scope| {
+                !all.iter()
+                    .any(|other| other != *scope && other.includes(scope))
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// Names the label selectors: what was matched with others has to be matched again.
+    pub fn selectors(&self) -> String {
+        let selectors: Vec<_> = self
+            .by_binding
+            .iter()
+            .filter_map(|(binding, rule)| Some((binding, rule.label.as_ref()?)))
+            .collect();
+        serde_json::to_string(&selectors).expect("label selectors have only string keys")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn claim(selector: serde_json::Value) -> PermissionClaim {
+        serde_json::from_value(json!({"resource": "secrets", "selector": selector})).unwrap()
+    }
+
+    fn rule(selector: serde_json::Value, namespaces: &[&str]) -> Rule {
+        let limit = namespaces.iter().map(|n| (*n).to_owned()).collect();
+        Rule::new(
+            &claim(selector),
+            (!namespaces.is_empty()).then_some(limit),
+        )
+    }
+
+    fn scope(namespace: &str, name: &str) -> Scope {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Scope {
+            namespace: some(namespace),
+            name: some(name),
+        }
+    }
+
+    fn scopes_of(rules: &[Rule]) -> Vec<Scope> {
+        let mut all = Rules::default();
+        for (n, rule) in rules.iter().enumerate() {
+            all.set(&n.to_string(), rule.clone());
+        }
+        all.scopes().into_iter().collect()
+    }
+
+    #[test]
+    fn only_what_can_be_selected_is_watched() {
+        let label = json!({"labelSelector": {}});
+        let names = json!({"namedResources": [{"name": "a"}, {"name": "b", "namespace": "shop"}]});
+        let one = |selector, namespaces: &[&str]| scopes_of(&[rule(selector, namespaces)]);
+        assert_eq!(one(json!({}), &[]), []);
+        assert_eq!(one(label.clone(), &[]), [scope("", "")]);
+        assert_eq!(
+            one(label.clone(), &["shop", "team"]),
+            [scope("shop", ""), scope("team", "")]
+        );
+        assert_eq!(
+            one(names.clone(), &[]),
+            [scope("", "a"), scope("shop", "b")]
+        );
+        assert_eq!(one(names.clone(), &["team"]), [scope("team", "a")]);
+        assert_eq!(
+            scopes_of(&[rule(names.clone(), &[]), rule(label.clone(), &["shop"])]),
+            [scope("", "a"), scope("shop", "")]
+        );
+        assert_eq!(
+            scopes_of(&[rule(names, &[]), rule(label, &[])]),
+            [scope("", "")]
+        );
+    }
+
+    #[test]
+    fn a_claim_counts_only_in_its_namespaces_and_while_it_lasts() {
+        let mut rules = Rules::default();
+        let limited = rule(json!({"labelSelector": {}}), &["shop"]);
+        assert!(rules.set("a", limited.clone()));
+        assert!(!rules.set("a", limited.clone()));
+        assert!(rules.allows("a", "shop") && !rules.allows("a", "team"));
+        assert_eq!(rules.labelled(&BTreeMap::new()), ["a"]);
+        assert!(rules.end("a") && !rules.end("a"));
+        assert!(!rules.allows("a", "shop"));
+        assert!(rules.knows("a"), "its copies are still to be taken back");
+        assert_eq!(rules.scopes().len(), 1);
+        assert!(rules.set("a", limited.clone().end(Ending::Orphan)));
+        assert!(rules.is_orphaning("a"));
+        assert!(rules.remove("a") && rules.scopes().is_empty());
+    }
+
+    #[test]
+    fn names_are_found_in_their_namespace_or_in_any() {
+        let mut rules = Rules::default();
+        let names = json!({"namedResources": [{"name": "a"}, {"name": "b", "namespace": "shop"}]});
+        rules.set("x", rule(names, &[]));
+        assert_eq!(rules.naming(&Key::new("team", "a")), ["x"]);
+        assert_eq!(rules.naming(&Key::new("shop", "b")), ["x"]);
+        assert!(rules.naming(&Key::new("team", "b")).is_empty());
+    }
+}
