@@ -164,6 +164,8 @@ pub struct ClaimFacts {
 pub enum ClaimState {
     /// This konnector cannot sync such a claim.
     Unsupported,
+    /// It is not synced before a person does something.
+    Refused(String),
     /// Rights on the consumer are missing.
     MissingRights(Vec<String>),
     /// First lists are under way.

@@ -1,4 +1,4 @@
-//! Brings the kinds and the claims of one binding as far as possible, and says how far that is. IO:
+//! Brings the kinds of one binding as far as possible, and says how far that is. IO:
 //! access reviews, applies of CRDs; starts and stops engines.
 
 use std::collections::BTreeSet;
@@ -7,20 +7,16 @@ use std::time::Duration;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::ResourceExt;
-use kube_bind_crds::api::{
-    APIServiceBinding, APIServiceExport, BoundSchema, GroupResource, PermissionClaim,
-};
-use kube_bind_crds::claims::is_claimable;
+use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, BoundSchema, GroupResource};
 use kube_bind_crds::consumer_rights::binding_rules;
 use kube_bind_crds::schema;
 
 use super::Error;
 use super::crds::{self, Applied, Outcome, Owner, Step};
-use super::facts::{ClaimFacts, ClaimState, KindFacts, KindState, SyncState};
+use super::facts::{KindFacts, KindState, SyncState};
 use super::hold::{self, Change};
-use super::subtree::{ActiveClaim, Subtree, references_to};
+use super::subtree::{ActiveClaim, Subtree};
 use super::{foreign_api, rights, unbind};
-use crate::claims::Origin;
 use crate::fault;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
@@ -44,17 +40,19 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Rights that are missing. What was granted is not asked for again until something is denied.
-    async fn missing(
+    /// Rights that are missing, in one namespace or in all. What was granted is not asked for again until
+    /// something is denied.
+    pub(super) async fn missing(
         &mut self,
         rules: &[PolicyRule],
+        namespace: Option<&str>,
         subtree: &mut Subtree,
     ) -> Result<Vec<String>, Error> {
-        let key = serde_json::to_string(rules).expect("rules have only string keys");
+        let key = serde_json::to_string(&(rules, namespace)).expect("rules have only string keys");
         if subtree.granted.contains(&key) {
             return Ok(Vec::new());
         }
-        let missing = rights::missing(&self.supervisor.ctx.client, rules)
+        let missing = rights::missing(&self.supervisor.ctx.client, rules, namespace)
             .await
             .map_err(|source| Error::Consumer {
                 step: "review the konnector's rights",
@@ -67,79 +65,6 @@ impl Look<'_> {
             self.again = self.again.min(pause.max(RIGHTS));
         }
         Ok(missing)
-    }
-
-    /// Sets the claims up, before the engines that feed them.
-    pub(super) async fn claims(
-        &mut self,
-        provider: &Arc<Provider>,
-        export: &APIServiceExport,
-        subtree: &mut Subtree,
-    ) -> Result<(Vec<ClaimFacts>, Vec<ActiveClaim>), Error> {
-        let (mut facts, mut active) = (Vec::new(), Vec::new());
-        for claim in &export.spec.permission_claims {
-            let (state, engine) = self.claim(provider, export, claim, subtree).await?;
-            facts.push(ClaimFacts {
-                name: schema::name(&claim.group_resource)
-                    .trim_end_matches(".core")
-                    .to_owned(),
-                state,
-            });
-            active.extend(engine);
-        }
-        let name = self.binding.name_any();
-        for engine in provider.running_claims().await {
-            let used = active.iter().any(|a| Arc::ptr_eq(&a.engine, &engine));
-            if !used && engine.knows(&name) {
-                engine.forget(&name);
-            }
-        }
-        Ok((facts, active))
-    }
-
-    async fn claim(
-        &mut self,
-        provider: &Arc<Provider>,
-        export: &APIServiceExport,
-        claim: &PermissionClaim,
-        subtree: &mut Subtree,
-    ) -> Result<(ClaimState, Option<ActiveClaim>), Error> {
-        let selector = &claim.selector;
-        let by_reference_only =
-            selector.label_selector.is_none() && selector.named_resources.is_empty();
-        if !is_claimable(&claim.group_resource) || selector.references.is_empty() {
-            return Ok((ClaimState::Unsupported, None));
-        }
-        let missing = self
-            .missing(&binding_rules(&[], std::slice::from_ref(claim)), subtree)
-            .await?;
-        if !missing.is_empty() {
-            return Ok((ClaimState::MissingRights(missing), None));
-        }
-        let ctx = &self.supervisor.ctx;
-        let Some(engine) = provider.claims(ctx, &claim.group_resource).await else {
-            return Ok((ClaimState::Unsupported, None));
-        };
-        for resource in &export.spec.resources {
-            let origin = Origin {
-                binding: self.binding.name_any(),
-                resource: resource.group_resource.clone(),
-            };
-            let refers = !references_to(claim, &resource.group_resource, export).is_empty();
-            if refers && !engine.expects(&origin) {
-                engine.expect(&origin);
-            }
-        }
-        let state = match (by_reference_only, engine.listed()) {
-            (false, _) => ClaimState::Unsupported,
-            (true, true) => ClaimState::Running,
-            (true, false) => ClaimState::Listing,
-        };
-        let active = ActiveClaim {
-            claim: claim.clone(),
-            engine,
-        };
-        Ok((state, Some(active)))
     }
 
     /// Brings all bound kinds as far as possible, and stops engines of kinds that are not bound.
@@ -218,7 +143,7 @@ impl Look<'_> {
         let name = format!("{}.{}", resource.resource, resource.group);
         let hash = schema::hash(&bound.spec);
         let rules = binding_rules(std::slice::from_ref(resource), &[]);
-        let missing = self.missing(&rules, subtree).await?;
+        let missing = self.missing(&rules, None, subtree).await?;
         if !missing.is_empty() {
             return Ok(KindState::MissingRights(missing));
         }

@@ -2,6 +2,7 @@
 //! steps: `reconcile` reads, `decide` decides purely, `look` and `unbind` act, `report` tells. A failure or a panic in one binding is its own business.
 
 pub mod acceptance;
+mod claims;
 mod crds;
 mod decide;
 mod facts;

@@ -18,6 +18,8 @@ const PARALLEL: usize = 4;
 /// One thing that one may or may not do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
+    /// One namespace, or all of them.
+    namespace: Option<String>,
     group: String,
     resource: String,
     subresource: Option<String>,
@@ -28,6 +30,7 @@ pub struct Question {
 impl Question {
     fn attributes(&self) -> ResourceAttributes {
         ResourceAttributes {
+            namespace: self.namespace.clone(),
             group: Some(self.group.clone()),
             resource: Some(self.resource.clone()),
             subresource: self.subresource.clone(),
@@ -49,12 +52,15 @@ impl Question {
         if let Some(name) = &self.name {
             text = format!("{text} {name:?}");
         }
+        if let Some(namespace) = &self.namespace {
+            text = format!("{text} in namespace {namespace}");
+        }
         text
     }
 }
 
-/// All questions that some rules amount to.
-pub fn questions(rules: &[PolicyRule]) -> Vec<Question> {
+/// All questions that some rules amount to, in one namespace or in all.
+pub fn questions(rules: &[PolicyRule], namespace: Option<&str>) -> Vec<Question> {
     let mut questions = Vec::new();
     for rule in rules {
         let names: Vec<Option<String>> = match rule.resource_names.as_deref() {
@@ -70,6 +76,7 @@ pub fn questions(rules: &[PolicyRule]) -> Vec<Question> {
                 for name in &names {
                     for verb in &rule.verbs {
                         questions.push(Question {
+                            namespace: namespace.map(str::to_owned),
                             group: group.clone(),
                             resource: resource.to_owned(),
                             subresource: subresource.clone(),
@@ -99,11 +106,15 @@ pub fn in_words(questions: &[Question]) -> Vec<String> {
         .collect()
 }
 
-/// Those of the rules that the API server does not grant, in words.
-pub async fn missing(client: &Client, rules: &[PolicyRule]) -> Result<Vec<String>, kube::Error> {
+/// Those of the rules that the API server does not grant, in words; in one namespace or in all.
+pub async fn missing(
+    client: &Client,
+    rules: &[PolicyRule],
+    namespace: Option<&str>,
+) -> Result<Vec<String>, kube::Error> {
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let api = &api;
-    let mut denied: Vec<Question> = futures::stream::iter(questions(rules))
+    let mut denied: Vec<Question> = futures::stream::iter(questions(rules, namespace))
         .map(|question| async move {
             let review = SelfSubjectAccessReview {
                 spec: SelfSubjectAccessReviewSpec {
@@ -137,16 +148,17 @@ mod tests {
             group: group.into(),
             resource: resource.into(),
         };
-        let claim = PermissionClaim {
+        let mut claim = PermissionClaim {
             group_resource: gr("secrets", ""),
             ..PermissionClaim::default()
         };
+        claim.selector.label_selector = Some(Default::default());
         binding_rules(&[gr("widgets", "example.org")], &[claim])
     }
 
     #[test]
     fn every_verb_resource_and_name_is_asked_about() {
-        let asked = questions(&rules());
+        let asked = questions(&rules(), None);
         let objects: std::collections::BTreeSet<_> = asked.iter().map(Question::object).collect();
         assert_eq!(
             objects.into_iter().collect::<Vec<_>>(),
@@ -173,7 +185,25 @@ mod tests {
             answer["status"] = json!({"allowed": !denied});
             (201, answer)
         });
-        let missing = missing(&client, &rules()).await.unwrap();
+        let missing = missing(&client, &rules(), None).await.unwrap();
         assert_eq!(missing, ["create/delete/list/patch/update/watch secrets"]);
+    }
+
+    #[tokio::test]
+    async fn rights_in_one_namespace_are_asked_about_there() {
+        let client = answering(|asked| {
+            let wanted = &asked.body["spec"]["resourceAttributes"];
+            let mut answer = asked.body.clone();
+            answer["status"] = json!({"allowed": wanted["namespace"] == "shop"});
+            (201, answer)
+        });
+        let rules = &rules()[3..];
+        let there = missing(&client, rules, Some("shop")).await.unwrap();
+        assert!(there.is_empty(), "{there:?}");
+        let elsewhere = missing(&client, rules, Some("team")).await.unwrap();
+        assert!(
+            elsewhere[0].ends_with("secrets in namespace team"),
+            "{elsewhere:?}"
+        );
     }
 }

@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 
 use super::copy::{Copy, content, crossing};
 use super::state::Side;
-use crate::names::{
-    ANNOTATION_BINDING, ANNOTATION_CONSUMER_BINDING, ANNOTATION_PROVIDER_CLUSTER,
-};
+use crate::names::{ANNOTATION_BINDING, ANNOTATION_CONSUMER_BINDING, ANNOTATION_PROVIDER_CLUSTER};
 
 /// Fields that the cluster of a copy filled in and that a PUT would take away.
 pub const KEPT: [&str; 2] = ["secrets", "imagePullSecrets"];
@@ -246,7 +244,10 @@ mod tests {
         object.marks.consumer_uid = Some("of a consumer of this cluster".into());
         let patch = unmark(Side::Consumer, &object);
         for key in keys(&patch) {
-            assert!(!key.starts_with("kube-bind.io/c") && key != LABEL_OWNER, "{key}");
+            assert!(
+                !key.starts_with("kube-bind.io/c") && key != LABEL_OWNER,
+                "{key}"
+            );
         }
     }
 }

@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::state::Side;
-use crate::names::{
-    ANNOTATION_BINDING, ANNOTATION_CONSUMER_BINDING, ANNOTATION_PROVIDER_CLUSTER,
-};
+use crate::names::{ANNOTATION_BINDING, ANNOTATION_CONSUMER_BINDING, ANNOTATION_PROVIDER_CLUSTER};
 
 /// Top-level fields that are copied and compared, beside labels and annotations. A ServiceAccount's
 /// `secrets` and `imagePullSecrets` are not among them: they name objects of the cluster that they are in.

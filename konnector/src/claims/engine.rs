@@ -91,7 +91,23 @@ impl ClaimsEngine {
 
     /// A binding claims this. Its references, if it has some, must be expected before.
     pub fn claim(&self, binding: &str, rule: Rule) {
+        if rule.is_ending() {
+            self.index().forget(binding);
+        }
         self.change(|rules| rules.set(binding, rule));
+    }
+
+    /// Stops or resumes the writes for a binding. Watches go on.
+    pub fn suspend(&self, binding: &str, suspended: bool) {
+        self.change(|rules| rules.suspend(binding, suspended));
+    }
+
+    /// The claimed kind.
+    pub fn resource(&self) -> GroupResource {
+        GroupResource {
+            group: self.kind.group.to_owned(),
+            resource: self.kind.plural.to_owned(),
+        }
     }
 
     /// A binding makes no claim any more; its copies go.

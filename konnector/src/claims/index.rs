@@ -153,11 +153,6 @@ impl Index {
         self.heard.values().all(|heard| *heard)
     }
 
-    /// Whether references of this binding are expected.
-    pub fn knows(&self, binding: &str) -> bool {
-        self.heard.keys().any(|origin| origin.binding == binding)
-    }
-
     /// The objects that refer to a consumer object, with their bindings.
     pub fn referrers(&self, namespace: &str, name: &str) -> Vec<(&str, &ObjectRef)> {
         let mut found: Vec<_> = self
@@ -275,7 +270,7 @@ mod tests {
         index.set(&origin("a"), object("x"), to("tls"), 1);
         index.set(&origin("b"), object("y"), to("tls"), 1);
         index.forget("a");
-        assert!(!index.knows("a"));
+        assert!(!index.expects(&origin("a")) && index.expects(&origin("b")));
         assert_eq!(index.referrers("n", "tls")[0].0, "b");
     }
 

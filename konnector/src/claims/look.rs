@@ -118,9 +118,8 @@ impl ClaimsEngine {
 
     /// The bindings that the objects of one name carry the marks of, for this provider.
     fn makers<'a>(&self, consumer: Option<&'a Copy>, provider: Option<&'a Copy>) -> Vec<&'a str> {
-        let consumer = consumer.filter(|copy| {
-            copy.marks.provider_cluster.as_deref() == Some(&*self.provider.uid)
-        });
+        let consumer = consumer
+            .filter(|copy| copy.marks.provider_cluster.as_deref() == Some(&*self.provider.uid));
         let provider = provider.filter(|copy| {
             copy.marks.cluster_namespace.as_deref() == Some(&*self.provider.cluster_namespace)
         });
@@ -179,7 +178,10 @@ impl ClaimsEngine {
     pub(super) fn marked_for(&self, binding: &str) -> BTreeSet<Key> {
         let (rules, index) = (self.rules(), self.index());
         let state = self.state();
-        let consumer = state.consumer.iter().map(|(key, copy)| (key, Some(copy), None));
+        let consumer = state
+            .consumer
+            .iter()
+            .map(|(key, copy)| (key, Some(copy), None));
         let provider = state.provider.iter().filter_map(|(key, copy)| {
             Some((self.consumer_key(Side::Provider, &key)?, None, Some(copy)))
         });

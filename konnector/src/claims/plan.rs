@@ -125,19 +125,14 @@ fn wanted(
         }
         _ => None,
     };
-    let marking = (!is_marked_source(pair, side, source))
-        .then(|| Step::Mark(side.other(), source.clone()));
+    let marking =
+        (!is_marked_source(pair, side, source)).then(|| Step::Mark(side.other(), source.clone()));
     // Of two that want the same source the one that marks it first gets it.
     marking.into_iter().chain(copying).collect()
 }
 
 /// The copy goes, and our marks on the source.
-fn take_back(
-    pair: &Pair<'_>,
-    side: Side,
-    live: Option<&Copy>,
-    ours: Option<&Copy>,
-) -> Vec<Step> {
+fn take_back(pair: &Pair<'_>, side: Side, live: Option<&Copy>, ours: Option<&Copy>) -> Vec<Step> {
     let copy = ours.filter(|copy| !copy.terminating);
     let mut steps: Vec<Step> = copy
         .map(|copy| Step::Delete(side, copy.clone()))

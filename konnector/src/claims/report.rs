@@ -35,8 +35,7 @@ impl ClaimsEngine {
             object.name = %key.name,
             "{note}"
         );
-        let mut concerned: Vec<ObjectReference> =
-            work.referrers.iter().map(reference_to).collect();
+        let mut concerned: Vec<ObjectReference> = work.referrers.iter().map(reference_to).collect();
         concerned.extend(self.bindings(&new.1));
         self.tell(concerned, &note).await;
         self.wake(&new.1);

@@ -50,12 +50,25 @@ impl Rule {
         Self { suspended, ..self }
     }
 
+    /// The namespaces in which its rights are asked about; `None` is all of them.
+    pub fn reviewed(&self) -> Vec<Option<&str>> {
+        match &self.namespaces {
+            None => vec![None],
+            Some(namespaces) => namespaces.iter().map(|n| Some(n.as_str())).collect(),
+        }
+    }
+
     /// What is left of it: it selects nothing, but what it made is still watched.
     pub fn end(self, ending: Ending) -> Self {
         Self {
             ending: Some(ending),
             ..self
         }
+    }
+
+    /// Whether it is ending.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
     }
 
     fn is_active_in(&self, namespace: &str) -> bool {
@@ -130,6 +143,14 @@ impl Rules {
     pub fn set(&mut self, binding: &str, rule: Rule) -> bool {
         let old = self.by_binding.insert(binding.to_owned(), rule);
         old.as_ref() != self.by_binding.get(binding)
+    }
+
+    /// Stops or resumes the writes for a binding that is known; says whether that changed anything.
+    pub fn suspend(&mut self, binding: &str, suspended: bool) -> bool {
+        let Some(rule) = self.by_binding.get_mut(binding) else {
+            return false;
+        };
+        std::mem::replace(&mut rule.suspended, suspended) != suspended
     }
 
     /// Ends the claim of a binding, if it has one that has not ended; says whether it had.
@@ -222,10 +243,7 @@ mod tests {
 
     fn rule(selector: serde_json::Value, namespaces: &[&str]) -> Rule {
         let limit = namespaces.iter().map(|n| (*n).to_owned()).collect();
-        Rule::new(
-            &claim(selector),
-            (!namespaces.is_empty()).then_some(limit),
-        )
+        Rule::new(&claim(selector), (!namespaces.is_empty()).then_some(limit))
     }
 
     fn scope(namespace: &str, name: &str) -> Scope {

@@ -98,7 +98,11 @@ impl ClaimsEngine {
             match apply::timed_for(limit, writer.perform(step)).await? {
                 Written::Found(side, mut copy) => {
                     // Labels cross, so what matches the source matches the copy.
-                    copy.labelled = work.source.iter().flat_map(|s| s.labelled.clone()).collect();
+                    copy.labelled = work
+                        .source
+                        .iter()
+                        .flat_map(|s| s.labelled.clone())
+                        .collect();
                     if matches!(step, Step::Update(..)) {
                         self.count(key, &work);
                     }
@@ -141,11 +145,14 @@ impl ClaimsEngine {
             return;
         };
         let mut state = self.state();
-        let contest = state.contested.entry(key.clone()).or_insert_with(|| Contest {
-            version: source.resource_version.clone(),
-            times: 0,
-            since: Instant::now(),
-        });
+        let contest = state
+            .contested
+            .entry(key.clone())
+            .or_insert_with(|| Contest {
+                version: source.resource_version.clone(),
+                times: 0,
+                since: Instant::now(),
+            });
         contest.times += 1;
     }
 

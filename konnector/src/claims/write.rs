@@ -283,12 +283,10 @@ mod tests {
     async fn an_object_of_the_consumer_in_the_way_is_found_and_stays() {
         let answer = |request: &Asked| match request.method.as_str() {
             "POST" => failure(409, "AlreadyExists"),
-            _ => (
-                200,
-                object("Secret", json!({"name": "tls", "uid": "mine"})),
-            ),
+            _ => (200, object("Secret", json!({"name": "tls", "uid": "mine"}))),
         };
-        let (written, asked) = perform(SECRET, Step::Create(Side::Consumer), source(), answer).await;
+        let (written, asked) =
+            perform(SECRET, Step::Create(Side::Consumer), source(), answer).await;
         let Ok(Written::Found(Side::Consumer, found)) = written else {
             panic!("{written:?}");
         };
@@ -300,15 +298,14 @@ mod tests {
     #[tokio::test]
     async fn a_source_that_is_not_what_was_planned_for_is_not_copied() {
         let token = json!({"name": "tls", "uid": "another"});
-        let label = json!({"name": "tls", "uid": "s-1", "labels": {"kube-bind.io/owner": "consumer"}});
-        let going = json!({"name": "tls", "uid": "s-1", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let label =
+            json!({"name": "tls", "uid": "s-1", "labels": {"kube-bind.io/owner": "consumer"}});
+        let going =
+            json!({"name": "tls", "uid": "s-1", "deletionTimestamp": "2026-01-01T00:00:00Z"});
         for source in [token, label, going] {
-            let (written, asked) = perform(
-                SECRET,
-                Step::Create(Side::Consumer),
-                source,
-                |_| failure(500, "nothing is written"),
-            )
+            let (written, asked) = perform(SECRET, Step::Create(Side::Consumer), source, |_| {
+                failure(500, "nothing is written")
+            })
             .await;
             assert!(matches!(written, Ok(Written::Stale)), "{written:?}");
             assert!(asked.is_empty());

@@ -1,0 +1,140 @@
+//! Sets the claims of one binding up, and says how far they are. IO: access reviews; starts engines.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, GroupResource, PermissionClaim};
+use kube_bind_crds::claims::is_claimable;
+use kube_bind_crds::consumer_rights::claim_rules;
+use kube_bind_crds::schema;
+use kube_bind_crds::switches;
+
+use super::Error;
+use super::facts::{ClaimFacts, ClaimState};
+use super::look::Look;
+use super::subtree::{ActiveClaim, Subtree, references_to};
+use crate::claims::{Origin, Rule};
+use crate::provider::Provider;
+
+impl Look<'_> {
+    /// Sets the claims up, before the engines that feed them.
+    pub(super) async fn claims(
+        &mut self,
+        provider: &Arc<Provider>,
+        export: &APIServiceExport,
+        subtree: &mut Subtree,
+    ) -> Result<(Vec<ClaimFacts>, Vec<ActiveClaim>), Error> {
+        let (mut facts, mut active) = (Vec::new(), Vec::new());
+        let mut seen: BTreeSet<&GroupResource> = BTreeSet::new();
+        for claim in &export.spec.permission_claims {
+            let state = if seen.insert(&claim.group_resource) {
+                let (state, engine) = self.claim(provider, export, claim, subtree).await?;
+                active.extend(engine);
+                state
+            } else {
+                ClaimState::Refused("it is claimed more than once".into())
+            };
+            facts.push(ClaimFacts {
+                name: schema::name(&claim.group_resource)
+                    .trim_end_matches(".core")
+                    .to_owned(),
+                state,
+            });
+        }
+        let name = self.binding.name_any();
+        for engine in provider.running_claims().await {
+            if !seen.contains(&engine.resource()) {
+                engine.end(&name);
+            }
+        }
+        Ok((facts, active))
+    }
+
+    async fn claim(
+        &mut self,
+        provider: &Arc<Provider>,
+        export: &APIServiceExport,
+        claim: &PermissionClaim,
+        subtree: &mut Subtree,
+    ) -> Result<(ClaimState, Option<ActiveClaim>), Error> {
+        if !is_claimable(&claim.group_resource) {
+            return Ok((ClaimState::Unsupported, None));
+        }
+        let name = self.binding.name_any();
+        let rule = match rule(self.binding, claim) {
+            Ok(rule) => rule,
+            Err(invalid) => {
+                suspend(provider, claim, &name).await;
+                return Ok((ClaimState::Refused(invalid.to_string()), None));
+            }
+        };
+        if let Some(engine) = running(provider, claim).await
+            && engine.denied().is_some()
+        {
+            // The rights may be what changed.
+            subtree.granted.clear();
+        }
+        let rules = claim_rules(std::slice::from_ref(claim));
+        let mut missing = Vec::new();
+        for namespace in rule.reviewed() {
+            missing.extend(self.missing(&rules, namespace, subtree).await?);
+        }
+        if !missing.is_empty() {
+            suspend(provider, claim, &name).await;
+            return Ok((ClaimState::MissingRights(missing), None));
+        }
+        let ctx = &self.supervisor.ctx;
+        let Some(engine) = provider.claims(ctx, &claim.group_resource).await else {
+            return Ok((ClaimState::Unsupported, None));
+        };
+        for resource in &export.spec.resources {
+            let origin = Origin {
+                binding: name.clone(),
+                resource: resource.group_resource.clone(),
+            };
+            let refers = !references_to(claim, &resource.group_resource, export).is_empty();
+            if refers && !engine.expects(&origin) {
+                engine.expect(&origin);
+            }
+        }
+        // Only now: what is claimed by reference only would count as unclaimed.
+        engine.claim(&name, rule);
+        let state = if engine.listed() {
+            ClaimState::Running
+        } else {
+            ClaimState::Listing
+        };
+        let active = ActiveClaim {
+            claim: claim.clone(),
+            engine,
+        };
+        Ok((state, Some(active)))
+    }
+}
+
+/// What a binding claims, and where.
+pub(super) fn rule(
+    binding: &APIServiceBinding,
+    claim: &PermissionClaim,
+) -> Result<Rule, switches::Invalid> {
+    let annotations = binding.annotations();
+    let namespaces = switches::claim_namespaces(annotations)?;
+    Ok(Rule::new(claim, namespaces).suspend(switches::suspended(annotations)?))
+}
+
+async fn running(
+    provider: &Provider,
+    claim: &PermissionClaim,
+) -> Option<Arc<crate::claims::ClaimsEngine>> {
+    let engines = provider.running_claims().await;
+    let mut engines = engines.into_iter();
+    engines.find(|engine| engine.resource() == claim.group_resource)
+}
+
+/// What cannot be synced for now is left as it is.
+async fn suspend(provider: &Provider, claim: &PermissionClaim, binding: &str) {
+    if let Some(engine) = running(provider, claim).await {
+        engine.suspend(binding, true);
+    }
+}
