@@ -19,11 +19,13 @@ use kube_bind_crds::schema;
 use kube_bind_crds::switches::{self, DeletionPolicy, SUSPEND};
 
 use super::Error;
+use super::claims::rule;
 use super::crds::{self, Owner};
 use super::facts::{SyncState, Unbinding as Message};
 use super::reconcile::Observed;
 use super::subtree::{ActiveClaim, Subtree};
 use super::{mark, report};
+use crate::claims::{Ending, Rule};
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::LinkState;
@@ -310,7 +312,9 @@ impl Unbinding<'_> {
             let provider = provider?;
             let ctx = &self.supervisor.ctx;
             if let Some(engine) = provider.claims(ctx, &claim.group_resource).await {
-                engine.forget(&name);
+                // Whatever the annotation says now: what is marked is in those namespaces or in some.
+                let rule = rule(self.binding, claim).unwrap_or_else(|_| Rule::new(claim, None));
+                engine.claim(&name, rule.end(Ending::Delete));
                 left = left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
             }
         }

@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
-use kube_bind_crds::api::{APIServiceBinding, GroupResource, ResourceScope};
+use kube_bind_crds::api::{APIServiceBinding, GroupResource, PermissionClaim, ResourceScope};
 use kube_bind_crds::claims::claimable;
 use kube_bind_crds::isolation::Strategy;
 use kube_bind_crds::names::LABEL_OWNER;
 use kube_bind_crds::schema;
 
 use super::super::Error;
+use super::super::claims::rule;
 use super::super::crds::{self, Owner};
 use super::super::reconcile::Observed;
 use super::super::subtree::Subtree;
 use super::sweep::{self, Field, Swept, sweep};
+use crate::claims::{Ending, Rule};
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::Provider;
@@ -181,6 +183,21 @@ impl Letting<'_> {
         clean
     }
 
+    /// Has the marks of a claim taken off on both sides, and says how many objects still carry some;
+    /// `None` while there is no provider to do it with, or no right.
+    async fn released(&self, claim: &PermissionClaim) -> Option<usize> {
+        let provider = self.provider?;
+        let ctx = &self.supervisor.ctx;
+        let engine = provider.claims(ctx, &claim.group_resource).await?;
+        let rule = rule(self.binding, claim).unwrap_or_else(|_| Rule::new(claim, None));
+        engine.claim(&self.binding.name_any(), rule.end(Ending::Orphan));
+        if engine.denied().is_some() {
+            return None;
+        }
+        // Until the lists are complete there may be one more.
+        Some(engine.copies_of(&self.binding.name_any()).unwrap_or(1))
+    }
+
     /// Claimed copies stay too; they are only not ours any more.
     async fn claims(&self, until: Instant) -> Result<Outcome, Error> {
         let name = self.binding.name_any();
@@ -190,10 +207,13 @@ impl Letting<'_> {
             let Some(kind) = claimable(resource) else {
                 continue;
             };
-            if let Some(provider) = self.provider {
-                for engine in provider.running_claims().await {
-                    engine.forget(&name);
-                }
+            if let Some(left) = self.released(claim).await
+                && left > 0
+            {
+                return Ok(Outcome::More(format!(
+                    "letting {left} claimed {} go on both sides",
+                    resource.resource
+                )));
             }
             let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
             let kind = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
