@@ -4,6 +4,7 @@
 //! the only reader of an error is the person in front of a failed test.
 
 pub mod browser;
+pub mod claims;
 pub mod cluster;
 pub mod consumer;
 pub mod idp;

@@ -1,11 +1,13 @@
 //! The command line: one struct per command, and the flags that several share. Pure.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use k8s_openapi::api::core::v1::HostAlias;
+use kube_bind_crds::switches;
 use kube_bind_crds::version::VERSION;
 use kube_bind_runtime::go_duration;
 
@@ -146,6 +148,10 @@ pub struct BindArgs {
     /// Namespace whose uid identifies your cluster
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub cluster_identity_namespace: String,
+    /// Let the provider claim objects in these namespaces only; the konnector gets no rights on claimed
+    /// kinds elsewhere [default: all namespaces]
+    #[arg(long, value_name = "NAMESPACE,...", value_parser = parse_claim_namespaces)]
+    pub claim_namespaces: Option<ClaimNamespaces>,
     /// Do not install the konnector; the binding still gets its rights
     #[arg(long)]
     pub skip_konnector: bool,
@@ -155,6 +161,17 @@ pub struct BindArgs {
     /// Entry for the konnector's hosts file; may be repeated
     #[arg(long, value_name = "IP:HOST,...", value_parser = parse_host_alias, conflicts_with = "skip_konnector")]
     pub konnector_host_alias: Vec<HostAlias>,
+}
+
+/// Namespaces that claims are limited to; one argument, not a list of arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimNamespaces(pub BTreeSet<String>);
+
+fn parse_claim_namespaces(text: &str) -> Result<ClaimNamespaces, String> {
+    let names = switches::parse_claim_namespaces(text);
+    names
+        .map(ClaimNamespaces)
+        .map_err(|_| "expected names of namespaces, separated by commas".to_owned())
 }
 
 /// Whether anything is written.
@@ -279,6 +296,21 @@ mod tests {
         assert!(
             error.contains("\"widgets\"") && error.contains("--template-name"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn claims_can_be_limited_to_namespaces() {
+        let limit = |args: &[&str]| parse(args).map(|cli| cli.bind.args.claim_namespaces);
+        assert_eq!(limit(&[]).unwrap(), None);
+        let names = BTreeSet::from(["shop".to_owned(), "team".to_owned()]);
+        assert_eq!(
+            limit(&["--claim-namespaces", "shop,team"]).unwrap(),
+            Some(ClaimNamespaces(names))
+        );
+        assert!(
+            limit(&["--claim-namespaces", ""]).is_err(),
+            "not everything"
         );
     }
 

@@ -2,23 +2,42 @@
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube_bind_crds::api::{APIServiceExportRequestSpec, GroupResource, PermissionClaim};
-use kube_bind_crds::consumer_rights::role_name;
+use kube_bind_crds::claims::names_only;
+use kube_bind_crds::consumer_rights::{claim_rules, role_name};
 
+use crate::binder::Wanted;
 use crate::manifests::rules;
 
 /// The text before the question.
-pub fn text(binding: &str, spec: &APIServiceExportRequestSpec, from: &str) -> String {
+pub fn text(wanted: &Wanted, from: &str) -> String {
+    let Wanted {
+        name,
+        spec,
+        claim_namespaces,
+    } = wanted;
     let mut lines = vec![format!(
-        "Binding {binding:?} adds these kinds of {from} to your cluster:"
+        "Binding {name:?} adds these kinds of {from} to your cluster:"
     )];
     lines.extend(
         spec.resources
             .iter()
             .map(|r| format!("  {}", display(&r.group_resource))),
     );
+    let here = claim_namespaces
+        .iter()
+        .map(|namespaces| {
+            let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+            names.join(", ")
+        })
+        .next();
     if !spec.permission_claims.is_empty() {
         lines.push(String::new());
-        lines.push("The provider also reads or writes these objects of your cluster:".to_owned());
+        lines.push(match &here {
+            None => "The provider also reads or writes these objects of your cluster:".to_owned(),
+            Some(here) => format!(
+                "The provider also reads or writes these objects, in namespaces {here} only:"
+            ),
+        });
         lines.extend(
             spec.permission_claims
                 .iter()
@@ -28,37 +47,44 @@ pub fn text(binding: &str, spec: &APIServiceExportRequestSpec, from: &str) -> St
     lines.push(String::new());
     lines.push(format!(
         "For that, the konnector (ServiceAccount kube-bind/konnector) gets ClusterRole {}:",
-        role_name(binding)
+        role_name(name)
     ));
-    lines.extend(
-        rules(spec)
-            .iter()
-            .map(|rule| format!("  {}", describe_rule(rule))),
-    );
-    if spec
-        .permission_claims
-        .iter()
-        .any(|claim| claim.group_resource == core("secrets"))
-    {
-        lines.push(String::new());
-        lines.push(
+    let in_words = |rule: &PolicyRule| format!("  {}", describe_rule(rule));
+    lines.extend(rules(wanted).iter().map(in_words));
+    if let Some(here) = &here {
+        lines.push(format!("and a Role of that name in namespaces {here}:"));
+        let rules = claim_rules(&spec.permission_claims);
+        lines.extend(rules.iter().map(in_words));
+    }
+    lines.extend(warning(&spec.permission_claims, here.as_deref()));
+    lines.join("\n")
+}
+
+/// What the rights amount to, if they amount to much.
+fn warning(claims: &[PermissionClaim], here: Option<&str>) -> Vec<String> {
+    let claims_all = |plural: &str| {
+        claims.iter().any(|claim| {
+            claim.group_resource == core(plural) && names_only(&claim.selector).is_none()
+        })
+    };
+    let text = match (claims_all("secrets"), claims_all("serviceaccounts"), here) {
+        (true, _, None) => {
             "WARNING: reading and writing Secrets in all namespaces is as powerful as being cluster-admin: \
              they hold the credentials of everything else. Continue only if you trust the konnector and \
              this provider that far."
-                .to_owned(),
-        );
-    } else if spec
-        .permission_claims
-        .iter()
-        .any(|claim| claim.group_resource == core("serviceaccounts"))
-    {
-        lines.push(String::new());
-        lines.push(
-            "WARNING: the konnector may create and delete ServiceAccounts in all namespaces."
-                .to_owned(),
-        );
-    }
-    lines.join("\n")
+                .to_owned()
+        }
+        (true, _, Some(here)) => format!(
+            "WARNING: the konnector may read and write all Secrets in namespaces {here}, which hold the \
+             credentials of everything that runs there. Continue only if you trust it and this provider that far."
+        ),
+        (false, true, here) => format!(
+            "WARNING: the konnector may create and delete ServiceAccounts in {}.",
+            here.map_or("all namespaces".to_owned(), |here| format!("namespaces {here}"))
+        ),
+        (false, false, _) => return Vec::new(),
+    };
+    vec![String::new(), text]
 }
 
 /// What of `asked` was not part of `agreed`: a server must not ask for more than it showed.
@@ -183,6 +209,14 @@ mod tests {
 
     use super::*;
 
+    fn wanted(claims: serde_json::Value) -> Wanted {
+        Wanted {
+            name: "widgets".to_owned(),
+            spec: spec(claims),
+            claim_namespaces: None,
+        }
+    }
+
     fn spec(claims: serde_json::Value) -> APIServiceExportRequestSpec {
         serde_json::from_value(json!({
             "resources": [{"group": "example.org", "resource": "widgets", "versions": ["v1"]}],
@@ -201,16 +235,34 @@ mod tests {
                 "references": [{"group": "example.org", "resource": "widgets", "jsonPath": {"name": "spec.secretRef.name"}}],
             }},
         ]);
-        insta::assert_snapshot!(text("widgets", &spec(claims), "Example Corp"));
+        insta::assert_snapshot!(text(&wanted(claims), "Example Corp"));
     }
 
     #[test]
     fn without_claims_there_is_no_warning() {
-        let text = text("widgets", &spec(json!([])), "Example Corp");
+        let text = text(&wanted(json!([])), "Example Corp");
         assert!(
             !text.contains("WARNING") && !text.contains("secrets"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn limits_are_part_of_what_is_agreed_to() {
+        let claims = json!([{"resource": "secrets", "selector": {"labelSelector": {}}}]);
+        let mut wanted = wanted(claims);
+        wanted.claim_namespaces = Some(["shop".to_owned()].into());
+        let text = text(&wanted, "Example Corp");
+        assert!(text.contains("in namespaces shop only"), "{text}");
+        assert!(!text.contains("all namespaces"), "{text}");
+    }
+
+    #[test]
+    fn claims_by_name_are_not_warned_of_as_if_they_were_on_everything() {
+        let claims =
+            json!([{"resource": "secrets", "selector": {"namedResources": [{"name": "a"}]}}]);
+        let text = text(&wanted(claims), "Example Corp");
+        assert!(!text.contains("WARNING"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! A policy that keeps the konnector to its claims (design section 6): RBAC can say that it may write
 //! Secrets, but not which. Whoever may create any Secret can mint any ServiceAccount's token. Pure.
 
-use kube_bind_crds::names::{KONNECTOR_NAME, KONNECTOR_NAMESPACE, LABEL_OWNER, OWNER_PROVIDER};
+use kube_bind_crds::names::{
+    KEY_PREFIX, KONNECTOR_NAME, KONNECTOR_NAMESPACE, LABEL_OWNER, OWNER_PROVIDER,
+};
 use serde_json::{Value, json};
 
 use crate::objects::Object;
@@ -53,13 +55,45 @@ fn variables() -> Value {
             "(has(object.{field}) == has(oldObject.{field}) && (!has(object.{field}) || object.{field} == oldObject.{field}))"
         )
     };
+    let map = |object: &str, field: &str| {
+        format!("has({object}.metadata.{field}) ? {object}.metadata.{field} : {{}}")
+    };
+    // Every key but ours has the same value in both maps.
+    let same_but_ours = |field: &str, is_ours: &str| {
+        let one_way = |one: &str, other: &str| {
+            format!(
+                "variables.{one}.all(k, {is_ours} || (k in variables.{other} && variables.{other}[k] == variables.{one}[k]))"
+            )
+        };
+        let (new, old) = (field.to_owned(), format!("old{field}"));
+        format!("{} && {}", one_way(&new, &old), one_way(&old, &new))
+    };
+    let content: Vec<String> = [
+        "data",
+        "binaryData",
+        "type",
+        "immutable",
+        "secrets",
+        "imagePullSecrets",
+        "automountServiceAccountToken",
+        "metadata.ownerReferences",
+        "metadata.finalizers",
+    ]
+    .into_iter()
+    .map(same)
+    .collect();
     json!([
         // Its own namespace holds the providers' kubeconfigs, which RBAC grants it anyway.
         {"name": "athome", "expression": format!("request.namespace == '{KONNECTOR_NAMESPACE}'")},
         {"name": "owned", "expression": owned("object")},
         {"name": "wasowned", "expression": owned("oldObject")},
-        {"name": "samecontent", "expression": format!(
-            "request.operation == 'UPDATE' && {} && {}", same("data"), same("binaryData"))},
+        {"name": "labels", "expression": map("object", "labels")},
+        {"name": "oldlabels", "expression": map("oldObject", "labels")},
+        {"name": "annotations", "expression": map("object", "annotations")},
+        {"name": "oldannotations", "expression": map("oldObject", "annotations")},
+        {"name": "samecontent", "expression": content.join(" && ")},
+        {"name": "samelabels", "expression": same_but_ours("labels", &format!("k == '{LABEL_OWNER}'"))},
+        {"name": "sameannotations", "expression": same_but_ours("annotations", &format!("k.startsWith('{KEY_PREFIX}')"))},
     ])
 }
 
@@ -83,9 +117,10 @@ fn validations() -> Value {
             "message": "the konnector may delete only objects that are marked as the provider's",
         },
         {
+            // What a user made can be marked as the source of a copy, and never as a copy.
             "expression": "request.operation != 'UPDATE' || variables.athome || variables.wasowned || \
-                (variables.samecontent && !variables.owned)",
-            "message": "the konnector may change the content only of objects that are marked as the provider's",
+                (!variables.owned && variables.samecontent && variables.samelabels && variables.sameannotations)",
+            "message": "the konnector may change nothing but its own marks on objects that are not marked as the provider's",
         },
     ])
 }

@@ -11,16 +11,18 @@ use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube_bind_crds::api::APIServiceExportRequestSpec;
+use kube_bind_crds::api::{APIServiceExportRequestSpec, PermissionClaim};
 use kube_bind_crds::consumer_rights::{
-    FIXED_ROLE, binding_rules, fixed_cluster_rules, fixed_namespace_rules, namespace_rules,
-    role_name,
+    FIXED_ROLE, binding_rules, claim_rules, fixed_cluster_rules, fixed_namespace_rules,
+    namespace_rules, role_name,
 };
 use kube_bind_crds::names::{
     API_VERSION, KONNECTOR_NAME, KONNECTOR_NAMESPACE, KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG,
 };
+use kube_bind_crds::switches::CLAIM_NAMESPACES;
 use serde_json::json;
 
+use crate::binder::Wanted;
 use crate::objects::Object;
 
 /// Image of the konnector without its tag.
@@ -122,32 +124,63 @@ fn deployment(image: &str, host_aliases: &[HostAlias]) -> Object {
     Object::of(&deployment)
 }
 
-/// The rules that a request asks of the consumer.
-pub fn rules(spec: &APIServiceExportRequestSpec) -> Vec<PolicyRule> {
+/// The rules that a request asks of the consumer in the whole cluster.
+pub fn rules(wanted: &Wanted) -> Vec<PolicyRule> {
+    let spec = &wanted.spec;
     let resources: Vec<_> = spec
         .resources
         .iter()
         .map(|r| r.group_resource.clone())
         .collect();
-    let mut rules = binding_rules(&resources, &spec.permission_claims);
+    let claims: &[PermissionClaim] = match wanted.claim_namespaces {
+        None => &spec.permission_claims,
+        Some(_) => &[],
+    };
+    let mut rules = binding_rules(&resources, claims);
     rules.extend(namespace_rules(&spec.namespaces));
     rules
+}
+
+/// All rights of a binding; they end with it, once its uid is known.
+pub fn rights(wanted: &Wanted, uid: Option<&str>) -> Vec<Object> {
+    let mut objects: Vec<Object> = binding_rights(&wanted.name, rules(wanted), uid).into();
+    let name = role_name(&wanted.name);
+    for namespace in wanted.claim_namespaces.iter().flatten() {
+        let metadata = ObjectMeta {
+            namespace: Some(namespace.clone()),
+            ..owned(&name, uid.map(|uid| owner(&wanted.name, uid)))
+        };
+        objects.push(Object::of(&Role {
+            metadata: metadata.clone(),
+            rules: Some(claim_rules(&wanted.spec.permission_claims)),
+        }));
+        objects.push(Object::of(&RoleBinding {
+            metadata,
+            role_ref: role_ref("Role", &name),
+            subjects: Some(vec![subject()]),
+        }));
+    }
+    objects
 }
 
 /// The rights of one binding; they end with it, once its uid is known.
 pub fn binding_rights(binding: &str, rules: Vec<PolicyRule>, uid: Option<&str>) -> [Object; 2] {
     let name = role_name(binding);
-    let owner = uid.map(|uid| OwnerReference {
+    let owner = uid.map(|uid| owner(binding, uid));
+    [
+        cluster_role(&name, rules, owner.clone()),
+        cluster_role_binding(&name, owner),
+    ]
+}
+
+fn owner(binding: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
         api_version: API_VERSION.to_owned(),
         kind: "APIServiceBinding".to_owned(),
         name: binding.to_owned(),
         uid: uid.to_owned(),
         ..OwnerReference::default()
-    });
-    [
-        cluster_role(&name, rules, owner.clone()),
-        cluster_role_binding(&name, owner),
-    ]
+    }
 }
 
 /// The provider's kubeconfig; without a name yet, and without content, when nothing is written.
@@ -192,11 +225,16 @@ pub fn export_request(
 }
 
 /// The binding, named like the export.
-pub fn binding(name: &str, secret: &str) -> Object {
+pub fn binding(wanted: &Wanted, secret: &str) -> Object {
+    let mut metadata = json!({"name": wanted.name});
+    if let Some(namespaces) = &wanted.claim_namespaces {
+        let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+        metadata["annotations"] = json!({CLAIM_NAMESPACES: names.join(",")});
+    }
     Object(json!({
         "apiVersion": API_VERSION,
         "kind": "APIServiceBinding",
-        "metadata": {"name": name},
+        "metadata": metadata,
         "spec": {
             "kubeconfigSecretRef": {"namespace": KONNECTOR_NAMESPACE, "name": secret, "key": KUBECONFIG_KEY},
         },
@@ -284,6 +322,39 @@ mod tests {
             assert!(owner.get("blockOwnerDeletion").is_none());
         }
         assert_eq!(grant.0["roleRef"]["name"], "kube-bind-konnector-widgets");
+    }
+
+    #[test]
+    fn limited_claims_give_roles_in_their_namespaces_and_nothing_in_the_cluster() {
+        let wanted = Wanted {
+            name: "widgets".to_owned(),
+            spec: serde_json::from_value(json!({
+                "resources": [{"group": "example.org", "resource": "widgets"}],
+                "permissionClaims": [{"resource": "secrets", "selector": {"labelSelector": {}}}],
+            }))
+            .unwrap(),
+            claim_namespaces: Some(["shop".to_owned(), "team".to_owned()].into()),
+        };
+        let rights = rights(&wanted, Some("u-1"));
+        let about_secrets: Vec<_> = rights
+            .iter()
+            .filter(|right| right.0["rules"].to_string().contains("secrets"))
+            .map(|right| (&right.0["kind"], &right.0["metadata"]["namespace"]))
+            .collect();
+        assert_eq!(
+            about_secrets,
+            [
+                (&json!("Role"), &json!("shop")),
+                (&json!("Role"), &json!("team"))
+            ]
+        );
+        let owned = |right: &Object| right.0["metadata"]["ownerReferences"][0]["uid"] == "u-1";
+        assert!(rights.iter().all(owned));
+        let binding = binding(&wanted, "kubeconfig-x");
+        assert_eq!(
+            binding.0["metadata"]["annotations"],
+            json!({"kube-bind.io/claim-namespaces": "shop,team"})
+        );
     }
 
     #[test]

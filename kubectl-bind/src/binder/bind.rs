@@ -1,13 +1,11 @@
 //! The binding on the consumer, with its rights, until it works. IO.
 
 use anyhow::Context as _;
-use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingStatus};
-use kube_bind_crds::consumer_rights::role_name;
 use kube_bind_crds::names::{FIELD_MANAGER_PLUGIN, GROUP, KONNECTOR_NAMESPACE, KUBECONFIG_KEY};
 use kube_bind_runtime::apply::timed;
 use kube_bind_runtime::clock::{Clock as _, SystemClock};
@@ -46,7 +44,7 @@ pub async fn preflight(consumer: &Client, wanted: &Wanted) -> anyhow::Result<()>
         }
     }
     let name = &wanted.name;
-    let before = cluster::get(consumer, &manifests::binding(name, "")).await?;
+    let before = cluster::get(consumer, &manifests::binding(wanted, "")).await?;
     anyhow::ensure!(
         before.is_none_or(|binding| binding.metadata.deletion_timestamp.is_none()),
         "apiservicebinding.{GROUP}/{name} is being deleted: try again when it is gone"
@@ -70,14 +68,16 @@ fn in_the_way(name: &str, crd: &CustomResourceDefinition, binding: &str) -> Opti
 
 /// Whether exactly the rights of this binding were granted before.
 pub async fn already_granted(consumer: &Client, wanted: &Wanted) -> anyhow::Result<Granted> {
-    let roles: Api<ClusterRole> = Api::all(consumer.clone());
-    let name = role_name(&wanted.name);
-    let role = timed(roles.get_opt(&name))
-        .await
-        .map_err(|source| read(&format!("clusterrole/{name}"), source))?;
-    let same =
-        role.is_some_and(|role| role.rules.unwrap_or_default() == manifests::rules(&wanted.spec));
-    Ok(if same { Granted::Already } else { Granted::No })
+    for right in manifests::rights(wanted, None) {
+        if right.0.get("rules").is_none() {
+            continue;
+        }
+        let found = cluster::get(consumer, &right).await?;
+        if found.is_none_or(|found| found.data["rules"] != right.0["rules"]) {
+            return Ok(Granted::No);
+        }
+    }
+    Ok(Granted::Already)
 }
 
 /// Which existing Secret gets the credential: the one that leads to the same place, or that of the
@@ -89,7 +89,7 @@ pub async fn secret(
     same_place: Option<String>,
 ) -> anyhow::Result<Option<String>> {
     let name = &wanted.name;
-    let Some(found) = cluster::get(consumer, &manifests::binding(name, "")).await? else {
+    let Some(found) = cluster::get(consumer, &manifests::binding(wanted, "")).await? else {
         return Ok(same_place);
     };
     let binding: APIServiceBinding = found
@@ -131,7 +131,7 @@ pub async fn ensure(
     report: &Report,
 ) -> anyhow::Result<DynamicObject> {
     let name = &wanted.name;
-    let object = manifests::binding(name, secret);
+    let object = manifests::binding(wanted, secret);
     let before = cluster::get(consumer, &object).await?;
     let uid = before
         .as_ref()
@@ -141,17 +141,13 @@ pub async fn ensure(
             report.put(consumer, &object).await?;
         }
     }
-    for right in manifests::binding_rights(name, manifests::rules(&wanted.spec), uid) {
+    for right in manifests::rights(wanted, uid) {
         report.put(consumer, &right).await?;
     }
     let (binding, change) = cluster::put(consumer, &object).await?;
     report.changed(&object.display(), change)?;
     if change == Change::Created {
-        for right in manifests::binding_rights(
-            name,
-            manifests::rules(&wanted.spec),
-            binding.metadata.uid.as_deref(),
-        ) {
+        for right in manifests::rights(wanted, binding.metadata.uid.as_deref()) {
             cluster::put(consumer, &right).await?;
         }
         announce(consumer, &binding, name).await;
@@ -185,7 +181,7 @@ pub async fn wait_ready(
     wanted: &Wanted,
     deadline: Instant,
 ) -> anyhow::Result<DynamicObject> {
-    let object = manifests::binding(&wanted.name, "");
+    let object = manifests::binding(wanted, "");
     let mut told = conditions::Told::default();
     let mut waiting = false;
     let mut status = APIServiceBindingStatus::default();

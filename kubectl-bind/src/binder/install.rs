@@ -3,9 +3,10 @@
 
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::ListParams;
-use kube::{Api, Client};
-use kube_bind_crds::api::{APIServiceBinding, GroupResource};
+use kube::{Api, Client, ResourceExt as _};
+use kube_bind_crds::api::{APIServiceBinding, GroupResource, PermissionClaim};
 use kube_bind_crds::consumer_rights::{FIXED_ROLE, binding_rules};
+use kube_bind_crds::switches::CLAIM_NAMESPACES;
 use kube_bind_crds::version::VERSION;
 use kube_bind_runtime::apply::timed;
 use tokio::time::Instant;
@@ -120,7 +121,12 @@ async fn keep_bindings_working(consumer: &Client, report: &Report) -> anyhow::Re
             }
         }
         let bound: &[GroupResource] = &status.bound_schemas;
-        let rules = binding_rules(bound, &status.permission_claims);
+        // Claims that are limited to namespaces have their Roles there.
+        let claims: &[PermissionClaim] = match binding.annotations().get(CLAIM_NAMESPACES) {
+            None => &status.permission_claims,
+            Some(_) => &[],
+        };
+        let rules = binding_rules(bound, claims);
         for object in manifests::binding_rights(name, rules, binding.metadata.uid.as_deref()) {
             report.put(consumer, &object).await?;
         }

@@ -9,6 +9,8 @@ mod credential;
 mod install;
 mod request;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::HostAlias;
 use kube::Client;
 use kube::api::DynamicObject;
@@ -34,6 +36,8 @@ pub struct Wanted {
     pub name: String,
     /// What is requested.
     pub spec: APIServiceExportRequestSpec,
+    /// The only namespaces in which claimed objects are read and written; `None` for all.
+    pub claim_namespaces: Option<BTreeSet<String>>,
 }
 
 /// How the konnector gets there.
@@ -140,12 +144,8 @@ pub fn planned(wanted: &[Wanted], konnector: &Konnector) -> Vec<Object> {
     }
     for one in wanted {
         objects.push(manifests::export_request(&one.name, None, &one.spec));
-        objects.push(manifests::binding(&one.name, "kubeconfig-<generated>"));
-        objects.extend(manifests::binding_rights(
-            &one.name,
-            manifests::rules(&one.spec),
-            None,
-        ));
+        objects.push(manifests::binding(one, "kubeconfig-<generated>"));
+        objects.extend(manifests::rights(one, None));
     }
     objects
 }

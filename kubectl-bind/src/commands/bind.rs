@@ -96,6 +96,7 @@ pub async fn from_template(
             namespaces: template.spec.namespaces.clone(),
             schema_update_policy: template.spec.schema_update_policy,
         },
+        claim_namespaces: None,
     };
     let from = provider.server().address();
     let side = Side::Server {

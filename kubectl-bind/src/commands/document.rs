@@ -61,6 +61,7 @@ pub fn request(content: &[u8], name: Option<&str>) -> anyhow::Result<Wanted> {
     Ok(Wanted {
         name,
         spec: request.spec,
+        claim_namespaces: None,
     })
 }
 
@@ -107,6 +108,7 @@ pub fn agreed_requests(
         wanted.push(Wanted {
             name: name.unwrap_or_else(|| agreed.name.clone()),
             spec,
+            claim_namespaces: agreed.claim_namespaces.clone(),
         });
     }
     let named_as_agreed = matches!(&wanted[..], [one] if one.name == agreed.name);

@@ -49,8 +49,12 @@ pub async fn run(
     args: &BindArgs,
 ) -> anyhow::Result<()> {
     document::check_name(&wanted.name)?;
+    let wanted = Wanted {
+        claim_namespaces: args.claim_namespaces.clone().map(|limit| limit.0),
+        ..wanted
+    };
     let konnector = args.konnector();
-    let text = consent::text(&wanted.name, &wanted.spec, from);
+    let text = consent::text(&wanted, from);
     if args.dry_run == DryRun::Client {
         say(&text);
         return show(&binder::planned(&[wanted], &konnector), args);
