@@ -70,20 +70,8 @@ impl ServiceNamespaces {
                     Err(error) => Err(error),
                 }
             }
-            Decision::CreateConsumerNamespace => {
-                match self.consumer.create_for_provider(name).await {
-                    Err(error) if fault::code(&error) == Some(403) => {
-                        tracing::info!(
-                            namespace.name = %name,
-                            "the provider asks for namespace {name}, which this konnector may not \
-                             create: {}",
-                            fault::describe(&error)
-                        );
-                        Ok(())
-                    }
-                    other => other,
-                }
-            }
+            // A right that is missing may come, and nothing tells when: the caller tries again.
+            Decision::CreateConsumerNamespace => self.consumer.create_for_provider(name).await,
         }
     }
 }
