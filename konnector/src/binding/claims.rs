@@ -120,7 +120,9 @@ pub(super) fn rule(
 ) -> Result<Rule, switches::Invalid> {
     let annotations = binding.annotations();
     let namespaces = switches::claim_namespaces(annotations)?;
-    Ok(Rule::new(claim, namespaces).suspend(switches::suspended(annotations)?))
+    // A mistyped value is not meant to go on, and is told as such elsewhere.
+    let suspended = switches::suspended(annotations).unwrap_or(true);
+    Ok(Rule::new(claim, namespaces).suspend(suspended))
 }
 
 async fn running(
