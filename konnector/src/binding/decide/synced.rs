@@ -36,10 +36,9 @@ fn claims_granted(type_: &str, facts: &Facts) -> Option<New> {
             ClaimState::Unsupported => {
                 Some(format!("the claim on {} is not supported", claim.name))
             }
-            ClaimState::Refused(why) => Some(format!(
-                "the claim on {} is not synced: {why}",
-                claim.name
-            )),
+            ClaimState::Refused(why) => {
+                Some(format!("the claim on {} is not synced: {why}", claim.name))
+            }
             ClaimState::Listing | ClaimState::Running => None,
         })
         .collect();
