@@ -16,10 +16,12 @@ use prometheus_client::registry::Registry;
 
 use crate::alive::Pulse;
 use crate::args::Args;
+use crate::context::Syncing;
 use crate::install;
 use crate::metrics::Metrics;
 use crate::names::{CONTROLLER, USER_AGENT};
 use crate::supervisor::{self, Process};
+use crate::sync::BreakerConfig;
 
 /// How long everything may take to end once asked to.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -51,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!(version = VERSION, "konnector {VERSION}");
 
     let process = Process {
-        client,
+        client: metrics.on_consumer(client),
         clock: SystemClock::shared(),
         health,
         metrics,
@@ -61,6 +63,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         },
         provider_options,
         polling: args.provider_polling_interval,
+        syncing: Syncing {
+            skip_keys: args.skip_keys.clone(),
+            breaker: BreakerConfig {
+                min_objects: args.breaker_min_objects,
+                percent: args.breaker_percent,
+            },
+        },
     };
     let identity = args
         .lease_identity

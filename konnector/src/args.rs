@@ -7,6 +7,8 @@ use clap::Parser;
 use kube_bind_crds::names::KONNECTOR_LEASE;
 use kube_bind_runtime::{go_duration, logging::LogArgs};
 
+use crate::sync::{BreakerConfig, SkipKeys};
+
 /// Installs bound APIs in this cluster and syncs their objects with their providers.
 ///
 /// Every flag has a default, so that the deployment needs no arguments.
@@ -57,6 +59,21 @@ pub struct Args {
     #[arg(long)]
     pub allow_insecure_provider_tls: bool,
 
+    /// Labels and annotations that belong to one cluster and do not cross: keys, and prefixes as
+    /// `example.org/*`, separated by commas. Replaces the default.
+    #[arg(long, value_name = "KEYS", default_value_t)]
+    pub skip_keys: SkipKeys,
+
+    /// So many objects of a binding may always go from the provider because they vanished.
+    #[arg(long, value_name = "NUMBER", default_value_t = BreakerConfig::default().min_objects)]
+    pub breaker_min_objects: usize,
+
+    /// So many percent of a binding's objects may always go: deletions are held when both are exceeded
+    /// within a minute.
+    #[arg(long, value_name = "PERCENT", default_value_t = BreakerConfig::default().percent,
+        value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub breaker_percent: u8,
+
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
@@ -80,5 +97,35 @@ mod tests {
         assert_eq!(args.lease_name, "kube-bind");
         assert_eq!(args.server_address, ":8090");
         assert_eq!(args.provider_polling_interval, Duration::from_secs(15));
+        assert_eq!((args.breaker_min_objects, args.breaker_percent), (20, 30));
+        assert_eq!(args.skip_keys, SkipKeys::default());
+        assert_eq!((args.log.verbosity, args.provider_ca_file), (2, None));
+        assert!(!args.allow_insecure_provider_tls);
+    }
+
+    #[test]
+    fn every_flag_takes_its_value_and_a_bad_one_is_named() {
+        let parse = |flag: &str| Args::try_parse_from(["konnector", flag]);
+        let args = parse("--skip-keys=example.org/*,tier").unwrap();
+        assert!(args.skip_keys.skips("example.org/x") && args.skip_keys.skips("tier"));
+        assert!(
+            !args.skip_keys.skips("meta.helm.sh/release-name"),
+            "replaced"
+        );
+        let polling = parse("--provider-polling-interval=1m30s").unwrap();
+        assert_eq!(polling.provider_polling_interval.as_secs(), 90);
+        assert_eq!(parse("-v=4").unwrap().log.verbosity, 4);
+        for bad in [
+            "--provider-polling-interval=15",
+            "--provider-polling-interval=0s",
+            "--breaker-percent=101",
+            "--breaker-min-objects=-1",
+            "--skip-keys=*",
+            "--v=11",
+        ] {
+            let error = parse(bad).unwrap_err().to_string();
+            let flag = bad.split('=').next().unwrap();
+            assert!(error.contains(flag), "{bad}: {error}");
+        }
     }
 }

@@ -15,8 +15,18 @@ use kube_bind_runtime::shutdown::Shutdown;
 
 use crate::bundles::Bundles;
 use crate::metrics::Metrics;
+use crate::sync::{BreakerConfig, SkipKeys};
 use crate::wake::Wake;
 use crate::watch::Listed;
+
+/// How objects are synced, as far as the operator chooses.
+#[derive(Clone, Debug, Default)]
+pub struct Syncing {
+    /// Labels and annotations that stay in their cluster.
+    pub skip_keys: SkipKeys,
+    /// When deletions are held.
+    pub breaker: BreakerConfig,
+}
 
 /// Everything that lives as long as this replica leads.
 pub struct Context {
@@ -38,6 +48,8 @@ pub struct Context {
     pub bindings_listed: Listed,
     /// How often bundles are looked at, and how long an export must be gone before its binding goes.
     pub polling: Duration,
+    /// How objects are synced.
+    pub syncing: Syncing,
     /// What provider kubeconfigs may contain.
     pub policy: Policy,
     /// How providers are reached.

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::binding::{self, Subtrees};
 use crate::bundles::{self, Bundles};
 use crate::consumer::{ConsumerNamespaces, Crds, Secrets};
-use crate::context::Context;
+use crate::context::{Context, Syncing};
 use crate::fault;
 use crate::metrics::Metrics;
 use crate::names::CONTROLLER;
@@ -55,6 +55,8 @@ pub struct Process {
     pub provider_options: Options,
     /// How often bundles are looked at.
     pub polling: Duration,
+    /// How objects are synced.
+    pub syncing: Syncing,
 }
 
 /// All parts of one term.
@@ -98,6 +100,7 @@ pub async fn lead(process: Process, leader: LeaderToken) {
         bundles,
         bindings_listed: Listed::new(),
         polling: process.polling,
+        syncing: process.syncing,
         policy: process.policy,
         provider_options: process.provider_options,
         leader,
@@ -163,7 +166,7 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
             },
         )),
         connections,
-        subtrees: Subtrees::default(),
+        subtrees: Subtrees::new(ctx.syncing.breaker),
         backoff: Backoff::new(),
         rights: Backoff::between(Duration::from_secs(2), Duration::from_secs(60)),
         consumer_client: sync::SwapClient::new(ctx.client.clone()),
@@ -270,6 +273,7 @@ fn forget(supervisor: &Arc<Supervisor>, name: String) {
     let task = format!("end of binding {name}");
     supervisor.ctx.shutdown.spawn(task, async move {
         this.subtrees.remove(&name).await;
+        this.ctx.metrics.forget_binding(&name);
         this.backoff.reset(&name);
         this.rights.reset(&name);
         // There may be a new one of that name, which has lost what ran for it.

@@ -157,6 +157,34 @@ fn a_provider_behind_a_proxy_and_a_private_authority_is_bound() -> Result<()> {
     })
 }
 
+/// The leader shows what it did.
+async fn measured(port: &Port) -> Result<()> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let url = format!("http://{}/metrics", port.address());
+    let kind = r#"binding="widgets",kind="widgets.example.org""#;
+    let patterns = [
+        "kube_bind_leading 1".to_owned(),
+        r#"kube_bind_binding_ready\{binding="widgets"\} 1"#.to_owned(),
+        format!(r#"kube_bind_objects\{{{kind},state="synced"\}} [1-9]"#),
+        format!(r#"kube_bind_visible_seconds_count\{{{kind},operation="create"\}} 1"#),
+        format!(
+            r#"kube_bind_writes_total\{{{kind},side="provider",verb="apply",result="success"\}} 1"#
+        ),
+        r#"kube_bind_watches\{side="provider"\} [1-9]"#.to_owned(),
+        r#"kube_bind_watches\{side="consumer"\} [1-9]"#.to_owned(),
+    ];
+    for pattern in patterns {
+        let pattern = regex::Regex::new(&pattern)?;
+        wait_for(&format!("metric {pattern}"), || async {
+            let text = client.get(&url).send().await?.text().await?;
+            ensure!(pattern.is_match(&text), "{text}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 #[test]
 #[expect(clippy::print_stderr, reason = "the times are read by people")]
 fn another_replica_leads_after_a_crash_and_at_once_after_a_clean_stop() -> Result<()> {
@@ -198,6 +226,7 @@ fn another_replica_leads_after_a_crash_and_at_once_after_a_clean_stop() -> Resul
         let status = replicas[1 - index].0.wait_exit().await?;
         ensure!(status.success(), "a clean stop ends with {status}");
         operated.sync("after-the-stop").await?;
+        measured(&replicas[index].1).await?;
         replicas[index].0.terminate()?;
         replicas[index].0.wait_exit().await?;
         let lease = operated.leases().get(KONNECTOR_LEASE).await?;

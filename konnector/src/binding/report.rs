@@ -170,6 +170,8 @@ pub(super) async fn binding(
         ctx.clock.now(),
     );
     subtree.settled |= decide::is_ready(facts);
+    let ready = conditions::is_true(&new.conditions, types::READY);
+    ctx.metrics.binding_is(&binding.name_any(), ready);
     if new == old {
         return Ok(());
     }

@@ -215,6 +215,7 @@ impl Task {
         if let Some(provider) = provider {
             self.providers.detach(&provider, &self.secret).await;
         }
+        self.ctx.metrics.forget_secret(&self.secret);
     }
 
     /// Looks at the Secret once; says when to look again if nothing changes.
@@ -259,7 +260,7 @@ impl Task {
         current: Option<Arc<Provider>>,
     ) -> Option<Duration> {
         let client = match client::from_safe(&kubeconfig, &self.ctx.provider_options) {
-            Ok(client) => client,
+            Ok(client) => self.ctx.metrics.on_provider(client),
             Err(error) => {
                 let problem = ConnectProblem::Unusable(error.to_string());
                 self.publish(SecretState::Valid, Some(problem), None);
@@ -280,10 +281,11 @@ impl Task {
                 }
                 _ => match self
                     .providers
-                    .attach(&uid, &self.secret, kubeconfig, client)
+                    .attach(&uid, &self.secret, kubeconfig.clone(), client)
                 {
                     Ok(provider) => {
                         self.backoff.reset(&());
+                        self.ctx.metrics.uses(&self.secret, &kubeconfig);
                         self.publish(SecretState::Valid, None, Some(provider));
                         None
                     }

@@ -4,21 +4,33 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Subtree;
+use crate::sync::BreakerConfig;
 
 /// The subtrees of all bindings.
 #[derive(Default)]
 pub struct Subtrees {
     by_binding: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Subtree>>>>,
+    breaker: BreakerConfig,
 }
 
 impl Subtrees {
+    /// None yet; each will have a breaker of its own with these limits.
+    pub fn new(breaker: BreakerConfig) -> Self {
+        Self {
+            breaker,
+            ..Self::default()
+        }
+    }
+
     /// The subtree of a binding, empty at first.
     pub fn get(&self, binding: &str) -> Arc<tokio::sync::Mutex<Subtree>> {
         let mut all = self
             .by_binding
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        all.entry(binding.to_owned()).or_default().clone()
+        all.entry(binding.to_owned())
+            .or_insert_with(|| Arc::new(tokio::sync::Mutex::new(Subtree::new(self.breaker))))
+            .clone()
     }
 
     /// Bindings that have one.

@@ -20,7 +20,7 @@ use super::hold::Hold;
 use crate::patience::Patience;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
-use crate::sync::{Breaker, Counts, EngineHandle};
+use crate::sync::{Breaker, BreakerConfig, Counts, EngineHandle};
 use judge::judge;
 use start::{fingerprint, start};
 
@@ -55,6 +55,14 @@ struct Running {
 }
 
 impl Subtree {
+    /// Nothing runs yet.
+    pub fn new(breaker: BreakerConfig) -> Self {
+        Self {
+            breaker: Breaker::new(breaker),
+            ..Self::default()
+        }
+    }
+
     /// Kinds with an engine.
     pub fn running(&self) -> Vec<GroupResource> {
         self.engines.keys().cloned().collect()

@@ -16,8 +16,8 @@ use crate::consumer::Crds;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
 use crate::sync::{
-    self, Breaker, Definition, EngineConfig, EngineHandle, KubeCluster, NoMetrics, Ports,
-    ReferrerSink, Resource, SkipKeys,
+    self, Breaker, Definition, EngineConfig, EngineHandle, KubeCluster, Ports, ReferrerSink,
+    Resource,
 };
 
 /// A claim that is granted and synced.
@@ -130,7 +130,7 @@ pub(super) fn start(
             .subresources
             .as_ref()
             .is_some_and(|subresources| subresources.get("status").is_some()),
-        skip_keys: SkipKeys::default(),
+        skip_keys: supervisor.ctx.syncing.skip_keys.clone(),
         seed: rand::random(),
     };
     let origin = Origin {
@@ -154,6 +154,10 @@ pub(super) fn start(
         let sink = ClaimSink::new(origin, kind.clone(), export.spec.isolation, targets);
         Some(Arc::new(sink))
     };
+    let measured = supervisor
+        .ctx
+        .metrics
+        .kind(&binding, &schema::name(resource));
     let (leader, fenced) = (supervisor.ctx.leader.clone(), provider.clone());
     let ports = Ports {
         consumer: Arc::new(KubeCluster::new(
@@ -175,9 +179,10 @@ pub(super) fn start(
             crds: supervisor.crds.clone(),
             name: format!("{}.{}", kind.plural, kind.group),
         }),
-        metrics: Arc::new(NoMetrics),
+        metrics: measured.clone(),
     };
     let handle = sync::start(config, ports, &provider.shutdown.token);
+    measured.follow(handle.subscribe());
     watch_engine(supervisor, provider, binding, &handle);
     Some(handle)
 }
