@@ -145,7 +145,14 @@ pub enum Error {
         /// How long the server wants us to stay away.
         retry_after: Option<Duration>,
     },
-    /// 5xx, a broken connection, no connection: the effect of a write is not known.
+    /// 500 because something behind the API server that this kind of object needs does not answer, such as
+    /// an admission webhook: the server itself is well.
+    #[error("the API server failed at this object: {message}")]
+    Internal {
+        /// The server's words.
+        message: String,
+    },
+    /// Any other 5xx, a broken connection, no connection: the effect of a write is not known.
     #[error("the API server is unavailable: {message}")]
     Unavailable {
         /// What happened.

@@ -28,7 +28,7 @@ pub(super) struct Pair {
     /// The status that the consumer refused, and why.
     pub(super) status_refused: Option<Box<Refused>>,
     /// What a server fails at for a long time, although it does other things.
-    pub(super) failing: Option<Box<Refused>>,
+    pub(super) failing: Option<Box<Problem>>,
 }
 
 /// Which sides a job found gone.

@@ -114,8 +114,14 @@ fn missing(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
     match rules.target {
         Target::Waiting | Target::Impossible(_) => annotate(pair, consumer, rules),
         Target::At(_) if is_refused(pair, consumer, rules) => annotate(pair, consumer, rules),
-        Target::At(_) if consumer.finalizer => vec![Step::Create, Step::Annotate],
-        Target::At(_) => vec![Step::Mark, Step::Create, Step::Annotate],
+        Target::At(_) => {
+            let mut steps = tell_failing(pair, consumer, rules);
+            if !consumer.finalizer {
+                steps.push(Step::Mark);
+            }
+            steps.extend([Step::Create, Step::Annotate]);
+            steps
+        }
     }
 }
 
@@ -142,12 +148,14 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
         } else if rules.is_held() && consumer.finalizer {
             annotate(pair, consumer, rules)
         } else {
-            delete(rules)
+            let mut steps = tell_failing(pair, consumer, rules);
+            steps.extend(delete(rules));
+            steps
         };
     }
     let mut steps = Vec::new();
     let marks = annotate(pair, consumer, rules);
-    if !consumer.finalizer {
+    if !consumer.finalizer || pair.failing.is_some() {
         steps.extend(&marks);
     }
     if !provider.terminating && differs(pair) && !is_refused(pair, consumer, rules) {
@@ -159,10 +167,20 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
     if status_differs(pair) && !is_status_refused(pair, provider, rules) {
         steps.push(Step::Status);
     }
-    if consumer.finalizer {
+    if consumer.finalizer && pair.failing.is_none() {
         steps.extend(&marks);
     }
     steps
+}
+
+/// What fails for long is told before it is tried again. Nothing is marked that terminates without our
+/// finalizer.
+fn tell_failing(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
+    if pair.failing.is_some() && (consumer.finalizer || !consumer.terminating) {
+        annotate(pair, consumer, rules)
+    } else {
+        Vec::new()
+    }
 }
 
 fn release(consumer: &Consumer) -> Vec<Step> {
@@ -246,9 +264,11 @@ impl Marks {
             _ => None,
         };
         Self {
-            // Where no namespace is mapped (any more) a copy may still be: the finalizer stays.
+            // Where no namespace is mapped (any more), and after an answer that tells nothing, a copy
+            // may be: the finalizer stays.
             finalizer: copy.is_some()
-                || (rules.target == Target::Waiting && consumer.is_some_and(|c| c.finalizer)),
+                || ((rules.target == Target::Waiting || pair.failing.is_some())
+                    && consumer.is_some_and(|c| c.finalizer)),
             link,
             problem: problem(pair, rules),
         }
@@ -266,7 +286,7 @@ pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
         return says(ProblemKind::Held, HELD);
     }
     if consumer.terminating {
-        return None;
+        return pair.failing.as_deref().cloned();
     }
     match &rules.target {
         Target::Impossible(why) => return says(ProblemKind::ImpossibleName, why),
@@ -296,8 +316,8 @@ pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
             && status_differs(pair)
     });
     refused
-        .or(pair.failing.as_ref())
         .map(|refused| refused.problem.clone())
+        .or_else(|| pair.failing.as_deref().cloned())
 }
 
 const CONFLICT: &str = "an object of this name exists on the provider and does not belong to this \

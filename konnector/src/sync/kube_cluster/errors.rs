@@ -83,6 +83,11 @@ pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error 
         500 if message.contains("failed to create typed patch object") => {
             Error::Rejected { code: 500, message }
         }
+        500 if message.contains("failed calling webhook") => Error::Internal { message },
+        // Nothing can be created while a CRD goes; it may be back soon.
+        405 if message.contains("custom resource definition is terminating") => {
+            Error::NotServed { message }
+        }
         429 => Error::Throttled { retry_after },
         400 | 403 | 405 | 406 | 413 | 415 | 422 => Error::Rejected {
             code: status.code,
@@ -168,6 +173,25 @@ mod tests {
         assert_eq!(object, Error::NotFound);
         let kind = answer(404, &HeaderMap::new(), b"404 page not found\n");
         assert!(matches!(kind, Error::NotServed { .. }));
+    }
+
+    #[test]
+    fn a_webhook_that_is_down_and_a_crd_that_goes_are_not_the_objects_fault() {
+        let webhook = of(
+            serde_json::json!({"code": 500, "reason": "InternalError", "message":
+            "Internal error occurred: failed calling webhook \"w.example.io\": connect: connection refused"}),
+        );
+        assert!(matches!(webhook, Error::Internal { .. }));
+        assert!(!webhook.is_of_server() && !webhook.is_overload());
+        let etcd = of(
+            serde_json::json!({"code": 500, "reason": "InternalError", "message": "etcdserver: no leader"}),
+        );
+        assert!(etcd.is_of_server());
+        let going = of(
+            serde_json::json!({"code": 405, "reason": "MethodNotAllowed", "message":
+            "create not allowed while custom resource definition is terminating", "details": {"kind": "widgets"}}),
+        );
+        assert!(matches!(going, Error::NotServed { .. }));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use rand::Rng;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::super::cluster::Error;
+use super::super::cluster::{Error, Key};
 use super::super::entry::Version;
 use super::super::execute::{Finished, Job, Verdict};
 use super::super::form;
 use super::super::metrics::Side;
 use super::super::plan::{Step, plan};
+use super::super::ports::{Problem, ProblemKind};
 use super::super::purpose::Fate;
 use super::super::queue::Priority;
 use super::State;
@@ -26,6 +27,9 @@ const NAMESPACE_RETRY: Duration = Duration::from_secs(1);
 const LEADER_RETRY: Duration = Duration::from_secs(1);
 /// So many failures of one object in a row (more than a second of them) are no hiccup of the server.
 const LASTING: u32 = 8;
+/// And so many (more than a quarter of a minute) need a person, if only this object is concerned.
+const STUBBORN: u32 = 12;
+
 impl State {
     /// The next object to work on.
     pub(in super::super) fn next_job(&mut self, now: Instant) -> Option<Job> {
@@ -112,8 +116,20 @@ impl State {
         if !side_failed && verdict != Verdict::NotLeading {
             self.stalled.iter_mut().for_each(|side| side.remove(&key));
         }
+        let failed = match &verdict {
+            Verdict::Failed(side, _) => Some(*side),
+            _ => None,
+        };
+        for side in [Side::Consumer, Side::Provider] {
+            if done.answered[side as usize] && failed != Some(side) {
+                self.stalled[side as usize].works(now);
+            }
+        }
         match verdict {
             Verdict::Settled => {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.pair.failing = None;
+                }
                 self.queue.succeeded(&key);
                 self.touch(&key, Priority::Change, now);
                 return;
@@ -125,9 +141,15 @@ impl State {
             }
             Verdict::Failed(side, error) => {
                 let patient = !error.is_overload() && error != Error::Changed;
-                if side_failed {
-                    let lasting = self.queue.failures(&key) >= LASTING;
-                    self.stalled[side as usize].add(&key, &error, lasting);
+                let failures = self.queue.failures(&key);
+                let lasting = failures >= LASTING;
+                let of_object = if side_failed {
+                    self.stalled[side as usize].add(&key, &error, lasting, now)
+                } else {
+                    matches!(&error, Error::Internal { .. } | Error::Rejected { .. })
+                };
+                if of_object && failures >= STUBBORN {
+                    self.remember_failing(&key, side, &error);
                 }
                 let least = if patient {
                     Duration::from_secs(1)
@@ -139,5 +161,21 @@ impl State {
             }
         }
         self.classify(&key, now);
+    }
+
+    /// A server does what it is asked, only not for this object. The first words stay.
+    fn remember_failing(&mut self, key: &Key, side: Side, error: &Error) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let whose = match side {
+            Side::Consumer => "this cluster",
+            Side::Provider => "the provider",
+        };
+        slot.pair.failing.get_or_insert_with(|| {
+            let message = format!("{whose} fails at this object, it is tried again: {error}");
+            let kind = ProblemKind::Failing;
+            Box::new(Problem { kind, message })
+        });
     }
 }

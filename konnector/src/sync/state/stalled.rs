@@ -2,23 +2,38 @@
 
 use std::mem::discriminant;
 
-use super::super::cluster::{Error, Key};
-use super::super::maps::Set;
+use tokio::time::Instant;
 
-/// The objects that wait for one side.
+use super::super::cluster::{Error, Key};
+use super::super::maps::Map;
+
+/// The objects that wait for one side, since when.
 #[derive(Default)]
 pub(in super::super) struct Stalled {
-    keys: Set<Key>,
+    keys: Map<Key, Instant>,
     /// Why, once that has lasted; the first words of one sort stay, so that nothing flaps.
     why: Option<Error>,
+    /// When the side last did all that was asked for some object.
+    worked: Option<Instant>,
 }
 
 impl Stalled {
-    /// A request failed; `lasting` says whether it is more than a hiccup.
-    pub(super) fn add(&mut self, key: &Key, error: &Error, lasting: bool) {
-        self.keys.insert(key.clone());
-        if lasting {
+    /// A request failed; `lasting` says whether it is more than a hiccup. Says whether the object seems
+    /// to be alone with that.
+    pub(super) fn add(&mut self, key: &Key, error: &Error, lasting: bool, now: Instant) -> bool {
+        let since = *self.keys.entry(key.clone()).or_insert(now);
+        let alone = is_of_one(error) && self.worked.is_some_and(|at| at > since);
+        if lasting && !alone {
             keep_first(&mut self.why, error);
+        }
+        alone
+    }
+
+    /// The side did all that was asked for an object.
+    pub(super) fn works(&mut self, now: Instant) {
+        self.worked = Some(now);
+        if self.why.as_ref().is_some_and(is_of_one) {
+            self.why = None;
         }
     }
 
@@ -31,7 +46,7 @@ impl Stalled {
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.iter()
+        self.keys.keys()
     }
 
     pub(super) fn why(&self) -> Option<&Error> {
@@ -39,9 +54,53 @@ impl Stalled {
     }
 }
 
+/// Whether a server may answer like this for one object and be well otherwise. A missing right or an
+/// invalid credential concerns all of a kind, even if some other request gets through.
+fn is_of_one(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. } | Error::TimedOut { .. })
+}
+
 /// Takes over an error unless one of its sort is known.
 pub(super) fn keep_first(known: &mut Option<Error>, error: &Error) {
     if known.as_ref().map(discriminant) != Some(discriminant(error)) {
         *known = Some(error.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn boom() -> Error {
+        Error::Unavailable {
+            message: "boom".into(),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn an_error_that_others_do_not_get_is_the_objects_own() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let key = Key::new("n", "a");
+        let mut stalled = Stalled::default();
+        stalled.works(at(0));
+        assert!(!stalled.add(&key, &boom(), false, at(1)));
+        assert!(
+            !stalled.add(&key, &boom(), true, at(2)),
+            "nothing got through since"
+        );
+        assert!(stalled.why().is_some());
+        stalled.works(at(3));
+        assert_eq!(stalled.why(), None);
+        assert!(stalled.add(&key, &boom(), true, at(4)));
+        assert_eq!(stalled.why(), None);
+        let denied = Error::Denied {
+            message: "cannot patch".into(),
+        };
+        assert!(!stalled.add(&key, &denied, true, at(5)));
+        assert!(stalled.why().is_some(), "that concerns all of the kind");
     }
 }

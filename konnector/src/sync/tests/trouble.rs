@@ -129,6 +129,55 @@ async fn a_refused_change_leaves_the_copy_and_the_status_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_alone_fails_for_long_tells_so_and_the_server_is_well() {
+    let world = World::synced("a").await;
+    let webhook = || Error::Internal {
+        message: "failed calling webhook".into(),
+    };
+    for _ in 0..40 {
+        world.provider.fail_next("apply", webhook());
+    }
+    world.consumer.put(widget("b"));
+    world.wait(Duration::from_secs(200)).await;
+    assert_eq!(world.counts().rejected, 1);
+    assert_eq!(world.counts().provider_failing, None);
+    let problem =
+        || world.original("b")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    assert!(
+        problem()
+            .as_str()
+            .unwrap()
+            .contains("failed calling webhook")
+    );
+    assert_eq!(world.told.lock().unwrap().raised.len(), 1);
+    let finalizers = &world.original("b")["metadata"]["finalizers"];
+    assert_eq!(
+        *finalizers,
+        json!(["kubebind.io/syncer"]),
+        "a copy may be there"
+    );
+    world.provider.recover();
+    world.wait(Duration::from_secs(400)).await;
+    assert_eq!((world.counts().synced, problem()), (2, Value::Null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_the_provider_refuses_is_shown() {
+    let world = World::synced("a").await;
+    for _ in 0..40 {
+        world.provider.fail_next("delete", refusal());
+    }
+    world.consumer.remove(&consumer_key("a"));
+    world.wait(Duration::from_secs(300)).await;
+    let problem = &world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"];
+    assert!(problem.as_str().unwrap().contains("must be even"));
+    assert_eq!(world.counts().rejected, 1);
+    world.provider.recover();
+    world.wait(Duration::from_secs(400)).await;
+    assert_eq!(world.consumer.object(&consumer_key("a")), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_waits_for_its_namespace() {
     let world = World::started().await;
     let mut object = widget("a");
