@@ -61,7 +61,15 @@ impl WatchScope {
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// A list begins, the first one or a new one after the server forgot our position.
-    ListBegin,
+    ///
+    /// A list shows everything that had happened when it was asked for. So whatever was learned from
+    /// this server before that counts for nothing against it, even where its versions are older:
+    /// then the server was restored from a backup, and the list is the truth.
+    ListBegin {
+        /// The highest version that any answer or event of this resource had told when the list was asked
+        /// for; empty if none had. Of an implementation whose versions are not numbers it is empty.
+        known: String,
+    },
     /// An object of the list that began.
     Listed(Value),
     /// An object is there, in a list or changed, but cannot be read: only its metadata is known.

@@ -288,7 +288,7 @@ impl Shell {
                 return;
             };
             self.under_way += 1;
-            let (key, pair) = (job.key.clone(), job.pair.clone());
+            let (key, pair, epochs) = (job.key.clone(), job.pair.clone(), job.epochs);
             let (executor, results) = (Arc::clone(&self.executor), self.results.clone());
             self.tracker.spawn(async move {
                 let run = AssertUnwindSafe(executor.run(job)).catch_unwind().await;
@@ -300,6 +300,7 @@ impl Shell {
                     bodies: [None, None],
                     verdict: Verdict::Unfinished,
                     done: Done::default(),
+                    epochs,
                 });
                 // Nobody listens after a stop: then what was learned is not needed.
                 let _ = results.send(done);

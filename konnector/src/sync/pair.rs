@@ -83,36 +83,59 @@ impl Pair {
         )
     }
 
+    /// The same for an object of a list, which may be older than what we know only if we learned that
+    /// after the list was asked for.
+    pub(super) fn is_listed_news_of_consumer(&self, version: Version, list: Asked) -> bool {
+        let known = self.consumer.as_ref();
+        list.overrules(
+            version,
+            known.map_or(self.consumer_gone, |known| known.version),
+        )
+    }
+
+    /// The same for a provider copy.
+    pub(super) fn is_listed_news_of_provider(&self, version: Version, list: Asked) -> bool {
+        let known = self.provider.as_ref();
+        list.overrules(
+            version,
+            known.map_or(self.provider_gone, |known| known.version),
+        )
+    }
+
     /// Files that the consumer object was gone at this version; `false` if we know a newer state.
     pub(super) fn lose_consumer(&mut self, at: Version) -> bool {
-        self.consumer_gone = self.consumer_gone.max(at);
-        match &self.consumer {
-            Some(known) if known.version > at && at != Version::default() => false,
-            known => {
-                let changed = known.is_some();
-                self.consumer = None;
-                changed
-            }
-        }
+        lose(&mut self.consumer, &mut self.consumer_gone, at, |c| {
+            c.version
+        })
     }
 
     /// Files that the provider copy was gone at this version; `false` if we know a newer state.
     pub(super) fn lose_provider(&mut self, at: Version) -> bool {
-        self.provider_gone = self.provider_gone.max(at);
-        match &self.provider {
-            Some(known) if known.version > at && at != Version::default() => false,
-            known => {
-                let changed = known.is_some();
-                self.provider = None;
-                changed
-            }
-        }
+        lose(&mut self.provider, &mut self.provider_gone, at, |p| {
+            p.version
+        })
+    }
+
+    /// Files that a list of this version does not name the consumer object.
+    pub(super) fn miss_consumer(&mut self, at: Version, list: Asked) -> bool {
+        let known = |consumer: &Consumer| consumer.version;
+        list.miss(&mut self.consumer, &mut self.consumer_gone, at, known)
+    }
+
+    /// Files that a list of this version does not name the provider copy.
+    pub(super) fn miss_provider(&mut self, at: Version, list: Asked) -> bool {
+        let known = |provider: &Provider| provider.version;
+        list.miss(&mut self.provider, &mut self.provider_gone, at, known)
     }
 
     /// Takes over what a job learned, side by side, where it is newer than what events told
-    /// meanwhile. What the job found gone was gone at the version of the entry it had.
-    pub(super) fn learn(&mut self, job: Self, lost: Lost) {
+    /// meanwhile. What the job found gone was gone at the version of the entry it had. Of a side that has
+    /// been listed since the job began, what is not newer than the question is not learned.
+    pub(super) fn learn(&mut self, job: Self, lost: Lost, listed: [Option<Asked>; 2]) {
+        let [consumer, provider] = listed;
         match job.consumer {
+            Some(seen) if consumer.is_some_and(|list| list.knew(seen.version)) => {}
+            None if consumer.is_some() => {}
             Some(seen) => {
                 self.see_consumer(seen);
             }
@@ -122,6 +145,8 @@ impl Pair {
             None => {}
         }
         match job.provider {
+            Some(seen) if provider.is_some_and(|list| list.knew(seen.version)) => {}
+            None if provider.is_some() => {}
             Some(seen) => {
                 self.see_provider(seen);
             }
@@ -148,6 +173,59 @@ impl Pair {
     /// Nothing is known but absence.
     pub(super) fn is_empty(&self) -> bool {
         self.consumer.is_none() && self.provider.is_none()
+    }
+}
+
+/// What was known when a list was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) known: Version,
+}
+
+impl Asked {
+    fn knew(self, version: Version) -> bool {
+        version != Version::default() && version <= self.known
+    }
+
+    /// Whether an object of this version in the list counts more than what is known. Known before the
+    /// list was asked for and yet newer than the list: the server went back in time.
+    fn overrules(self, seen: Version, known: Version) -> bool {
+        is_newer(seen, known) || (seen != known && self.knew(known))
+    }
+
+    fn miss<T>(
+        self,
+        known: &mut Option<T>,
+        gone: &mut Version,
+        at: Version,
+        version: impl Fn(&T) -> Version,
+    ) -> bool {
+        if known
+            .as_ref()
+            .is_some_and(|known| self.knew(version(known)))
+        {
+            *known = None;
+            *gone = at;
+            return true;
+        }
+        // What will come may have a lower version than what went, on a server that went back.
+        if self.knew(*gone) {
+            *gone = at;
+        }
+        lose(known, gone, at, version)
+    }
+}
+
+fn lose<T>(
+    known: &mut Option<T>,
+    gone: &mut Version,
+    at: Version,
+    version: impl Fn(&T) -> Version,
+) -> bool {
+    *gone = (*gone).max(at);
+    match known {
+        Some(known) if version(known) > at && at != Version::default() => false,
+        known => known.take().is_some(),
     }
 }
 
@@ -196,8 +274,44 @@ mod tests {
         let mut job = pair.clone();
         job.see_consumer(consumer(6));
         pair.lose_consumer(Version(7));
-        pair.learn(job, Lost::default());
+        pair.learn(job, Lost::default(), [None, None]);
         assert!(pair.consumer.is_none());
+    }
+
+    #[test]
+    fn a_list_overrules_what_was_known_when_it_was_asked_for() {
+        let list = Asked { known: Version(9) };
+        let mut pair = Pair::default();
+        pair.see_consumer(consumer(9));
+        assert!(
+            !pair.is_listed_news_of_consumer(Version(9), list),
+            "the same"
+        );
+        assert!(
+            pair.is_listed_news_of_consumer(Version(4), list),
+            "restored"
+        );
+        assert!(!pair.is_listed_news_of_consumer(Version(4), Asked { known: Version(8) }));
+        // Gone from a restored server, and made anew there before its versions have caught up.
+        assert!(pair.miss_consumer(Version(5), list));
+        assert!(pair.see_consumer(consumer(6)));
+        // Our own write after the question is not in the list.
+        pair.see_consumer(consumer(12));
+        assert!(!pair.miss_consumer(Version(10), list));
+    }
+
+    #[test]
+    fn a_job_that_began_before_a_list_does_not_bring_back_what_was_restored_away() {
+        let list = Some(Asked { known: Version(9) });
+        let mut pair = Pair::default();
+        pair.see_consumer(consumer(4));
+        let mut job = pair.clone();
+        job.see_consumer(consumer(9));
+        pair.learn(job.clone(), Lost::default(), [list, None]);
+        assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(4)));
+        job.see_consumer(consumer(10));
+        pair.learn(job, Lost::default(), [list, None]);
+        assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(10)));
     }
 
     #[test]
@@ -205,7 +319,7 @@ mod tests {
         let mut pair = Pair::default();
         let job = pair.clone();
         pair.see_consumer(consumer(5));
-        pair.learn(job, Lost::default());
+        pair.learn(job, Lost::default(), [None, None]);
         assert!(pair.consumer.is_some());
     }
 }

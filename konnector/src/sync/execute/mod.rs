@@ -53,6 +53,8 @@ pub(super) struct Job {
     /// Bodies of the versions in the pair, as far as events have just brought them.
     pub(super) consumer_body: Option<Arc<Value>>,
     pub(super) provider_body: Option<Arc<Value>>,
+    /// Numbers of the lists that the pair was learned from.
+    pub(super) epochs: [u32; 2],
 }
 
 /// How a job ended.
@@ -78,6 +80,8 @@ pub(super) struct Finished {
     pub(super) bodies: [Option<Arc<Value>>; 2],
     pub(super) verdict: Verdict,
     pub(super) done: Done,
+    /// As the job had them.
+    pub(super) epochs: [u32; 2],
 }
 
 /// What happened during a job, for those who measure and judge.
@@ -131,6 +135,7 @@ impl Executor {
             rules,
             consumer_body,
             provider_body,
+            epochs,
         } = job;
         let mut run = Run {
             shared: self,
@@ -151,6 +156,7 @@ impl Executor {
             bodies,
             verdict,
             done: run.done,
+            epochs,
         }
     }
 }

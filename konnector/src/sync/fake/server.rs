@@ -18,6 +18,8 @@ use super::apply;
 struct Inner {
     objects: BTreeMap<Key, Value>,
     version: u64,
+    /// The highest version that anybody was told; it does not go back with the server.
+    told: u64,
     watches: Vec<(WatchScope, mpsc::UnboundedSender<WatchEvent>)>,
     requests: Vec<String>,
     /// Answers to give instead of doing the next request of that name.
@@ -27,6 +29,9 @@ struct Inner {
     /// The kind has no status subresource: its status is written like everything else.
     plain_status: bool,
 }
+
+/// The objects and the version of a server.
+pub(in super::super) type Backup = (BTreeMap<Key, Value>, u64);
 
 /// One resource of one server in memory. Clones are the same server.
 #[derive(Clone)]
@@ -126,6 +131,20 @@ impl FakeCluster {
         self.inner.lock().unwrap().chaos = Some((SmallRng::seed_from_u64(seed), probability));
     }
 
+    /// What somebody does with a backup: objects and versions are as they were then, and everything
+    /// that is connected has to connect anew.
+    pub(in super::super) fn restore(&self, backup: Backup) {
+        let mut inner = self.inner.lock().unwrap();
+        (inner.objects, inner.version) = backup;
+        drop(inner);
+        self.relist();
+    }
+
+    pub(in super::super) fn backup(&self) -> Backup {
+        let inner = self.inner.lock().unwrap();
+        (inner.objects.clone(), inner.version)
+    }
+
     /// The keys of all objects.
     pub(in super::super) fn keys(&self) -> Vec<Key> {
         self.inner.lock().unwrap().objects.keys().cloned().collect()
@@ -187,6 +206,7 @@ impl FakeCluster {
 impl Inner {
     fn store(&mut self, key: Key, mut object: Value) -> Value {
         self.version += 1;
+        self.told = self.told.max(self.version);
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         if object["metadata"]["uid"].is_null() {
             object["metadata"]["uid"] =
@@ -216,6 +236,7 @@ impl Inner {
     fn drop_object(&mut self, key: &Key) {
         if let Some(mut object) = self.objects.remove(key) {
             self.version += 1;
+            self.told = self.told.max(self.version);
             object["metadata"]["resourceVersion"] = self.version.to_string().into();
             self.tell(key, WatchEvent::Deleted(object));
         }
@@ -235,7 +256,9 @@ impl Inner {
     }
 
     fn open(&mut self, scope: WatchScope, sender: mpsc::UnboundedSender<WatchEvent>) {
-        let _ = sender.send(WatchEvent::ListBegin);
+        let _ = sender.send(WatchEvent::ListBegin {
+            known: self.told.to_string(),
+        });
         for object in self
             .objects
             .iter()

@@ -1,10 +1,12 @@
 //! [`Cluster`] over a real API server. IO.
 
 mod errors;
+mod list;
 mod requests;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
@@ -45,6 +47,8 @@ impl SwapClient {
 pub struct KubeCluster {
     client: SwapClient,
     limiter: Limiter,
+    /// The highest version that the server has told so far, of this resource.
+    told: Arc<AtomicU64>,
     base: Arc<str>,
     plural: Arc<str>,
 }
@@ -61,9 +65,21 @@ impl KubeCluster {
         Self {
             client,
             limiter,
+            told: Arc::default(),
             base: base.into(),
             plural: resource.plural.as_str().into(),
         }
+    }
+
+    /// Remembers a version that the server told.
+    fn heard(&self, version: &str) {
+        if let Ok(version) = version.parse() {
+            self.told.fetch_max(version, Ordering::Relaxed);
+        }
+    }
+
+    fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
     }
 
     fn collection_path(&self, scope: &WatchScope) -> String {

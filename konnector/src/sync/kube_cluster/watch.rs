@@ -10,12 +10,13 @@ use serde_json::value::RawValue;
 use tracing::{debug, warn};
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
+use super::list::{is_before, is_behind, list};
 use super::{KubeCluster, errors, requests};
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
 const PAGE: usize = 500;
 /// A list that takes longer is broken.
-const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The server ends a watch after this long; we add a random part so that not all end at once.
 const WATCH_SECONDS: u64 = 240;
 /// A watch that is silent for longer than the server lets it live is a dead connection.
@@ -40,23 +41,7 @@ enum End {
     Closed,
 }
 
-type Sender = mpsc::Sender<WatchEvent>;
-
-/// A page whose objects are still text: parsed ones take ten times the memory.
-#[derive(Deserialize)]
-struct Page {
-    metadata: PageMeta,
-    #[serde(default)]
-    items: Vec<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageMeta {
-    #[serde(default)]
-    resource_version: String,
-    r#continue: Option<String>,
-}
+pub(super) type Sender = mpsc::Sender<WatchEvent>;
 
 /// The endless stream. The channel holds one event: a slow reader slows the reading of the
 /// connection, and nothing piles up in memory.
@@ -86,10 +71,26 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
                 continue;
             }
         };
+        let mut broke = false;
         loop {
+            if std::mem::take(&mut broke) {
+                match is_behind(&cluster, &path, &version).await {
+                    Ok(false) => {}
+                    Ok(true) => break,
+                    Err(error) => {
+                        broke = true;
+                        if !pause(&mut backoff, error, &mut sender).await {
+                            return;
+                        }
+                        continue;
+                    }
+                }
+            }
             let began = tokio::time::Instant::now();
             let end = watch(&cluster, &path, &mut version, &mut sender).await;
             let short = began.elapsed() < SHORT;
+            // A server that lives on ends a watch when it was asked to.
+            broke = began.elapsed() < Duration::from_secs(WATCH_SECONDS);
             if !short {
                 backoff = BACKOFF.0;
             }
@@ -130,51 +131,6 @@ async fn pause(backoff: &mut Duration, error: Error, sender: &mut Sender) -> boo
     }
     tokio::time::sleep(wait.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
     true
-}
-
-/// All pages; the version of the list, or `None` when nobody listens.
-async fn list(
-    cluster: &KubeCluster,
-    path: &str,
-    limit: usize,
-    sender: &mut Sender,
-) -> Result<Option<String>, Error> {
-    let mut continuation: Option<String> = None;
-    loop {
-        let query = continuation
-            .as_deref()
-            .map(|token| format!("&continue={}", encode(token)));
-        let uri = format!("{path}?limit={limit}{}", query.unwrap_or_default());
-        let request = requests::get(uri)?;
-        let text = tokio::time::timeout(LIST_TIMEOUT, cluster.text(request))
-            .await
-            .map_err(|_| Error::TimedOut {
-                after: LIST_TIMEOUT,
-            })??;
-        let page: Page = requests::parse(&text)?;
-        drop(text);
-        let version = page.metadata.resource_version;
-        let first = continuation.is_none();
-        continuation = page.metadata.r#continue.filter(|token| !token.is_empty());
-        if first && sender.send(WatchEvent::ListBegin).await.is_err() {
-            return Ok(None);
-        }
-        for item in page.items {
-            let event = match read(item.get()) {
-                Ok(item) => WatchEvent::Listed(item),
-                Err(known) => unreadable(path, known),
-            };
-            if sender.send(event).await.is_err() {
-                return Ok(None);
-            }
-        }
-        if continuation.is_none() {
-            let end = WatchEvent::ListEnd {
-                resource_version: version.clone(),
-            };
-            return Ok(sender.send(end).await.is_ok().then_some(version));
-        }
-    }
 }
 
 /// One watch until it ends; `version` follows what was told.
@@ -227,6 +183,11 @@ async fn watch(
         }
         let (event, at) = parse(path, &line)?;
         if let Some(at) = at {
+            // Events that are older than our position are never sent: the server was restored.
+            if is_before(&at, version) {
+                return Err(Error::Expired);
+            }
+            cluster.heard(&at);
             *version = at;
         }
         if sender.send(event).await.is_err() {
@@ -284,7 +245,7 @@ fn parse(path: &str, line: &[u8]) -> Result<(WatchEvent, Option<String>), Error>
 
 /// An object; one that cannot be read (nested deeper than we follow, or a number beyond all means)
 /// comes with its metadata alone, as the error.
-fn read(text: &str) -> Result<Value, Value> {
+pub(super) fn read(text: &str) -> Result<Value, Value> {
     #[derive(Deserialize)]
     struct Known {
         metadata: Value,
@@ -298,7 +259,7 @@ fn read(text: &str) -> Result<Value, Value> {
     })
 }
 
-fn unreadable(path: &str, known: Value) -> WatchEvent {
+pub(super) fn unreadable(path: &str, known: Value) -> WatchEvent {
     warn!(
         path,
         object.namespace = %known["metadata"]["namespace"],
@@ -306,19 +267,6 @@ fn unreadable(path: &str, known: Value) -> WatchEvent {
         "an object cannot be read and is left as it is; it may be nested too deeply"
     );
     WatchEvent::Unreadable(known)
-}
-
-/// A continue token is URL-safe base64 in practice, but opaque by contract.
-fn encode(token: &str) -> String {
-    token
-        .bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -399,10 +347,5 @@ mod tests {
         let _ = tokio::time::timeout(Duration::from_secs(60), listen).await;
         let asked = asked.load(Ordering::Relaxed);
         assert!((10..200).contains(&asked), "{asked}");
-    }
-
-    #[test]
-    fn continue_tokens_survive_a_query_string() {
-        assert_eq!(encode("a+b/c=="), "a%2Bb%2Fc%3D%3D");
     }
 }

@@ -9,6 +9,7 @@ use super::super::cluster::{Key, WatchEvent, WatchScope};
 use super::super::entry::Version;
 use super::super::form;
 use super::super::metrics::Side;
+use super::super::pair::Asked;
 use super::super::queue::Priority;
 use super::stalled::keep_first;
 use super::{Listing, State};
@@ -22,12 +23,16 @@ impl State {
             }
         }
         match event {
-            WatchEvent::ListBegin => {
+            WatchEvent::ListBegin { known } => {
                 self.epoch += 1;
                 self.consumer_listing.epoch = self.epoch;
+                self.consumer_listing.asked.known = Version::parse(&known);
             }
-            WatchEvent::Listed(body) => self.file_consumer(body, Priority::Backlog, now),
-            WatchEvent::Applied(body) => self.file_consumer(body, Priority::Change, now),
+            WatchEvent::Listed(body) => {
+                let asked = self.consumer_listing.asked;
+                self.file_consumer(body, Some(asked), now);
+            }
+            WatchEvent::Applied(body) => self.file_consumer(body, None, now),
             WatchEvent::Deleted(body) => {
                 let key = form::key_of(&body);
                 // Whoever follows references is told by the stream alone: the pair may have learned
@@ -55,15 +60,21 @@ impl State {
         }
     }
 
-    fn file_consumer(&mut self, body: Value, priority: Priority, now: Instant) {
+    /// Files an object that was changed, or that is named in a list.
+    fn file_consumer(&mut self, body: Value, list: Option<Asked>, now: Instant) {
+        let priority = urgency(list);
         let key = form::key_of(&body);
         self.observe_referrer(&key, Some(&body));
         let slot = self.slots.entry(key.clone()).or_default();
         slot.seen[Side::Consumer as usize] = self.consumer_listing.epoch;
         // Most events are echoes of our own writes: they are not worth a digest.
-        if slot.pair.is_news_of_consumer(form::version_of(&body))
-            && slot.pair.see_consumer(self.form.consumer(&body))
-        {
+        let version = form::version_of(&body);
+        let news = match list {
+            Some(list) => slot.pair.is_listed_news_of_consumer(version, list),
+            None => slot.pair.is_news_of_consumer(version),
+        };
+        if news {
+            slot.pair.consumer = Some(self.form.consumer(&body));
             if !form::is_terminating(&body) {
                 slot.dying = 0;
             } else if slot.dying == 0 {
@@ -76,7 +87,7 @@ impl State {
     }
 
     fn end_consumer_list(&mut self, version: Version, now: Instant) {
-        let epoch = self.consumer_listing.epoch;
+        let (epoch, asked) = (self.consumer_listing.epoch, self.consumer_listing.asked);
         let first = !self.consumer_listing.complete;
         self.consumer_listing.complete = true;
         self.consumer_listing.under_way = false;
@@ -87,7 +98,7 @@ impl State {
                 let known = slot.pair.consumer.as_ref();
                 let deleted = known.filter(|known| known.terminating);
                 let deleted = deleted.map(|known| known.uid.clone());
-                let lost = slot.pair.lose_consumer(version);
+                let lost = slot.pair.miss_consumer(version, asked);
                 // Its deletion was seen, only not its end.
                 if let Some(uid) = deleted.filter(|_| lost && self.causes.is_meant(slot.dying)) {
                     slot.meant = Some(uid);
@@ -135,12 +146,16 @@ impl State {
             }
         }
         match event {
-            WatchEvent::ListBegin => {
+            WatchEvent::ListBegin { known } => {
                 self.epoch += 1;
                 listing.epoch = self.epoch;
+                listing.asked.known = Version::parse(&known);
             }
-            WatchEvent::Listed(body) => self.file_provider(scope, body, Priority::Backlog, now),
-            WatchEvent::Applied(body) => self.file_provider(scope, body, Priority::Change, now),
+            WatchEvent::Listed(body) => {
+                let asked = listing.asked;
+                self.file_provider(scope, body, Some(asked), now);
+            }
+            WatchEvent::Applied(body) => self.file_provider(scope, body, None, now),
             WatchEvent::Deleted(body) => {
                 let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
                     return;
@@ -166,7 +181,14 @@ impl State {
         }
     }
 
-    fn file_provider(&mut self, scope: &WatchScope, body: Value, priority: Priority, now: Instant) {
+    fn file_provider(
+        &mut self,
+        scope: &WatchScope,
+        body: Value,
+        list: Option<Asked>,
+        now: Instant,
+    ) {
+        let priority = urgency(list);
         let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
             return;
         };
@@ -174,9 +196,13 @@ impl State {
         if let Some(listing) = self.provider_listings.get(scope) {
             slot.seen[Side::Provider as usize] = listing.epoch;
         }
-        if slot.pair.is_news_of_provider(form::version_of(&body))
-            && slot.pair.see_provider(self.form.provider(&body))
-        {
+        let version = form::version_of(&body);
+        let news = match list {
+            Some(list) => slot.pair.is_listed_news_of_provider(version, list),
+            None => slot.pair.is_news_of_provider(version),
+        };
+        if news {
+            slot.pair.provider = Some(self.form.provider(&body));
             self.arrived(&key, Side::Provider, priority, now);
             self.hold_body(&key, Side::Provider, body);
             self.touch(&key, priority, now);
@@ -187,7 +213,7 @@ impl State {
         let Some(listing) = self.provider_listings.get_mut(scope) else {
             return;
         };
-        let (epoch, first) = (listing.epoch, !listing.complete);
+        let (epoch, asked, first) = (listing.epoch, listing.asked, !listing.complete);
         listing.complete = true;
         listing.under_way = false;
         let seen = self.mapping.seen_by(scope);
@@ -196,8 +222,8 @@ impl State {
             if !seen.covers(key) {
                 continue;
             }
-            let lost =
-                slot.seen[Side::Provider as usize] != epoch && slot.pair.lose_provider(version);
+            let lost = slot.seen[Side::Provider as usize] != epoch
+                && slot.pair.miss_provider(version, asked);
             if lost || first {
                 touched.push(key.clone());
             }
@@ -222,12 +248,20 @@ impl State {
     }
 }
 
+/// What a list finds is not as urgent as what somebody changes now.
+fn urgency(list: Option<Asked>) -> Priority {
+    match list {
+        Some(_) => Priority::Backlog,
+        None => Priority::Change,
+    }
+}
+
 impl Listing {
     /// Says whether the watch is back, so that what its side left undone is due at once rather than
     /// after backoffs that have grown to minutes.
     fn hear(&mut self, event: &WatchEvent) -> bool {
         match event {
-            WatchEvent::ListBegin => self.under_way = true,
+            WatchEvent::ListBegin { .. } => self.under_way = true,
             WatchEvent::Failing(error) => keep_first(&mut self.failing, error),
             WatchEvent::Watching => {
                 self.failing = None;

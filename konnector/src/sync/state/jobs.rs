@@ -12,12 +12,13 @@ use super::super::entry::Version;
 use super::super::execute::{Finished, Job, Verdict};
 use super::super::form;
 use super::super::metrics::Side;
-use super::super::plan::{Step, plan};
+use super::super::pair::Asked;
+use super::super::plan::{Step, Target, plan};
 use super::super::ports::{Problem, ProblemKind};
 use super::super::purpose::Fate;
 use super::super::queue::Priority;
-use super::State;
 use super::look::is_drift;
+use super::{Listing, State};
 
 /// Trying again what the provider refused, although nobody changed it: its rules may have changed.
 const REFUSED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
@@ -68,6 +69,7 @@ impl State {
             return Some(Job {
                 consumer_body: fits(consumer_body, consumer_version),
                 provider_body: fits(provider_body, provider_version),
+                epochs: self.epochs(&rules.target),
                 key,
                 pair,
                 rules,
@@ -84,6 +86,7 @@ impl State {
             bodies: [consumer, provider],
             verdict,
             done,
+            epochs,
         } = finished;
         self.measured.finished(&key, &done);
         self.busy.remove(&key);
@@ -92,9 +95,10 @@ impl State {
             self.bodies.keep(&key, Side::Consumer, consumer);
             self.bodies.keep(&key, Side::Provider, provider);
         }
+        let listed = self.listed_since(&key, epochs);
         let slot = self.slots.entry(key.clone()).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
-        slot.pair.learn(pair, lost);
+        slot.pair.learn(pair, lost, listed);
         let gone = lost.consumer && slot.pair.consumer.is_none();
         if slot.pair.refused.is_none() && slot.pair.status_refused.is_none() {
             slot.refusals = 0;
@@ -161,6 +165,35 @@ impl State {
             }
         }
         self.classify(&key, now);
+    }
+
+    /// Numbers of the latest lists of both sides that concern an object with this target.
+    fn epochs(&self, target: &Target) -> [u32; 2] {
+        let provider = self.listing_of(target).map_or(0, |listing| listing.epoch);
+        [self.consumer_listing.epoch, provider]
+    }
+
+    fn listing_of(&self, target: &Target) -> Option<&Listing> {
+        match target {
+            Target::At(key) => self.provider_listings.get(&self.mapping.scope_of(key)),
+            Target::Waiting | Target::Impossible(_) => None,
+        }
+    }
+
+    /// The lists that have told of this object since those with these numbers.
+    fn listed_since(&self, key: &Key, epochs: [u32; 2]) -> [Option<Asked>; 2] {
+        let target = self.mapping.to_provider(key);
+        let slot = self.slots.get(key);
+        let told = |listing: &Listing, side: Side| {
+            let named = slot.is_some_and(|slot| slot.seen[side as usize] == listing.epoch);
+            (listing.epoch != epochs[side as usize] && (named || !listing.under_way))
+                .then_some(listing.asked)
+        };
+        [
+            told(&self.consumer_listing, Side::Consumer),
+            self.listing_of(&target)
+                .and_then(|listing| told(listing, Side::Provider)),
+        ]
     }
 
     /// A server does what it is asked, only not for this object. The first words stay.

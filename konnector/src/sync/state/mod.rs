@@ -26,7 +26,7 @@ use super::form::Form;
 use super::mapping::Mapping;
 use super::maps::{Map, Set};
 use super::metrics::Side;
-use super::pair::Pair;
+use super::pair::{Asked, Pair};
 use super::ports::{ProblemSink, ReferrerSink};
 use super::purpose::Control;
 use super::queue::{Priority, Queue};
@@ -53,6 +53,8 @@ struct Slot {
 #[derive(Default)]
 struct Listing {
     epoch: u32,
+    /// What was known when the latest list was asked for.
+    asked: Asked,
     /// A list has been completed.
     complete: bool,
     /// A list is under way, and may still tell of objects that are gone by now.

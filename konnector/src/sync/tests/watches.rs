@@ -21,6 +21,12 @@ fn list_end(version: u64) -> WatchEvent {
     }
 }
 
+fn begin() -> WatchEvent {
+    WatchEvent::ListBegin {
+        known: String::new(),
+    }
+}
+
 fn refused() -> WatchEvent {
     WatchEvent::Failing(Error::Unavailable {
         message: "refused".into(),
@@ -35,11 +41,11 @@ fn listed(world: &World) -> State {
     let mut state = State::new(&config, &ports, form, Instant::now());
     let now = Instant::now();
     for scope in state.rescope(now).0 {
-        for event in [WatchEvent::ListBegin, list_end(1), WatchEvent::Watching] {
+        for event in [begin(), list_end(1), WatchEvent::Watching] {
             state.on_provider(&scope, event, now);
         }
     }
-    for event in [WatchEvent::ListBegin, list_end(1), WatchEvent::Watching] {
+    for event in [begin(), list_end(1), WatchEvent::Watching] {
         state.on_consumer(event, now);
     }
     assert!(state.counts().listed);
@@ -58,7 +64,7 @@ async fn a_list_that_began_before_does_not_bring_back_what_is_gone() {
     let mut state = listed(&World::new());
     let now = Instant::now();
     state.on_consumer(WatchEvent::Applied(at(5)), now);
-    state.on_consumer(WatchEvent::ListBegin, now);
+    state.on_consumer(begin(), now);
     state.on_consumer(WatchEvent::Deleted(at(7)), now);
     state.on_consumer(WatchEvent::Listed(at(5)), now);
     assert_eq!(state.counts().objects, 0);
@@ -160,7 +166,7 @@ async fn an_object_that_cannot_be_read_is_not_gone() {
     let mut state = listed(&World::new());
     let now = Instant::now();
     state.on_consumer(WatchEvent::Applied(at(5)), now);
-    state.on_consumer(WatchEvent::ListBegin, now);
+    state.on_consumer(begin(), now);
     let known = json!({"metadata": at(6)["metadata"]});
     state.on_consumer(WatchEvent::Unreadable(known), now);
     state.on_consumer(list_end(7), now);
