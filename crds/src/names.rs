@@ -50,6 +50,8 @@ pub const ANNOTATION_PROVIDER_NAMESPACE: &str = "kube-bind.io/provider-namespace
 pub const ANNOTATION_PROVIDER_UID: &str = "kube-bind.io/provider-uid";
 /// On a consumer object whose state needs a person: what is wrong, in one sentence. Ours.
 pub const ANNOTATION_SYNC_PROBLEM: &str = "kube-bind.io/sync-problem";
+/// On a binding: how many of its objects are in which state. Ours.
+pub const ANNOTATION_OBJECTS: &str = "kube-bind.io/objects";
 /// Prefix of all keys of ours on synced objects; such keys never cross to the other side.
 pub const KEY_PREFIX: &str = "kube-bind.io/";
 

@@ -1,6 +1,7 @@
 //! Everything that runs while this replica leads: built when the lease is won, stopped and joined
 //! when it is lost. IO through its parts.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -79,6 +80,25 @@ pub struct Supervisor {
     pub consumer_limiter: sync::Limiter,
     /// Where engines tell what is wrong with objects.
     pub problems: Arc<Problems>,
+    /// Counts the changes of our rights.
+    rights_changes: AtomicU64,
+}
+
+impl Supervisor {
+    /// Our rights are not what they were: every binding has to ask again.
+    pub fn rights_changed(&self) {
+        self.rights_changes.fetch_add(1, Ordering::Relaxed);
+        for binding in self.ctx.bindings.state() {
+            let name = binding.name_any();
+            self.rights.reset(&name);
+            self.ctx.wake.binding(name);
+        }
+    }
+
+    /// How often our rights have changed in this term.
+    pub fn rights_changes(&self) -> u64 {
+        self.rights_changes.load(Ordering::Relaxed)
+    }
 }
 
 /// Leads until the token is cancelled; returns when everything has stopped.
@@ -111,6 +131,11 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     watch_bindings(&supervisor, writer, process.health.clone());
     bundles::watch(&supervisor, bundle_writer);
     shutdown.spawn("bundle controller", bundles::run(supervisor.clone()));
+    let (asking, stop) = (supervisor.clone(), shutdown.token.clone());
+    shutdown.spawn("review of rights", async move {
+        stop.run_until_cancelled(binding::follow_rights(asking))
+            .await;
+    });
     let looking = supervisor.clone();
     let controller = shutdown.spawn("binding controller", binding::run(looking, names));
     tokio::select! {
@@ -172,6 +197,7 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
         consumer_client: sync::SwapClient::new(ctx.client.clone()),
         consumer_limiter: sync::Limiter::new(),
         problems: Problems::start(ctx),
+        rights_changes: AtomicU64::new(0),
         ctx: ctx.clone(),
     })
 }

@@ -19,7 +19,7 @@ use kube_bind_crds::consumer_rights::{
 use kube_bind_crds::names::{
     API_VERSION, KONNECTOR_NAME, KONNECTOR_NAMESPACE, KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG,
 };
-use kube_bind_crds::switches::CLAIM_NAMESPACES;
+use kube_bind_crds::switches::{ACCEPTANCE, CLAIM_NAMESPACES};
 use serde_json::json;
 
 use crate::binder::Wanted;
@@ -224,17 +224,17 @@ pub fn export_request(
     }))
 }
 
-/// The binding, named like the export.
+/// The binding, named like the export. What the provider adds to its offer later is asked about.
 pub fn binding(wanted: &Wanted, secret: &str) -> Object {
-    let mut metadata = json!({"name": wanted.name});
+    let mut annotations = json!({ACCEPTANCE: "Manual"});
     if let Some(namespaces) = &wanted.claim_namespaces {
         let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
-        metadata["annotations"] = json!({CLAIM_NAMESPACES: names.join(",")});
+        annotations[CLAIM_NAMESPACES] = names.join(",").into();
     }
     Object(json!({
         "apiVersion": API_VERSION,
         "kind": "APIServiceBinding",
-        "metadata": metadata,
+        "metadata": {"name": wanted.name, "annotations": annotations},
         "spec": {
             "kubeconfigSecretRef": {"namespace": KONNECTOR_NAMESPACE, "name": secret, "key": KUBECONFIG_KEY},
         },

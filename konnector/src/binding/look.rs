@@ -48,6 +48,11 @@ impl Look<'_> {
         namespace: Option<&str>,
         subtree: &mut Subtree,
     ) -> Result<Vec<String>, Error> {
+        let changes = self.supervisor.rights_changes();
+        if subtree.rights != changes {
+            subtree.rights = changes;
+            subtree.granted.clear();
+        }
         let key = serde_json::to_string(&(rules, namespace)).expect("rules have only string keys");
         if subtree.granted.contains(&key) {
             return Ok(Vec::new());

@@ -7,6 +7,7 @@ mod crds;
 mod decide;
 mod facts;
 mod foreign_api;
+mod grant;
 mod hold;
 mod look;
 mod mark;
@@ -14,6 +15,7 @@ mod reconcile;
 mod report;
 mod rights;
 mod subtree;
+mod tally;
 mod unbind;
 
 use std::convert::Infallible;
@@ -29,6 +31,7 @@ use kube::runtime::{applier, controller};
 use kube_bind_crds::api::APIServiceBinding;
 use tokio::sync::mpsc;
 
+pub use rights::follow as follow_rights;
 pub use subtree::Subtrees;
 
 use crate::fault;

@@ -14,7 +14,7 @@ use super::crds::Owner;
 use super::facts::{ClaimState, ExportFacts, Facts, KindState, ProviderFacts, Switches};
 use super::look::Look;
 use super::subtree::Subtree;
-use super::{mark, report, unbind};
+use super::{grant, mark, report, tally, unbind};
 use crate::names::ANNOTATION_PROVIDER_CLUSTER;
 use crate::provider::{ConnectProblem, Connection, LinkState, Provider, SecretState};
 use crate::supervisor::Supervisor;
@@ -112,7 +112,8 @@ pub(super) async fn reconcile(
     observed.export = in_force.as_ref().map(|i| i.export.clone());
     let mut facts = observed.facts();
     facts.switches = switches(&binding);
-    facts.waiting = waiting(&binding, &in_force);
+    subtree.suspend(facts.switches.suspended);
+    facts.waiting = waiting(&binding, &in_force, &observed);
     if let (Some(provider), Some(export)) = (observed.provider(), &observed.export) {
         if mark::provider(&supervisor.ctx, &binding, &provider.uid, export).await? {
             // The event of that change brings the next look.
@@ -122,6 +123,7 @@ pub(super) async fn reconcile(
         let (claims, active) = look.claims(provider, export, &mut subtree).await?;
         facts.claims = claims;
         facts.kinds = look.kinds(provider, export, &active, &mut subtree).await?;
+        grant::show(&supervisor.ctx.client, &name, export, &facts, &mut subtree).await;
     } else if observed.export_is_gone() {
         subtree.stop_all().await;
     }
@@ -138,6 +140,8 @@ pub(super) async fn reconcile(
     if facts.waiting.is_none() && in_force.is_some_and(|i| i.recorded) {
         mark::accepted(&supervisor.ctx, &binding).await?;
     }
+    let due = tally::publish(&supervisor.ctx, &binding, &mut subtree).await?;
+    look.again = due.map_or(look.again, |due| look.again.min(due));
     report::provider(&supervisor, &binding, &observed, &facts).await?;
     tracing::debug!(binding.name = %name, "looked at APIServiceBinding {name}: {facts:?}");
     supervisor.backoff.reset(&name);
@@ -164,9 +168,23 @@ fn switches(binding: &APIServiceBinding) -> Switches {
     }
 }
 
-fn waiting(binding: &APIServiceBinding, in_force: &Option<InForce>) -> Option<String> {
+/// What waits for a person; one thing at a time, since one annotation accepts one offer.
+fn waiting(
+    binding: &APIServiceBinding,
+    in_force: &Option<InForce>,
+    observed: &Observed,
+) -> Option<String> {
+    let name = binding.name_any();
+    let provider = observed.connection.provider.as_ref();
+    if let Some((provider, server)) = provider.and_then(|p| Some((p, p.offered_server()?))) {
+        if acceptance::accepts_server(binding.annotations(), &server) {
+            // The next heartbeat copies it.
+            provider.beat.notify_one();
+        }
+        return Some(acceptance::server(&server).message(&name));
+    }
     let waiting = in_force.as_ref()?.waiting.as_ref()?;
-    Some(waiting.message(&binding.name_any()))
+    Some(waiting.message(&name))
 }
 
 fn observe(supervisor: &Supervisor, binding: &APIServiceBinding, subtree: &Subtree) -> Observed {

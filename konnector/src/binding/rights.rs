@@ -1,16 +1,76 @@
 //! May the konnector do what a sync needs? The questions are made purely; IO: one
 //! `SelfSubjectAccessReview` per question, asked before the sync starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
 };
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use kube_bind_crds::names::KONNECTOR_NAMESPACE;
 use kube_bind_runtime::apply;
+
+use crate::fault;
+use crate::supervisor::Supervisor;
+
+/// How often the konnector asks what it may do at all: one request, whatever is bound.
+const FOLLOW: Duration = Duration::from_secs(15);
+/// Where that cannot be told completely, each binding asks for itself after so many times.
+const INCOMPLETE: u32 = 4;
+
+/// Rights cannot be watched. Asks again and again for all of them together, and has the bindings ask for
+/// theirs when something changed.
+pub async fn follow(supervisor: Arc<Supervisor>) {
+    let mut known: Option<BTreeSet<String>> = None;
+    let mut unsure = 0;
+    loop {
+        tokio::time::sleep(FOLLOW).await;
+        let (rules, complete) = match all(&supervisor.ctx.client).await {
+            Ok(rules) => rules,
+            // What fails for everybody is told by everybody else.
+            Err(error) => {
+                tracing::debug!(
+                    error = fault::describe(&error),
+                    "failed to review all rights"
+                );
+                continue;
+            }
+        };
+        unsure = if complete {
+            0
+        } else {
+            (unsure + 1) % INCOMPLETE
+        };
+        let changed = known.as_ref().is_some_and(|known| *known != rules);
+        if changed || !complete && unsure == 0 {
+            supervisor.rights_changed();
+        }
+        known = Some(rules);
+    }
+}
+
+/// All rules that apply to the konnector, and whether the API server could tell all.
+async fn all(client: &Client) -> Result<(BTreeSet<String>, bool), kube::Error> {
+    let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
+    let review = SelfSubjectRulesReview {
+        spec: SelfSubjectRulesReviewSpec {
+            namespace: Some(KONNECTOR_NAMESPACE.to_owned()),
+        },
+        ..SelfSubjectRulesReview::default()
+    };
+    let answer = apply::timed(api.create(&PostParams::default(), &review)).await?;
+    let status = answer.status.unwrap_or_default();
+    // In whatever order they come.
+    let rules = status.resource_rules.iter();
+    let rules = rules.map(|rule| serde_json::to_string(rule).expect("rules have only string keys"));
+    Ok((rules.collect(), !status.incomplete))
+}
 
 /// Reviews asked at the same time.
 const PARALLEL: usize = 4;
@@ -174,6 +234,25 @@ mod tests {
             (status.resource.as_str(), status.verb.as_str()),
             ("widgets", "patch")
         );
+    }
+
+    #[tokio::test]
+    async fn the_order_of_rules_is_no_change() {
+        let rule =
+            |resource: &str| json!({"apiGroups": [""], "resources": [resource], "verbs": ["get"]});
+        let answered = |rules: Vec<serde_json::Value>| {
+            answering(move |asked| {
+                let mut answer = asked.body.clone();
+                answer["status"] =
+                    json!({"incomplete": false, "nonResourceRules": [], "resourceRules": rules});
+                (201, answer)
+            })
+        };
+        let one = all(&answered(vec![rule("a"), rule("b")])).await.unwrap();
+        let same = all(&answered(vec![rule("b"), rule("a")])).await.unwrap();
+        let less = all(&answered(vec![rule("a")])).await.unwrap();
+        assert_eq!(one, same);
+        assert_ne!(one.0, less.0);
     }
 
     #[tokio::test]

@@ -187,12 +187,15 @@ impl Heart {
         cluster_binding: &ClusterBinding,
         watched: &WatchedSecret,
     ) -> Result<(), String> {
-        let source = secret::judge(
+        let (source, offered) = secret::judge(
+            &self.ctx,
             watched.store.state().first().map(|secret| &**secret),
             cluster_binding,
             &self.provider,
-            self.ctx.policy,
         );
+        if self.provider.offer_server(offered) {
+            self.ctx.wake_users(&self.provider.secrets());
+        }
         let mut copied = source.clone();
         if source.usable() {
             for target in self.provider.secrets() {

@@ -18,6 +18,7 @@ use kube_bind_runtime::apply;
 use kube_bind_runtime::kubeconfig::{Policy, SafeKubeconfig};
 use serde_json::json;
 
+use crate::binding::acceptance;
 use crate::consumer::Secrets;
 use crate::context::Context;
 use crate::fault;
@@ -56,13 +57,14 @@ impl Source {
     }
 }
 
-/// Judges the provider's Secret by what is in use now.
+/// Judges the provider's Secret by what is in use now, and says which other server it names if a person
+/// has to accept that.
 pub fn judge(
+    ctx: &Context,
     secret: Option<&Secret>,
     cluster_binding: &ClusterBinding,
     provider: &Provider,
-    policy: Policy,
-) -> Source {
+) -> (Source, Option<String>) {
     let in_use = provider.secrets().into_iter().find_map(|secret| {
         let kubeconfig = provider.credential(&secret)?;
         Some((
@@ -71,39 +73,49 @@ pub fn judge(
         ))
     });
     let Some((server, namespace)) = in_use else {
-        return Source::Refused("no kubeconfig is in use".into());
+        return (Source::Refused("no kubeconfig is in use".into()), None);
     };
-    compare(secret, cluster_binding, &server, &namespace, policy)
+    let bindings = ctx.bindings_of(&provider.secrets());
+    let stored = ctx.bindings.state();
+    let mut users = stored.iter().filter(|b| bindings.contains(&b.name_any()));
+    let accepts = |server: &str| {
+        !bindings.is_empty() && users.all(|b| acceptance::accepts_server(b.annotations(), server))
+    };
+    let in_use = (&*server, &*namespace);
+    compare(secret, cluster_binding, in_use, accepts, ctx.policy)
 }
 
 fn compare(
     secret: Option<&Secret>,
     cluster_binding: &ClusterBinding,
-    server: &str,
-    namespace: &str,
+    (server, namespace): (&str, &str),
+    accepts: impl FnOnce(&str) -> bool,
     policy: Policy,
-) -> Source {
+) -> (Source, Option<String>) {
     let wanted = &cluster_binding.spec.kubeconfig_secret_ref;
     let Some(secret) = secret else {
-        return Source::Missing(format!("secret {} does not exist", wanted.name));
+        let why = format!("secret {} does not exist", wanted.name);
+        return (Source::Missing(why), None);
     };
     let data = secret.data.clone().unwrap_or_default();
     let Some(document) = data.get(&wanted.key) else {
-        return Source::Refused(format!(
-            "secret {} has no key {:?}",
-            wanted.name, wanted.key
-        ));
+        let why = format!("secret {} has no key {:?}", wanted.name, wanted.key);
+        return (Source::Refused(why), None);
     };
-    match SafeKubeconfig::parse(&document.0, policy) {
-        Err(error) => Source::Refused(error.to_string()),
-        Ok(new) if new.server() != server => Source::Refused(
-            "the renewed kubeconfig names another server; to use it, bind again".into(),
-        ),
-        Ok(new) if new.namespace() != namespace => Source::Refused(
-            "the renewed kubeconfig names another namespace; to use it, bind again".into(),
-        ),
-        Ok(_) => Source::Usable { data },
+    let new = match SafeKubeconfig::parse(&document.0, policy) {
+        Err(error) => return (Source::Refused(error.to_string()), None),
+        Ok(new) => new,
+    };
+    if new.namespace() != namespace {
+        let why = "the renewed kubeconfig names another namespace; to use it, bind again";
+        return (Source::Refused(why.into()), None);
     }
+    if new.server() != server && !accepts(new.server()) {
+        let why =
+            "the renewed kubeconfig names another server, which the consumer has not accepted";
+        return (Source::Refused(why.into()), Some(new.server().to_owned()));
+    }
+    (Source::Usable { data }, None)
 }
 
 /// What has to be done to the consumer's Secret.
@@ -246,6 +258,20 @@ mod tests {
     }
 
     fn judged(secret: Option<&Secret>) -> Source {
+        let (source, offered) = judged_by(secret, |_| false);
+        assert_eq!(offered.is_some(), has_other_server(secret), "{offered:?}");
+        source
+    }
+
+    fn has_other_server(secret: Option<&Secret>) -> bool {
+        let data = secret.and_then(|secret| secret.data.as_ref()?.get("kubeconfig"));
+        data.is_some_and(|bytes| String::from_utf8_lossy(&bytes.0).contains("attacker"))
+    }
+
+    fn judged_by(
+        secret: Option<&Secret>,
+        accepts: impl FnOnce(&str) -> bool,
+    ) -> (Source, Option<String>) {
         let cluster_binding = ClusterBinding::new(
             "cluster",
             ClusterBindingSpec {
@@ -259,8 +285,8 @@ mod tests {
         compare(
             secret,
             &cluster_binding,
-            "https://provider.example",
-            "tenant",
+            ("https://provider.example", "tenant"),
+            accepts,
             Policy::default(),
         )
     }
@@ -286,6 +312,14 @@ mod tests {
             );
         }
         assert!(matches!(judged(None), Source::Missing(_)));
+    }
+
+    #[test]
+    fn another_server_is_taken_once_it_is_accepted_by_name() {
+        let moved = render("https://attacker.example", None, None, "tenant", "new");
+        let accepts = |server: &str| server == "https://attacker.example";
+        let (source, offered) = judged_by(Some(&secret(&moved)), accepts);
+        assert!(source.usable() && offered.is_none());
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Provider {
     /// Ends with the provider.
     pub shutdown: Shutdown,
     swap: SwapClient,
+    /// Another server, in a renewed credential that nobody has accepted yet.
+    offered_server: Mutex<Option<String>>,
     credentials: Mutex<BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>>,
     claims: tokio::sync::Mutex<HashMap<GroupResource, Arc<ClaimsEngine>>>,
 }
@@ -81,6 +83,21 @@ impl Provider {
     /// What a kubeconfig Secret said when it was last used.
     pub fn credential(&self, secret: &ClusterSecretKeyRef) -> Option<SafeKubeconfig> {
         self.credentials().get(secret).cloned()
+    }
+
+    /// Another server that a renewed credential names, while nobody has accepted it.
+    pub fn offered_server(&self) -> Option<String> {
+        let offered = self.offered_server.lock();
+        offered.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers it, and says whether that is news.
+    pub fn offer_server(&self, server: Option<String>) -> bool {
+        let offered = self.offered_server.lock();
+        let mut offered = offered.unwrap_or_else(PoisonError::into_inner);
+        let news = *offered != server;
+        *offered = server;
+        news
     }
 
     /// The engine of one claimed kind; the first claim starts it.
@@ -235,6 +252,7 @@ impl Providers {
             heartbeat,
             beat: Arc::new(Notify::new()),
             swap,
+            offered_server: Mutex::default(),
             credentials: Mutex::new([(secret.clone(), kubeconfig)].into()),
             claims: tokio::sync::Mutex::default(),
             shutdown,

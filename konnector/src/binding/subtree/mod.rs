@@ -33,6 +33,12 @@ pub struct Subtree {
     pub holds: BTreeMap<GroupResource, Hold>,
     /// Rules that were found granted.
     pub granted: BTreeSet<String>,
+    /// As of which change of all rights; see `rights::follow`.
+    pub rights: u64,
+    /// The missing rights for which a role was last shown.
+    pub shown: Vec<String>,
+    /// When the counts were last written.
+    pub tallied: Option<Instant>,
     /// The binding was ready once since this replica leads.
     pub settled: bool,
     /// The provider that everything here belongs to.
@@ -40,6 +46,8 @@ pub struct Subtree {
     engines: BTreeMap<GroupResource, Running>,
     /// Copies of objects that vanished may go, however many they are.
     release_deletes: bool,
+    /// Nothing may be written.
+    suspended: bool,
     /// The binding ends, and its objects with it.
     unbinding: bool,
     /// Watches over the deletions of all engines.
@@ -82,6 +90,22 @@ impl Subtree {
         }
     }
 
+    /// Whether a person wants nothing to be written.
+    pub fn suspend(&mut self, suspended: bool) {
+        self.suspended = suspended;
+        for running in self.engines.values() {
+            running.handle.suspend(suspended);
+        }
+    }
+
+    /// What all engines know of their objects, once each has listed them.
+    pub fn all_counts(&self) -> Vec<Counts> {
+        let counts = self.engines.values().map(|running| running.handle.counts());
+        let counts: Vec<Counts> = counts.collect();
+        let listed = counts.iter().all(|counts| counts.listed);
+        if listed { counts } else { Vec::new() }
+    }
+
     /// From now on every deletion is meant, because the binding ends.
     pub fn unbind(&mut self) {
         self.unbinding = true;
@@ -113,6 +137,7 @@ impl Subtree {
                 supervisor, provider, export, bound, resource, claims, breaker,
             )?;
             handle.release_deletes(self.release_deletes);
+            handle.suspend(self.suspended);
             if self.unbinding {
                 handle.unbind();
             }

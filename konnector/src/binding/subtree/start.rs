@@ -1,6 +1,7 @@
 //! Starts the engine of one kind with what is bound. The reads and writes are the engine's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kube::ResourceExt;
@@ -11,6 +12,7 @@ use kube_bind_crds::claims::reference_allowed;
 use kube_bind_crds::schema;
 use serde_json::json;
 
+use super::super::tally;
 use crate::claims::{ClaimSink, ClaimsEngine, Origin, Target};
 use crate::consumer::Crds;
 use crate::provider::Provider;
@@ -211,12 +213,26 @@ fn watch_engine(
             };
             let mut seen = view(&counts.borrow_and_update());
             let work = async {
-                while counts.changed().await.is_ok() {
-                    let now = view(&counts.borrow_and_update());
-                    if now != seen {
-                        seen = now;
-                        wake.binding(&binding);
+                // Numbers alone are told once in a while, everything else at once.
+                let mut due: Option<tokio::time::Instant> = None;
+                loop {
+                    let far = Duration::from_secs(3600);
+                    let at = due.unwrap_or_else(|| tokio::time::Instant::now() + far);
+                    match tokio::time::timeout_at(at, counts.changed()).await {
+                        Ok(Ok(())) => {
+                            let now = view(&counts.borrow_and_update());
+                            if now == seen {
+                                due = due.or(Some(tokio::time::Instant::now() + tally::PAUSE));
+                                continue;
+                            }
+                            seen = now;
+                        }
+                        Ok(Err(_)) => break,
+                        Err(_) if due.is_none() => continue,
+                        Err(_) => {}
                     }
+                    due = None;
+                    wake.binding(&binding);
                 }
                 wake.binding(&binding);
             };

@@ -1,0 +1,120 @@
+//! The role that a person has to apply when rights are missing, in the log. The manifest is made purely;
+//! IO: one review of who we are, when there is something to show.
+
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use kube_bind_crds::api::{APIServiceExport, GroupResource};
+use kube_bind_crds::consumer_rights::{binding_rules, role_name};
+use kube_bind_runtime::apply;
+use serde_json::{Value, json};
+
+use super::facts::{ClaimState, Facts, KindState};
+use super::subtree::Subtree;
+
+/// Everything that is missing, in words.
+fn missing(facts: &Facts) -> Vec<String> {
+    let kinds = facts.kinds.iter().filter_map(|kind| match &kind.state {
+        KindState::MissingRights(missing) => Some(missing),
+        _ => None,
+    });
+    let claims = facts.claims.iter().filter_map(|claim| match &claim.state {
+        ClaimState::MissingRights(missing) => Some(missing),
+        _ => None,
+    });
+    kinds.chain(claims).flatten().cloned().collect()
+}
+
+/// Logs the role once for each change of what is missing.
+pub(super) async fn show(
+    client: &Client,
+    binding: &str,
+    export: &APIServiceExport,
+    facts: &Facts,
+    subtree: &mut Subtree,
+) {
+    let missing = missing(facts);
+    if missing == subtree.shown {
+        return;
+    }
+    subtree.shown = missing;
+    if subtree.shown.is_empty() {
+        return;
+    }
+    let resources: Vec<GroupResource> = export
+        .spec
+        .resources
+        .iter()
+        .map(|resource| resource.group_resource.clone())
+        .collect();
+    let rules = binding_rules(&resources, &export.spec.permission_claims);
+    let manifest = manifest(binding, &rules, &me(client).await);
+    tracing::warn!(
+        binding.name = %binding,
+        missing = subtree.shown.join(", "),
+        "rights are missing for APIServiceBinding {binding}; they are in this role, to be applied with \
+         kubectl apply --server-side -f -\n{manifest}"
+    );
+}
+
+/// The name by which the consumer's API server knows us.
+async fn me(client: &Client) -> String {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = SelfSubjectReview::default();
+    let answer = apply::timed(api.create(&PostParams::default(), &review)).await;
+    let user = answer.ok().and_then(|a| a.status?.user_info?.username);
+    user.unwrap_or_else(|| "<user of the konnector>".to_owned())
+}
+
+fn manifest(binding: &str, rules: &[PolicyRule], user: &str) -> String {
+    let name = role_name(binding);
+    let api_version = "rbac.authorization.k8s.io/v1";
+    let role = json!({
+        "apiVersion": api_version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules,
+    });
+    let role_binding = json!({
+        "apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [subject(user)],
+    });
+    let yaml =
+        |object: &Value| serde_saphyr::to_string(object).unwrap_or_else(|_| object.to_string());
+    format!("{}---\n{}", yaml(&role), yaml(&role_binding))
+}
+
+fn subject(user: &str) -> Value {
+    let account = user.strip_prefix("system:serviceaccount:");
+    match account.and_then(|account| account.split_once(':')) {
+        Some((namespace, name)) => {
+            json!({"kind": "ServiceAccount", "namespace": namespace, "name": name})
+        }
+        None => json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_role_can_be_applied_as_it_is_shown() {
+        let widgets = GroupResource {
+            group: "example.org".into(),
+            resource: "widgets".into(),
+        };
+        let rules = binding_rules(&[widgets], &[]);
+        let user = "system:serviceaccount:kube-bind:konnector";
+        let text = manifest("widgets", &rules, user);
+        let (role, role_binding) = text.split_once("---\n").unwrap();
+        let role: Value = serde_saphyr::from_str(role).unwrap();
+        assert_eq!(role["kind"], "ClusterRole");
+        assert_eq!(role["rules"], json!(rules));
+        let role_binding: Value = serde_saphyr::from_str(role_binding).unwrap();
+        assert_eq!(role_binding["roleRef"]["name"], role["metadata"]["name"]);
+        assert_eq!(
+            role_binding["subjects"],
+            json!([{"kind": "ServiceAccount", "namespace": "kube-bind", "name": "konnector"}])
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! How many objects of a binding are in which state, as an annotation. The words are made purely; IO: one
+//! merge patch, when they differ and the last one is long enough ago.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use kube_bind_crds::api::APIServiceBinding;
+use kube_bind_crds::names::ANNOTATION_OBJECTS;
+use kube_bind_runtime::apply;
+use serde_json::json;
+
+use super::Error;
+use super::subtree::Subtree;
+use crate::context::Context;
+use crate::fault;
+use crate::names::MANAGER_BINDING;
+use crate::sync::Counts;
+
+/// A burst of changes is written once in this time.
+pub(super) const PAUSE: Duration = Duration::from_secs(5);
+
+/// States of all engines of a binding in words: what there is none of is not mentioned.
+fn words(counts: &[Counts]) -> String {
+    let sum = |of: fn(&Counts) -> usize| counts.iter().map(of).sum::<usize>();
+    let states = [
+        ("pending", sum(|c| c.pending)),
+        ("rejected", sum(|c| c.rejected)),
+        ("conflict", sum(|c| c.conflict)),
+        ("waiting-for-namespace", sum(|c| c.waiting_namespace)),
+        ("held", sum(|c| c.held)),
+    ];
+    let mut text = format!("synced={}", sum(|c| c.synced));
+    for (state, count) in states.into_iter().filter(|(_, count)| *count > 0) {
+        text = format!("{text} {state}={count}");
+    }
+    text
+}
+
+/// When the words may be written.
+#[derive(Debug, PartialEq, Eq)]
+enum When {
+    Never,
+    Now,
+    In(Duration),
+}
+
+fn when(written: Option<&str>, words: &str, last: Option<Instant>, now: Instant) -> When {
+    if written == Some(words) {
+        return When::Never;
+    }
+    let left = last.map(|last| PAUSE.saturating_sub(now.saturating_duration_since(last)));
+    match left.filter(|left| !left.is_zero()) {
+        Some(left) => When::In(left),
+        None => When::Now,
+    }
+}
+
+/// Writes the counts if they differ; says when they can be, if not now.
+pub(super) async fn publish(
+    ctx: &Context,
+    binding: &APIServiceBinding,
+    subtree: &mut Subtree,
+) -> Result<Option<Duration>, Error> {
+    let counts = subtree.all_counts();
+    if counts.is_empty() {
+        return Ok(None);
+    }
+    let words = words(&counts);
+    let written = binding.annotations().get(ANNOTATION_OBJECTS);
+    let now = ctx.clock.monotonic();
+    match when(written.map(String::as_str), &words, subtree.tallied, now) {
+        When::Never => return Ok(None),
+        When::In(left) => return Ok(Some(left)),
+        When::Now => subtree.tallied = Some(now),
+    }
+    let patch = json!({"metadata": {
+        "uid": binding.uid(), "annotations": {ANNOTATION_OBJECTS: words},
+    }});
+    let params = PatchParams {
+        field_manager: Some(MANAGER_BINDING.to_owned()),
+        ..PatchParams::default()
+    };
+    let api: Api<APIServiceBinding> = Api::all(ctx.client.clone());
+    let name = binding.name_any();
+    match apply::timed(api.patch_metadata(&name, &params, &Patch::Merge(&patch))).await {
+        Ok(_) => Ok(None),
+        Err(error) if fault::is_stale(&error) || fault::code(&error) == Some(404) => Ok(None),
+        Err(source) => Err(Error::Consumer {
+            step: "write the counts of the binding",
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_are_counted_together_and_nothing_is_said_of_nothing() {
+        let of = |synced, rejected| Counts {
+            synced,
+            rejected,
+            ..Counts::default()
+        };
+        assert_eq!(words(&[of(100, 0), of(20, 1)]), "synced=120 rejected=1");
+        assert_eq!(words(&[of(0, 0)]), "synced=0");
+    }
+
+    #[test]
+    fn a_burst_is_written_once_and_equal_counts_never() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(2);
+        assert_eq!(when(Some("synced=1"), "synced=1", None, start), When::Never);
+        assert_eq!(when(None, "synced=1", None, start), When::Now);
+        let soon = when(Some("synced=1"), "synced=2", Some(start), later);
+        assert_eq!(soon, When::In(Duration::from_secs(3)));
+        let due = when(Some("synced=1"), "synced=2", Some(start), start + PAUSE);
+        assert_eq!(due, When::Now);
+    }
+}
