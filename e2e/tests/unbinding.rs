@@ -217,6 +217,9 @@ async fn without_the_provider(
     half: &Kind,
 ) -> Result<()> {
     provider.plane.kill_api_server()?;
+    for kind in [kept, half] {
+        says(consumer, kind.plural, "ProviderUnreachable", "no access").await?;
+    }
     let delete = DeleteParams::default();
     for kind in [kept, half] {
         bindings(consumer).delete(kind.plural, &delete).await?;
