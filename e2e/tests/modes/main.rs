@@ -9,7 +9,7 @@ mod sharing;
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, DynamicObject};
+use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube_bind_crds::names;
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{as_consumer, create, create_namespace, wait_until};
@@ -81,6 +81,9 @@ async fn first_look(row: &Row, provider: &Provider, consumer: &Consumer) -> Resu
     if row.cluster && row.isolation == Isolation::None {
         a_native_object_is_a_conflict_and_untouched(row, provider, &sides).await?;
     }
+    if row.is_namespaced() && row.isolation == Isolation::None {
+        a_foreign_namespace_is_not_taken_over(row, provider, consumer).await?;
+    }
     // Others of the same kind that map to nobody.
     if row.cluster {
         let native = row.object("native");
@@ -102,6 +105,39 @@ async fn first_look(row: &Row, provider: &Provider, consumer: &Consumer) -> Resu
         );
     }
     Ok(())
+}
+
+/// The provider has a namespace of that name: no role is made in it, nothing is written there, and the
+/// consumer's object says so.
+async fn a_foreign_namespace_is_not_taken_over(
+    row: &Row,
+    provider: &Provider,
+    consumer: &Consumer,
+) -> Result<()> {
+    let name = format!("billing-{}", row.kind.to_lowercase());
+    for plane in [&provider.plane, &consumer.plane] {
+        create_namespace(plane, &name).await?;
+    }
+    let mine = row.api(&consumer.plane, &name);
+    create(&mine, &row.object("intruder")).await?;
+    let problem = |object: &DynamicObject| {
+        let annotations = object.annotations();
+        annotations.get(names::ANNOTATION_SYNC_PROBLEM).cloned()
+    };
+    let object = wait_until(&mine, "intruder", "a problem", |object| {
+        problem(object).is_some()
+    })
+    .await?;
+    let text = problem(&object).unwrap_or_default();
+    ensure!(text.contains("was not made for"), "{text}");
+    let roles = kube_bind_e2e::objects::api(
+        provider.plane.client(),
+        ("rbac.authorization.k8s.io", "v1", "Role"),
+        &name,
+    );
+    ensure!(roles.list(&ListParams::default()).await?.items.is_empty());
+    mine.delete("intruder", &DeleteParams::default()).await?;
+    kube_bind_e2e::objects::wait_gone(&mine, "intruder").await
 }
 
 /// Two of one name: the provider's stays as it is, and the consumer learns why theirs goes nowhere.

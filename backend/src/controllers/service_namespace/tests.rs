@@ -1,6 +1,7 @@
 //! The order of the steps, against a scripted API server.
 
 use kube_bind_crds::api::{APIServiceNamespaceSpec, APIServiceNamespaceStatus};
+use kube_bind_crds::names::ANNOTATION_NAMESPACE_PROBLEM;
 use serde_json::{Value, json};
 
 use super::*;
@@ -185,4 +186,37 @@ async fn going_deletes_our_namespace_and_waits() {
         matches!(outcome, Err(Error::Waiting { .. })),
         "the finalizer stays on"
     );
+}
+
+#[tokio::test]
+async fn why_there_is_no_namespace_is_written_on_the_object_once() {
+    let (client, mut api) = Script::new();
+    let path = "/apis/kube-bind.io/v1alpha2/namespaces/cluster-a/apiservicenamespaces/shop";
+    let found = format!("/api/v1/namespaces/{NAME}");
+    let event = "/apis/events.k8s.io/v1/namespaces/cluster-a/events";
+    let server = async {
+        api.answer("GET", &found, 200, namespace("somebody/else"))
+            .await;
+        let patch = api.answer("PATCH", path, 200, json!(*object(false))).await;
+        assert_eq!(patch["metadata"]["uid"], "uid-of-shop");
+        let why = patch["metadata"]["annotations"][ANNOTATION_NAMESPACE_PROBLEM].clone();
+        api.answer("POST", event, 201, json!({})).await;
+        why
+    };
+    let (outcome, why) = tokio::join!(reconcile(object(false), scoped(client)), server);
+    assert!(outcome.is_ok());
+    let why = why.as_str().unwrap().to_owned();
+    assert!(why.contains("was not made for"), "{why}");
+
+    let (client, mut api) = Script::new();
+    let mut told = APIServiceNamespace::clone(&object(false));
+    told.annotations_mut()
+        .insert(ANNOTATION_NAMESPACE_PROBLEM.to_owned(), why);
+    let server = async {
+        api.answer("GET", &found, 200, namespace("somebody/else"))
+            .await;
+        api.answer("POST", event, 201, json!({})).await;
+    };
+    let (outcome, ()) = tokio::join!(reconcile(Arc::new(told), scoped(client)), server);
+    assert!(outcome.is_ok());
 }
