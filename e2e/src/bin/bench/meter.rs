@@ -9,6 +9,7 @@ use kube::Client;
 use kube_bind_e2e::cluster::{AuditedRequest, Tail};
 
 use crate::bed::Bed;
+use crate::report::say;
 
 /// Requests about widgets by the konnector since some moment.
 pub struct Meter {
@@ -56,6 +57,11 @@ impl Meter {
         } else {
             &mut self.failed
         };
+        let kind = if request.code < 300 {
+            kind
+        } else {
+            format!("{kind} {}", request.code)
+        };
         *counts.entry(kind.trim_end().to_owned()).or_default() += 1;
         let at = |text: &str| text.parse::<Timestamp>().context("not a time");
         let (began, ended) = (at(&request.received)?, at(&request.finished)?);
@@ -66,10 +72,13 @@ impl Meter {
 
     /// All requests but lists and watches.
     pub fn requests(&self) -> usize {
-        self.done.values().sum::<usize>() + self.failures()
+        self.done.values().sum::<usize>() + self.failed.values().sum::<usize>()
     }
 
     pub fn failures(&self) -> usize {
+        if !self.failed.is_empty() {
+            say(&format!("failed: {:?}", self.failed));
+        }
         self.failed.values().sum()
     }
 
