@@ -11,9 +11,9 @@ use super::metrics::Side;
 
 /// Estimated memory of all held bodies above which the engine stops taking in consumer events
 /// while it has work to do.
-const BUDGET: usize = 8 << 20;
+const BUDGET: usize = 2 << 20;
 /// Above this nothing more is held.
-const LIMIT: usize = 2 * BUDGET;
+const LIMIT: usize = 8 * BUDGET;
 
 /// A body and its weight.
 type Held = Option<(Arc<Value>, usize)>;

@@ -7,15 +7,15 @@ use kube_bind_crds::digest::Digest;
 /// A uid. Kept as a number, because the text of a UUID takes four times the memory.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Uid {
-    /// A UUID in its usual form.
-    Uuid(u128),
+    /// A UUID in its usual form. In halves: a whole one would have to lie at every sixteenth byte.
+    Uuid([u64; 2]),
     /// Anything else that a server calls a uid.
     Text(Box<str>),
 }
 
 impl Uid {
     pub(super) fn parse(text: &str) -> Self {
-        let uuid = u128::from_str_radix(&text.replace('-', ""), 16).map(Self::Uuid);
+        let uuid = u128::from_str_radix(&text.replace('-', ""), 16).map(Self::from);
         match uuid {
             // Only if the text comes out the same again.
             Ok(uuid) if uuid.to_string() == text => uuid,
@@ -24,17 +24,23 @@ impl Uid {
     }
 }
 
+impl From<u128> for Uid {
+    fn from(uuid: u128) -> Self {
+        Self::Uuid([(uuid >> 64) as u64, uuid as u64])
+    }
+}
+
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uuid(n) => write!(
+            Self::Uuid([high, low]) => write!(
                 f,
                 "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                n >> 96,
-                (n >> 80) & 0xffff,
-                (n >> 64) & 0xffff,
-                (n >> 48) & 0xffff,
-                n & 0xffff_ffff_ffff
+                high >> 32,
+                (high >> 16) & 0xffff,
+                high & 0xffff,
+                low >> 48,
+                low & 0xffff_ffff_ffff
             ),
             Self::Text(text) => f.write_str(text),
         }

@@ -15,9 +15,9 @@ pub(super) struct Pair {
     /// The same of the provider copy.
     pub(super) provider_gone: Version,
     /// Configuration and owned fields that still differed after an apply, and always will.
-    pub(super) settled: Option<(Digest, Digest)>,
+    pub(super) settled: Option<Box<(Digest, Digest)>>,
     /// The same of the two statuses.
-    pub(super) status_settled: Option<(Digest, Digest)>,
+    pub(super) status_settled: Option<Box<(Digest, Digest)>>,
     /// The configuration that was applied last: what differs from it later is drift.
     pub(super) sent: Digest,
     /// The provider's status that was mirrored last: what differs from it later on the consumer was
@@ -241,7 +241,7 @@ mod tests {
 
     fn consumer(version: u64) -> Consumer {
         Consumer {
-            uid: Uid::Uuid(1),
+            uid: Uid::from(1),
             version: Version(version),
             configuration: Digest(0),
             status: Digest(0),

@@ -196,7 +196,7 @@ pub(super) fn differs(pair: &Pair) -> bool {
     match (&pair.consumer, &pair.provider) {
         (Some(consumer), Some(provider)) => {
             consumer.configuration != provider.owned
-                && pair.settled != Some((consumer.configuration, provider.owned))
+                && pair.settled.as_deref() != Some(&(consumer.configuration, provider.owned))
         }
         _ => false,
     }
@@ -207,7 +207,7 @@ fn status_differs(pair: &Pair) -> bool {
     match (&pair.consumer, &pair.provider) {
         (Some(consumer), Some(provider)) => {
             consumer.status != provider.status
-                && pair.status_settled != Some((consumer.status, provider.status))
+                && pair.status_settled.as_deref() != Some(&(consumer.status, provider.status))
         }
         _ => false,
     }

@@ -10,7 +10,7 @@ mod adaptation;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::cluster::Error;
@@ -30,7 +30,12 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     permits: Arc<Semaphore>,
+    lists: Semaphore,
 }
+
+/// Pages of lists that are read at a time. After a start there may be as many lists as namespaces,
+/// each with a connection and a page in memory.
+const LISTS: usize = 4;
 
 /// Shared by everything that talks to one API server.
 #[derive(Clone)]
@@ -57,6 +62,7 @@ impl Limiter {
         Self(Arc::new(Shared {
             state: Mutex::new(state),
             permits,
+            lists: Semaphore::new(LISTS),
         }))
     }
 
@@ -84,6 +90,12 @@ impl Limiter {
             permit: Some(permit),
             began: Instant::now(),
         }
+    }
+
+    /// Waits for a turn to read a page of a list.
+    pub(super) async fn acquire_list(&self) -> SemaphorePermit<'_> {
+        let turn = self.0.lists.acquire().await;
+        turn.expect("the semaphore is never closed")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

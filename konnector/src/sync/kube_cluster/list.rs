@@ -93,6 +93,8 @@ pub(super) fn is_before(one: &str, other: &str) -> bool {
 
 async fn page(cluster: &KubeCluster, request: http::Request<Vec<u8>>) -> Result<Page, Error> {
     let after = LIST_TIMEOUT;
+    // Not kept while the page is told: a slow listener must not hold up others.
+    let _permit = cluster.limiter.acquire_list().await;
     let text = tokio::time::timeout(after, cluster.text(request)).await;
     requests::parse(&text.map_err(|_| Error::TimedOut { after })??)
 }

@@ -8,26 +8,26 @@ use super::*;
 
 fn consumer() -> Consumer {
     Consumer {
-        uid: Uid::Uuid(1),
+        uid: Uid::from(1),
         version: Version(1),
         configuration: Digest(10),
         status: Digest(20),
         terminating: false,
         finalizer: true,
         other_finalizers: Box::default(),
-        link: form::link("p", &Uid::Uuid(2).to_string()),
+        link: form::link("p", &Uid::from(2).to_string()),
         problem: Digest(0),
     }
 }
 
 fn provider() -> Provider {
     Provider {
-        uid: Uid::Uuid(2),
+        uid: Uid::from(2),
         version: Version(1),
         owned: Digest(10),
         status: Digest(20),
         terminating: false,
-        owner: Owner::Ours(Uid::Uuid(1)),
+        owner: Owner::Ours(Uid::from(1)),
         adopt: false,
     }
 }
@@ -131,9 +131,9 @@ fn what_was_settled_stays_settled_until_a_side_changes() {
             ..provider()
         }),
     );
-    pair.settled = Some((Digest(10), Digest(11)));
+    pair.settled = Some(Box::new((Digest(10), Digest(11))));
     assert_eq!(plan(&pair, &rules()), []);
-    pair.settled = Some((Digest(9), Digest(11)));
+    pair.settled = Some(Box::new((Digest(9), Digest(11))));
     assert_eq!(plan(&pair, &rules()), [Step::Change]);
 }
 
@@ -192,7 +192,7 @@ fn orphans_are_deleted_unless_too_many_vanished() {
     assert_eq!(plan(&pair(None, Some(provider())), &hold), []);
     // The copy of an older object of the same name goes before a new one is made.
     let older = Provider {
-        owner: Owner::Ours(Uid::Uuid(9)),
+        owner: Owner::Ours(Uid::from(9)),
         ..provider()
     };
     assert_eq!(steps(Some(consumer()), Some(older.clone())), [Step::Delete]);

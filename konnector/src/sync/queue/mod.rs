@@ -4,6 +4,7 @@
 //! alone, and within one priority every lane (a namespace) gets its turn, so that ten thousand
 //! objects of one namespace do not keep a single one of another waiting.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
@@ -121,17 +122,29 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
     }
 
     /// How often this key failed in a row.
-    pub(crate) fn failures(&self, key: &K) -> u32 {
+    pub(crate) fn failures<Q>(&self, key: &Q) -> u32
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.failures.get(key).copied().unwrap_or_default()
     }
 
     /// The failures of this key are over.
-    pub(crate) fn succeeded(&mut self, key: &K) {
+    pub(crate) fn succeeded<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.failures.remove(key);
     }
 
     /// Forgets a key that is not needed any more.
-    pub(crate) fn forget(&mut self, key: &K) {
+    pub(crate) fn forget<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.leave(key);
         self.delayed.remove(key);
         self.failures.remove(key);
@@ -200,7 +213,11 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
         found
     }
 
-    fn leave(&mut self, key: &K) {
+    fn leave<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         let Some((_, since)) = self.waiting.remove(key) else {
             return;
         };

@@ -19,7 +19,7 @@ impl State {
         if self.consumer_listing.hear(&event) {
             let stalled = self.stalled[Side::Consumer as usize].keys();
             for key in stalled {
-                self.queue.push(key.clone(), Priority::Backlog, now);
+                self.queue.push(self.shared(key), Priority::Backlog, now);
             }
         }
         match event {
@@ -43,7 +43,7 @@ impl State {
                 };
                 // Even if the pair knew already that it is gone: now it is known that it was deleted.
                 if self.causes.is_meant(slot.dying) {
-                    slot.meant = Some(form::uid_of(&body));
+                    slot.meant = Some(Box::new(form::uid_of(&body)));
                 }
                 slot.pair.lose_consumer(form::version_of(&body));
                 self.touch(&key, Priority::Change, now);
@@ -65,8 +65,10 @@ impl State {
         let priority = urgency(list);
         let key = form::key_of(&body);
         self.observe_referrer(&key, Some(&body));
-        let slot = self.slots.entry(key.clone()).or_default();
-        slot.seen[Side::Consumer as usize] = self.consumer_listing.epoch;
+        let epoch = self.consumer_listing.epoch;
+        let id = self.shared(&key);
+        let slot = self.slots.entry(id).or_default();
+        slot.seen[Side::Consumer as usize] = epoch;
         // Most events are echoes of our own writes: they are not worth a digest.
         let version = form::version_of(&body);
         let news = match list {
@@ -101,7 +103,7 @@ impl State {
                 let lost = slot.pair.miss_consumer(version, asked);
                 // Its deletion was seen, only not its end.
                 if let Some(uid) = deleted.filter(|_| lost && self.causes.is_meant(slot.dying)) {
-                    slot.meant = Some(uid);
+                    slot.meant = Some(Box::new(uid));
                 }
                 if slot.pair.consumer.is_none() {
                     absent.push(key.clone());
@@ -139,12 +141,11 @@ impl State {
             return;
         };
         if listing.hear(&event) {
-            let seen = self.mapping.seen_by(scope);
-            let stalled = self.stalled[Side::Provider as usize].keys();
-            for key in stalled.filter(|key| seen.covers(key)) {
-                self.queue.push(key.clone(), Priority::Backlog, now);
-            }
+            self.hurry_stalled(scope, now);
         }
+        let Some(listing) = self.provider_listings.get_mut(scope) else {
+            return;
+        };
         match event {
             WatchEvent::ListBegin { known } => {
                 self.epoch += 1;
@@ -181,6 +182,15 @@ impl State {
         }
     }
 
+    /// What a provider watch that is back had left undone is due at once.
+    fn hurry_stalled(&mut self, scope: &WatchScope, now: Instant) {
+        let seen = self.mapping.seen_by(scope);
+        let stalled = self.stalled[Side::Provider as usize].keys();
+        for key in stalled.filter(|key| seen.covers(key)) {
+            self.queue.push(self.shared(key), Priority::Backlog, now);
+        }
+    }
+
     fn file_provider(
         &mut self,
         scope: &WatchScope,
@@ -192,7 +202,8 @@ impl State {
         let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
             return;
         };
-        let slot = self.slots.entry(key.clone()).or_default();
+        let id = self.shared(&key);
+        let slot = self.slots.entry(id).or_default();
         if let Some(listing) = self.provider_listings.get(scope) {
             slot.seen[Side::Provider as usize] = listing.epoch;
         }

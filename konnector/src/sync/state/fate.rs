@@ -3,6 +3,7 @@
 //! do that the breaker would trip, the CRD is read after the last of them was seen to terminate, and
 //! they wait for the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -84,7 +85,7 @@ impl State {
                     Fate::Meant
                 }
             }
-            _ if unbinding || slot.meant.as_ref() == Some(uid) => Fate::Meant,
+            _ if unbinding || slot.meant.as_deref() == Some(uid) => Fate::Meant,
             _ => Fate::Vanished,
         }
     }
@@ -162,7 +163,7 @@ impl State {
 
     fn touch_those(&mut self, which: impl Fn(&Slot) -> bool, now: Instant) {
         let slots = self.slots.iter().filter(|(_, slot)| which(slot));
-        let keys: Vec<Key> = slots.map(|(key, _)| key.clone()).collect();
+        let keys: Vec<_> = slots.map(|(key, _)| Arc::clone(key)).collect();
         for key in &keys {
             // All of them are counted before the first one is acted upon.
             self.classify(key, now);

@@ -38,8 +38,9 @@ impl State {
             return None;
         }
         loop {
-            let key = self.queue.pop(now, &self.busy)?;
-            let Some(slot) = self.slots.get(&key) else {
+            let id = self.queue.pop(now, &self.busy)?;
+            let key = Key::clone(&id);
+            let Some(slot) = self.slots.get(&id) else {
                 continue;
             };
             let rules = self.rules(&key, slot, now);
@@ -65,7 +66,7 @@ impl State {
             let fits = |body: Option<Arc<Value>>, version: Option<Version>| {
                 body.filter(|body| Some(form::version_of(body)) == version)
             };
-            self.busy.insert(key.clone());
+            self.busy.insert(id);
             return Some(Job {
                 consumer_body: fits(consumer_body, consumer_version),
                 provider_body: fits(provider_body, provider_version),
@@ -96,7 +97,8 @@ impl State {
             self.bodies.keep(&key, Side::Provider, provider);
         }
         let listed = self.listed_since(&key, epochs);
-        let slot = self.slots.entry(key.clone()).or_default();
+        let id = self.shared(&key);
+        let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
         slot.pair.learn(pair, lost, listed);
         let gone = lost.consumer && slot.pair.consumer.is_none();
@@ -110,7 +112,7 @@ impl State {
                 .min(REFUSED_RETRY.1);
             slot.refusals = slot.refusals.saturating_add(1);
             slot.retry_at = Some(now + wait);
-            self.queue.push_at(key.clone(), now + wait);
+            self.queue.push_at(Arc::clone(&id), now + wait);
         }
         if gone {
             self.observe_referrer(&key, None);
@@ -138,10 +140,10 @@ impl State {
                 self.touch(&key, Priority::Change, now);
                 return;
             }
-            Verdict::NotLeading => self.queue.push_at(key.clone(), now + LEADER_RETRY),
-            Verdict::Unfinished => self.queue.retry(key.clone(), Duration::ZERO, jitter, now),
+            Verdict::NotLeading => self.queue.push_at(id, now + LEADER_RETRY),
+            Verdict::Unfinished => self.queue.retry(id, Duration::ZERO, jitter, now),
             Verdict::Failed(_, Error::NamespaceGone { .. }) => {
-                self.queue.retry(key.clone(), NAMESPACE_RETRY, jitter, now);
+                self.queue.retry(id, NAMESPACE_RETRY, jitter, now);
             }
             Verdict::Failed(side, error) => {
                 let patient = !error.is_overload() && error != Error::Changed;
@@ -161,7 +163,7 @@ impl State {
                     Duration::ZERO
                 };
                 let least = error.retry_after().unwrap_or(least);
-                self.queue.retry(key.clone(), least, jitter, now);
+                self.queue.retry(id, least, jitter, now);
             }
         }
         self.classify(&key, now);

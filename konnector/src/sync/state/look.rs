@@ -29,7 +29,7 @@ impl State {
         if target == Target::Waiting && slot.pair.consumer.is_some() {
             let since = *self.waiting.entry(key.clone()).or_insert(now);
             if since + OVERDUE > now {
-                self.queue.push_at(key.clone(), since + OVERDUE);
+                self.queue.push_at(self.shared(key), since + OVERDUE);
             }
             if !self.control.suspended {
                 self.mapping.request(key);
@@ -77,9 +77,9 @@ impl State {
                     .0
                     .saturating_mul(1 << drifts.min(16))
                     .min(DRIFT_RETRY.1);
-                self.queue.push_at(key.clone(), now + wait);
+                self.queue.push_at(self.shared(key), now + wait);
             } else {
-                self.queue.push(key.clone(), priority, now);
+                self.queue.push(self.shared(key), priority, now);
             }
         }
     }
