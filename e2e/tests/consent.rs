@@ -139,10 +139,10 @@ async fn an_offer_that_grows(
         }
     })
     .await?;
-    let waits = ("True", "WaitingForAcceptance");
+    let waits = ("True", "AcceptancePending");
     let message = says(consumer, TEMPLATE, "Connected", waits).await?;
     ensure!(message.contains("claim on configmaps"), "{message}");
-    wait_event(&consumer.plane, "default", TEMPLATE, "WaitingForAcceptance").await?;
+    wait_event(&consumer.plane, "default", TEMPLATE, "AcceptancePending").await?;
     let binding = bindings(consumer).get(TEMPLATE).await?;
     ensure!(
         binding.data["status"]["permissionClaims"].is_null(),

@@ -199,7 +199,7 @@ async fn nothing_happens_by_a_mistyped_policy(world: (&Provider, &Consumer)) -> 
         .get("cranks.example.org")
         .await?;
     let words = "allowed are Delete and Orphan";
-    says(consumer, kind.plural, "InvalidAnnotation", words).await?;
+    says(consumer, kind.plural, "InvalidSwitch", words).await?;
     ensure!(crd.metadata.deletion_timestamp.is_none());
     let mended = json!({"metadata": {"annotations": {switches::DELETION_POLICY: null}}});
     merge(&bindings(consumer), kind.plural, mended).await?;

@@ -25,7 +25,7 @@ pub const EVENT_NOT_READY: &str = "NotReady";
 /// Event: the binding is being taken back; the note is how far that is.
 pub const EVENT_UNBINDING: &str = "Unbinding";
 /// Event: the provider offers more than was accepted; the note says how to accept it.
-pub const EVENT_WAITING_FOR_ACCEPTANCE: &str = "WaitingForAcceptance";
+pub const EVENT_ACCEPTANCE_PENDING: &str = "AcceptancePending";
 /// Event on a referring object: a claimed object is in the way.
 pub const EVENT_CLAIM_CONFLICT: &str = "ClaimConflict";
 
@@ -61,12 +61,8 @@ pub const REASON_SYNCING: &str = "Syncing";
 pub const REASON_UNBINDING: &str = "Unbinding";
 /// Condition reason: the binding is being taken back, and that needs a person's help.
 pub const REASON_UNBINDING_BLOCKED: &str = "UnbindingBlocked";
-/// Condition reason: an annotation has a value that means nothing.
-pub const REASON_INVALID_ANNOTATION: &str = "InvalidAnnotation";
 /// Condition reason: a person wants nothing to be written.
 pub const REASON_SUSPENDED: &str = "Suspended";
-/// Reason of a condition that holds: the provider offers more than a person accepted.
-pub const REASON_WAITING_FOR_ACCEPTANCE: &str = "WaitingForAcceptance";
 /// Condition reason: a changed schema would make objects invalid that exist.
 pub const REASON_SCHEMA_CHANGE_HELD: &str = "SchemaChangeHeld";
 /// Condition reason: the export does not have a bound kind any more.

@@ -47,7 +47,8 @@ pub async fn follow(supervisor: Arc<Supervisor>) {
         } else {
             (unsure + 1) % INCOMPLETE
         };
-        let changed = known.as_ref().is_some_and(|known| *known != rules);
+        // The first answer may be younger than what the bindings were told when they asked.
+        let changed = known.as_ref() != Some(&rules);
         if changed || !complete && unsure == 0 {
             supervisor.rights_changed();
         }

@@ -6,8 +6,8 @@ use kube_bind_crds::switches::SUSPEND;
 use super::super::facts::{ExportFacts, Facts, KindState};
 use super::{error, unreachable, waiting, warning};
 use crate::names::{
-    REASON_INVALID_ANNOTATION, REASON_MISSING_RIGHTS, REASON_NOT_ESTABLISHED, REASON_SUSPENDED,
-    REASON_UNBINDING, REASON_UNBINDING_BLOCKED, REASON_WAITING_FOR_ACCEPTANCE,
+    REASON_ACCEPTANCE_PENDING, REASON_INVALID_SWITCH, REASON_MISSING_RIGHTS,
+    REASON_NOT_ESTABLISHED, REASON_SUSPENDED, REASON_UNBINDING, REASON_UNBINDING_BLOCKED,
 };
 
 /// Whether both ends of the binding see each other and every kind can be used.
@@ -21,7 +21,7 @@ pub(super) fn connected(facts: &Facts) -> New {
         };
     }
     if let Some(invalid) = &facts.switches.invalid {
-        return warning(type_, REASON_INVALID_ANNOTATION, invalid);
+        return warning(type_, REASON_INVALID_SWITCH, invalid);
     }
     if let Some(condition) = unreachable(type_, facts) {
         return condition;
@@ -56,9 +56,7 @@ pub(super) fn connected(facts: &Facts) -> New {
     }
     // What was accepted works, so that an offer of the provider's takes nothing away.
     match &facts.waiting {
-        Some(message) => {
-            New::true_(type_).with_reason(REASON_WAITING_FOR_ACCEPTANCE, message.clone())
-        }
+        Some(message) => New::true_(type_).with_reason(REASON_ACCEPTANCE_PENDING, message.clone()),
         None => New::true_(type_),
     }
 }

@@ -251,7 +251,7 @@ fn a_suspended_binding_is_not_ready_and_that_is_no_trouble() {
 #[test]
 fn a_mistyped_annotation_is_said() {
     let typo = with(|f| f.switches.invalid = Some("allowed are Delete and Orphan".into()));
-    assert_eq!(reason(&typo, types::READY), "InvalidAnnotation/Warning");
+    assert_eq!(reason(&typo, types::READY), "InvalidSwitch/Warning");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn an_offer_that_waits_is_said_and_takes_nothing_away() {
     assert!(ready(&waiting) && is_ready(&waiting));
     let all = all(&waiting);
     let connected = conditions::get(&all, types::CONNECTED).unwrap();
-    assert_eq!(connected.reason.as_deref(), Some("WaitingForAcceptance"));
+    assert_eq!(connected.reason.as_deref(), Some("AcceptancePending"));
     assert_eq!(connected.message.as_deref(), Some("annotate it"));
 }
 

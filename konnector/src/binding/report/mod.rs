@@ -1,13 +1,14 @@
 //! Says how a binding is doing: its status, an event when it becomes usable or stops being usable,
 //! and the provider's objects. What to write is decided purely; IO: patches, only when they differ.
 
-use std::sync::Arc;
+mod news;
+mod provider;
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use kube_bind_crds::api::{
-    APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition, GroupResource,
+    APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition,
 };
 use kube_bind_crds::conditions::{self, Severity, types};
 use kube_bind_crds::schema;
@@ -15,7 +16,6 @@ use kube_bind_runtime::apply;
 use serde_json::json;
 
 use super::Error;
-use super::crds::Owner;
 use super::decide;
 use super::facts::{Facts, KindState};
 use super::reconcile::Observed;
@@ -23,11 +23,12 @@ use super::subtree::Subtree;
 use crate::context::binding_ref;
 use crate::fault;
 use crate::names::{
-    EVENT_NOT_READY, EVENT_READY, EVENT_UNBINDING, EVENT_WAITING_FOR_ACCEPTANCE, MANAGER_BINDING,
-    REASON_SYNCING, REASON_UNBINDING, REASON_WAITING, REASON_WAITING_FOR_ACCEPTANCE,
+    EVENT_ACCEPTANCE_PENDING, EVENT_NOT_READY, EVENT_READY, EVENT_UNBINDING, MANAGER_BINDING,
+    REASON_SYNCING, REASON_WAITING,
 };
-use crate::provider::{LinkState, exports};
 use crate::supervisor::Supervisor;
+use news::{News, news, offer};
+pub(super) use provider::provider;
 
 /// The status that follows from the facts.
 fn status(
@@ -86,65 +87,6 @@ fn has_schema(state: &KindState) -> bool {
     !matches!(state, KindState::NoSchema | KindState::Unusable(_))
 }
 
-fn is_installed(state: &KindState) -> bool {
-    matches!(
-        state,
-        KindState::Installed(_)
-            | KindState::Held(..)
-            | KindState::NotEstablished
-            | KindState::UpdateFailed(_)
-    )
-}
-
-/// What is worth an event about a change of status.
-#[derive(Debug, PartialEq, Eq)]
-enum News {
-    Ready,
-    NotReady(String),
-    /// A person wanted it to go, and it goes.
-    Unbinding(String),
-}
-
-fn news(old: &[Condition], new: &[Condition]) -> Option<News> {
-    let ready = conditions::is_true(new, types::READY);
-    if ready {
-        return (!conditions::is_true(old, types::READY)).then_some(News::Ready);
-    }
-    let words = |all: &[Condition]| {
-        let condition = conditions::get(all, types::READY)?;
-        let severe = matches!(condition.severity.as_deref(), Some("Error" | "Warning"));
-        severe.then(|| {
-            format!(
-                "{}: {}",
-                condition.reason.as_deref().unwrap_or_default(),
-                condition.message.as_deref().unwrap_or_default()
-            )
-        })
-    };
-    let now = words(new)?;
-    if words(old).as_ref() == Some(&now) {
-        return None;
-    }
-    let condition = conditions::get(new, types::READY)?;
-    let is_going = |c: &Condition| c.reason.as_deref() == Some(REASON_UNBINDING);
-    if !is_going(condition) {
-        return Some(News::NotReady(now));
-    }
-    // Its progress is in the condition; one event says that it began.
-    let began = conditions::get(old, types::READY).is_some_and(is_going);
-    (!began).then(|| News::Unbinding(condition.message.clone().unwrap_or_default()))
-}
-
-/// What the provider offers beyond what was accepted, if that is new.
-fn offer(old: &[Condition], new: &[Condition]) -> Option<String> {
-    let words = |all: &[Condition]| {
-        let condition = conditions::get(all, types::CONNECTED)?;
-        let waits = condition.reason.as_deref() == Some(REASON_WAITING_FOR_ACCEPTANCE);
-        waits.then(|| condition.message.clone().unwrap_or_default())
-    };
-    words(new).filter(|now| words(old).as_ref() != Some(now))
-}
-
 /// Writes the status of the binding if it differs, and publishes what is new.
 pub(super) async fn binding(
     supervisor: &Supervisor,
@@ -199,7 +141,7 @@ pub(super) async fn binding(
     let reference = binding_ref(binding);
     if let Some(offer) = offer(&old.conditions, &new.conditions) {
         ctx.events
-            .normal(&reference, EVENT_WAITING_FOR_ACCEPTANCE, offer)
+            .normal(&reference, EVENT_ACCEPTANCE_PENDING, offer)
             .await;
     }
     match news(&old.conditions, &new.conditions) {
@@ -222,78 +164,13 @@ pub(super) async fn binding(
     Ok(())
 }
 
-/// Writes what the provider is told about its export and its schemas, if it differs.
-pub(super) async fn provider(
-    supervisor: &Arc<Supervisor>,
-    binding: &APIServiceBinding,
-    observed: &Observed,
-    facts: &Facts,
-) -> Result<(), Error> {
-    let (Some(provider), Some(export)) = (observed.provider(), &observed.export) else {
-        return Ok(());
-    };
-    if provider.link.state() != LinkState::Up {
-        return Ok(());
-    }
-    let failed = |step: &'static str| {
-        move |source| {
-            provider.link.check();
-            Error::Provider { step, source }
-        }
-    };
-    let now = supervisor.ctx.clock.now();
-    let invalid: Vec<String> = facts
-        .kinds
-        .iter()
-        .filter(|kind| !has_schema(&kind.state))
-        .map(|kind| match &kind.state {
-            KindState::Unusable(why) => format!("{}: {why}", kind.name),
-            _ => format!("{}: there is no bound schema", kind.name),
-        })
-        .collect();
-    exports::report_export(provider, export, exports::bound(binding, &invalid), now)
-        .await
-        .map_err(failed("report the state of the export"))?;
-    let owner = Owner {
-        name: binding.name_any(),
-        uid: binding.uid().unwrap_or_default(),
-    };
-    for resource in &export.spec.resources {
-        let resource: &GroupResource = &resource.group_resource;
-        // Without the rights for a kind its CRD cannot be read either.
-        let installed = facts
-            .kinds
-            .iter()
-            .any(|kind| kind.name == schema::name(resource) && is_installed(&kind.state));
-        if !installed {
-            continue;
-        }
-        let name = format!("{}.{}", resource.resource, resource.group);
-        let crd = supervisor
-            .crds
-            .get(&name)
-            .await
-            .map_err(|source| Error::Consumer {
-                step: "read a custom resource definition",
-                source,
-            })?;
-        if let (Some(crd), Some(bound)) = (crd, provider.stores.schema(resource))
-            && owner.owns(&crd)
-        {
-            exports::report_schema(provider, &bound, &crd, now)
-                .await
-                .map_err(failed("report the state of a bound schema"))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::facts::{ExportFacts, ProviderFacts, Switches, Unbinding};
+    use super::news::{News, news, tests::ready};
     use super::*;
     use crate::heartbeat::HeartbeatState;
-    use crate::provider::SecretState;
+    use crate::provider::{LinkState, SecretState};
     use kube_bind_crds::conditions::New;
 
     fn facts(link: LinkState, synced: bool) -> Facts {
@@ -338,39 +215,6 @@ mod tests {
         assert!(!is_ready(&after(&good, &beginning, true)));
         let down = facts(LinkState::Unreachable("refused".into()), false);
         assert!(!is_ready(&after(&good, &down, false)));
-    }
-
-    fn ready(condition: New) -> Vec<Condition> {
-        let mut all = Vec::new();
-        conditions::set(&mut all, condition, Timestamp::UNIX_EPOCH);
-        conditions::summarize(&mut all, Timestamp::UNIX_EPOCH);
-        all
-    }
-
-    #[test]
-    fn becoming_ready_and_each_new_trouble_are_news_and_nothing_else() {
-        let good = ready(New::true_("Connected"));
-        let bad = ready(New::false_("Connected", Severity::Error, "Lost", "refused"));
-        let worse = ready(New::false_(
-            "Connected",
-            Severity::Error,
-            "Lost",
-            "timed out",
-        ));
-        let pending = ready(New::false_("Connected", Severity::Info, "Waiting", "x"));
-        assert_eq!(news(&[], &good), Some(News::Ready));
-        assert_eq!(news(&good, &good), None);
-        assert_eq!(news(&good, &pending), None);
-        assert_eq!(
-            news(&good, &bad),
-            Some(News::NotReady("Lost: refused".into()))
-        );
-        assert_eq!(news(&bad, &bad), None);
-        assert_eq!(
-            news(&bad, &worse),
-            Some(News::NotReady("Lost: timed out".into()))
-        );
-        assert_eq!(news(&bad, &good), Some(News::Ready));
     }
 
     #[test]
