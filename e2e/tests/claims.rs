@@ -378,6 +378,85 @@ fn an_object_that_two_bindings_claim_is_synced_for_one_and_said_of_the_other() -
 }
 
 #[test]
+fn claims_by_name_read_only_these_and_no_claim_lets_the_konnector_change_content() -> Result<()> {
+    run(async {
+        let mut named = claim("secrets", "widgets");
+        for part in ["labelSelector", "references"] {
+            named["selector"]
+                .as_object_mut()
+                .context("no selector")?
+                .remove(part);
+        }
+        let (provider, consumer) = provider_with(&[
+            crd("widgets", "Widget"),
+            template(TEMPLATE, "widgets", &[named]),
+        ])
+        .await?;
+        bind(&provider, &consumer, TEMPLATE, &[]).await?;
+        create_namespace(&consumer.plane, "shop").await?;
+        let mine = objects(&consumer.plane, "Secret", "shop");
+        create(&mine, &object("Secret", "plain", "mine")).await?;
+        create(&mine, &object("Secret", "named-own", "mine")).await?;
+        let (_, home) = as_consumer(&consumer.plane).await?;
+        let service = service_namespace(&provider.plane, &home, "shop").await?;
+        let theirs = objects(&provider.plane, "Secret", &service);
+        wait_copy(&theirs, "named-own", "mine", "consumer").await?;
+        create(&theirs, &object("Secret", "named-lent", "theirs")).await?;
+        wait_copy(&mine, "named-lent", "theirs", "provider").await?;
+        let as_konnector = async |args: &[&str], input: &str| {
+            let who = "--as=system:serviceaccount:kube-bind:konnector";
+            let args = [args, &[who, "--namespace", "shop"]].concat();
+            consumer.plane.kubectl_with_input(&args, input).await
+        };
+        for (what, allowed) in [
+            ("secrets/named-own", true),
+            ("secrets/plain", false),
+            ("secrets", false),
+        ] {
+            let answer = as_konnector(&["auth", "can-i", "list", what], "").await;
+            let yes = answer.is_ok_and(|answer| answer.contains("yes"));
+            ensure!(yes == allowed, "list {what}: {yes}");
+        }
+        // RBAC lets it patch this one; the policy lets it set its marks and nothing else.
+        for (change, allowed) in [
+            (json!({"data": {"content": "AAAA"}}), false),
+            (json!({"metadata": {"labels": {OWNER: "provider"}}}), false),
+            (json!({"metadata": {"labels": {"else": "x"}}}), false),
+            (
+                json!({"metadata": {"finalizers": ["example.org/x"]}}),
+                false,
+            ),
+            (
+                json!({"metadata": {"annotations": {"kube-bind.io/binding": TEMPLATE}}}),
+                true,
+            ),
+        ] {
+            let patch = [
+                "patch",
+                "secret",
+                "named-own",
+                "--type=merge",
+                "-p",
+                &change.to_string(),
+            ];
+            let answer = as_konnector(&patch, "").await;
+            ensure!(answer.is_ok() == allowed, "{change}: {answer:?}");
+        }
+        let mut token = object("Secret", "minted", "x");
+        token["metadata"]["labels"] = json!({OWNER: "provider"});
+        token["metadata"]["annotations"]["kubernetes.io/service-account.name"] = "default".into();
+        let mut unmarked = token.clone();
+        unmarked["metadata"]["labels"] = json!({});
+        token["type"] = "kubernetes.io/service-account-token".into();
+        for refused in [token, unmarked] {
+            let answer = as_konnector(&["create", "-f", "-"], &refused.to_string()).await;
+            ensure!(answer.is_err(), "created {refused}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn claims_limited_to_namespaces_need_rights_only_there() -> Result<()> {
     run(async {
         let (provider, consumer) = provider_with(&[

@@ -100,6 +100,7 @@ impl Look<'_> {
         }
         // Only now: what is claimed by reference only would count as unclaimed.
         engine.claim(&name, rule);
+        engine.watch_over(&name, subtree.breaker());
         let state = if engine.listed() {
             ClaimState::Running
         } else {

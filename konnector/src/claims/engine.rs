@@ -1,7 +1,7 @@
 //! The claims on one kind of one provider: what bindings and bound objects say about them. What both
 //! sides have comes from `watches`, what is done about it is in `work`. IO only in the tasks it starts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use super::state::{Side, State};
 use crate::context::Context;
 use crate::provider::Provider;
 use crate::queue::WaitQueue;
-use crate::sync::{Key, Namespaces, ObjectRef};
+use crate::sync::{Key, Member, Namespaces, ObjectRef};
 
 /// Keys that are worked on at the same time.
 const WORKERS: usize = 4;
@@ -39,6 +39,8 @@ pub struct ClaimsEngine {
     runs: AtomicU64,
     /// Bindings that wait for their copies to be gone.
     waiting: Mutex<BTreeSet<String>>,
+    /// Parts in the breakers of the bindings.
+    members: Mutex<HashMap<String, Member>>,
 }
 
 impl ClaimsEngine {
@@ -61,6 +63,7 @@ impl ClaimsEngine {
             backoff: Backoff::between(Duration::from_millis(50), Duration::from_secs(300)),
             runs: AtomicU64::new(0),
             waiting: Mutex::default(),
+            members: Mutex::default(),
         });
         let shutdown = &provider.shutdown;
         let name = engine.kind.plural;
@@ -119,6 +122,7 @@ impl ClaimsEngine {
     /// A binding is gone, and nothing is left to be taken back for it.
     pub fn forget(&self, binding: &str) {
         self.index().forget(binding);
+        self.members().remove(binding);
         self.change(|rules| rules.remove(binding));
     }
 
@@ -240,6 +244,10 @@ impl ClaimsEngine {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn members(&self) -> MutexGuard<'_, HashMap<String, Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues all objects of these names.

@@ -18,6 +18,7 @@ mod report;
 mod rules;
 mod sink;
 mod state;
+mod vanished;
 mod watches;
 mod work;
 mod write;

@@ -178,6 +178,11 @@ impl Rules {
         self.by_binding.get(binding).is_some_and(|r| r.suspended)
     }
 
+    /// Whether the claim of a binding is ending.
+    pub fn is_ending(&self, binding: &str) -> bool {
+        self.by_binding.get(binding).is_some_and(Rule::is_ending)
+    }
+
     /// Whether the copies of a binding stay when it ends.
     pub fn is_orphaning(&self, binding: &str) -> bool {
         let rule = self.by_binding.get(binding);

@@ -113,6 +113,8 @@ pub struct State {
     pub conflicts: HashMap<Key, (Conflict, BTreeSet<String>)>,
     /// Further bindings that claim what is synced for another one.
     pub shared: HashMap<Key, BTreeSet<String>>,
+    /// Copies that were held because their sources vanished, since the last release.
+    pub held: usize,
     /// Sources whose deletion was seen; a source that is missing otherwise has vanished.
     pub deleted: HashSet<Key>,
     /// Copies that were put right since their sources changed last.

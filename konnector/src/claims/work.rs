@@ -12,6 +12,7 @@ use super::body::Identity;
 use super::look::Work;
 use super::plan::{Conflict, Step};
 use super::state::Contest;
+use super::vanished::HELD;
 use super::write::{Writer, Written};
 use crate::fault;
 use crate::sync::Key;
@@ -69,6 +70,9 @@ impl ClaimsEngine {
         if work.steps.is_empty() {
             self.solved(key);
             return Ok(None);
+        }
+        if self.holds(key, &work) {
+            return Ok(Some(HELD));
         }
         let resource = self.api_resource();
         let writer = Writer {

@@ -40,15 +40,15 @@ impl Default for BreakerConfig {
 
 /// What one engine contributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Share {
+pub struct Share {
     /// Consumer objects that did not vanish.
-    pub(super) living: usize,
+    pub living: usize,
     /// Copies that are there and whose consumer objects vanished.
-    pub(super) vanished: usize,
+    pub vanished: usize,
     /// Objects that terminate, nobody knows yet why, and whose copies are there.
-    pub(super) dying: usize,
+    pub dying: usize,
     /// The first lists are complete.
-    pub(super) listed: bool,
+    pub listed: bool,
 }
 
 /// Shared by everything that deletes for one binding; clones are the same breaker.
@@ -115,7 +115,7 @@ impl Breaker {
     }
 
     /// Takes part in the count, until the member is dropped.
-    pub(super) fn join(&self, now: Instant) -> Member {
+    pub fn join(&self, now: Instant) -> Member {
         let mut inner = self.lock();
         inner.joined += 1;
         let id = inner.joined;
@@ -142,14 +142,14 @@ impl Breaker {
 }
 
 /// One engine's part in the breaker of its binding.
-pub(super) struct Member {
+pub struct Member {
     breaker: Breaker,
     id: u64,
 }
 
 impl Member {
     /// Files the counts of this engine.
-    pub(super) fn update(&self, share: Share, now: Instant) {
+    pub fn update(&self, share: Share, now: Instant) {
         let mut inner = self.breaker.lock();
         let Some((old, _)) = inner
             .members
@@ -165,7 +165,7 @@ impl Member {
     }
 
     /// A copy is being deleted because its object vanished, or terminates for a reason not known.
-    pub(super) fn deleting(&self, vanished: bool, now: Instant) {
+    pub fn deleting(&self, vanished: bool, now: Instant) {
         let mut inner = self.breaker.lock();
         inner.deleted.push_back((now, self.id, vanished));
         inner.deleted_vanished += usize::from(vanished);
@@ -194,7 +194,7 @@ impl Member {
     }
 
     /// Whether copies whose objects vanished are kept for now.
-    pub(super) fn holds(&self, now: Instant) -> bool {
+    pub fn holds(&self, now: Instant) -> bool {
         self.breaker.lock().holds(now)
     }
 

@@ -34,7 +34,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use breaker::{Breaker, BreakerConfig};
+pub use breaker::{Breaker, BreakerConfig, Member, Share};
 pub use cluster::{Cluster, Error, Key, WatchEvent, WatchScope};
 pub use concurrency::Limiter;
 pub use config::{EngineConfig, Fence, Ports, Resource};

@@ -71,6 +71,11 @@ impl Subtree {
         }
     }
 
+    /// Watches over all that is deleted for the binding.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
     /// Kinds with an engine.
     pub fn running(&self) -> Vec<GroupResource> {
         self.engines.keys().cloned().collect()
@@ -85,6 +90,7 @@ impl Subtree {
     /// Whether a person said that objects which vanished were meant to.
     pub fn release_deletes(&mut self, released: bool) {
         self.release_deletes = released;
+        self.breaker.release_deletes(released);
         for running in self.engines.values() {
             running.handle.release_deletes(released);
         }
