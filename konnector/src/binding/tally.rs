@@ -20,8 +20,9 @@ use crate::sync::Counts;
 /// A burst of changes is written once in this time.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
-/// States of all engines of a binding in words: what there is none of is not mentioned.
-fn words(counts: &[Counts]) -> String {
+/// States of all engines of a binding in words: what there is none of is not mentioned. `claims` is how
+/// many claimed objects are not synced for it.
+fn words(counts: &[Counts], claims: usize) -> String {
     let sum = |of: fn(&Counts) -> usize| counts.iter().map(of).sum::<usize>();
     let states = [
         ("pending", sum(|c| c.pending)),
@@ -29,6 +30,7 @@ fn words(counts: &[Counts]) -> String {
         ("conflict", sum(|c| c.conflict)),
         ("waiting-for-namespace", sum(|c| c.waiting_namespace)),
         ("held", sum(|c| c.held)),
+        ("claim-conflict", claims),
     ];
     let mut text = format!("synced={}", sum(|c| c.synced));
     for (state, count) in states.into_iter().filter(|(_, count)| *count > 0) {
@@ -56,6 +58,14 @@ fn when(written: Option<&str>, words: &str, last: Option<Instant>, now: Instant)
     }
 }
 
+async fn claim_conflicts(binding: &str, subtree: &Subtree) -> usize {
+    let Some(provider) = &subtree.provider else {
+        return 0;
+    };
+    let engines = provider.running_claims().await;
+    engines.iter().map(|e| e.conflicts_of(binding)).sum()
+}
+
 /// Writes the counts if they differ; says when they can be, if not now.
 pub(super) async fn publish(
     ctx: &Context,
@@ -66,7 +76,7 @@ pub(super) async fn publish(
     if counts.is_empty() {
         return Ok(None);
     }
-    let words = words(&counts);
+    let words = words(&counts, claim_conflicts(&binding.name_any(), subtree).await);
     let written = binding.annotations().get(ANNOTATION_OBJECTS);
     let now = ctx.clock.monotonic();
     match when(written.map(String::as_str), &words, subtree.tallied, now) {
@@ -104,8 +114,9 @@ mod tests {
             rejected,
             ..Counts::default()
         };
-        assert_eq!(words(&[of(100, 0), of(20, 1)]), "synced=120 rejected=1");
-        assert_eq!(words(&[of(0, 0)]), "synced=0");
+        assert_eq!(words(&[of(100, 0), of(20, 1)], 0), "synced=120 rejected=1");
+        assert_eq!(words(&[of(0, 0)], 0), "synced=0");
+        assert_eq!(words(&[of(1, 0)], 2), "synced=1 claim-conflict=2");
     }
 
     #[test]
