@@ -4,9 +4,10 @@
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
-use kube::{Api, Client};
-use kube_bind_crds::api::{APIServiceExport, GroupResource};
-use kube_bind_crds::consumer_rights::{binding_rules, role_name};
+use kube::{Api, Client, ResourceExt};
+use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, GroupResource};
+use kube_bind_crds::consumer_rights::{binding_rules, claim_rules, role_name};
+use kube_bind_crds::switches;
 use kube_bind_runtime::apply;
 use serde_json::{Value, json};
 
@@ -29,7 +30,7 @@ fn missing(facts: &Facts) -> Vec<String> {
 /// Logs the role once for each change of what is missing.
 pub(super) async fn show(
     client: &Client,
-    binding: &str,
+    binding: &APIServiceBinding,
     export: &APIServiceExport,
     facts: &Facts,
     subtree: &mut Subtree,
@@ -42,14 +43,28 @@ pub(super) async fn show(
     if subtree.shown.is_empty() {
         return;
     }
+    // A list that cannot be read is told as such, and needs no rights yet.
+    let limit = switches::claim_namespaces(binding.annotations()).unwrap_or_default();
     let resources: Vec<GroupResource> = export
         .spec
         .resources
         .iter()
         .map(|resource| resource.group_resource.clone())
         .collect();
-    let rules = binding_rules(&resources, &export.spec.permission_claims);
-    let manifest = manifest(binding, &rules, &me(client).await);
+    let binding = &binding.name_any();
+    let claims = &export.spec.permission_claims;
+    let me = me(client).await;
+    let manifest = match limit {
+        None => manifest(binding, &binding_rules(&resources, claims), None, &me),
+        Some(namespaces) => {
+            let rules = claim_rules(claims);
+            let of_claims = namespaces.iter();
+            let of_claims = of_claims.map(|n| manifest(binding, &rules, Some(n), &me));
+            let cluster = manifest(binding, &binding_rules(&resources, &[]), None, &me);
+            let all: Vec<String> = std::iter::once(cluster).chain(of_claims).collect();
+            all.join("---\n")
+        }
+    };
     tracing::warn!(
         binding.name = %binding,
         missing = subtree.shown.join(", "),
@@ -67,15 +82,20 @@ async fn me(client: &Client) -> String {
     user.unwrap_or_else(|| "<user of the konnector>".to_owned())
 }
 
-fn manifest(binding: &str, rules: &[PolicyRule], user: &str) -> String {
+/// A role with its binding, in the whole cluster or in one namespace.
+fn manifest(binding: &str, rules: &[PolicyRule], namespace: Option<&str>, user: &str) -> String {
     let name = role_name(binding);
     let api_version = "rbac.authorization.k8s.io/v1";
+    let (kind, metadata) = match namespace {
+        None => ("ClusterRole", json!({"name": name})),
+        Some(namespace) => ("Role", json!({"name": name, "namespace": namespace})),
+    };
     let role = json!({
-        "apiVersion": api_version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules,
+        "apiVersion": api_version, "kind": kind, "metadata": metadata, "rules": rules,
     });
     let role_binding = json!({
-        "apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "apiVersion": api_version, "kind": format!("{kind}Binding"), "metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
         "subjects": [subject(user)],
     });
     let yaml =
@@ -105,7 +125,7 @@ mod tests {
         };
         let rules = binding_rules(&[widgets], &[]);
         let user = "system:serviceaccount:kube-bind:konnector";
-        let text = manifest("widgets", &rules, user);
+        let text = manifest("widgets", &rules, None, user);
         let (role, role_binding) = text.split_once("---\n").unwrap();
         let role: Value = serde_saphyr::from_str(role).unwrap();
         assert_eq!(role["kind"], "ClusterRole");
@@ -116,5 +136,15 @@ mod tests {
             role_binding["subjects"],
             json!([{"kind": "ServiceAccount", "namespace": "kube-bind", "name": "konnector"}])
         );
+    }
+
+    #[test]
+    fn limited_claims_are_granted_in_their_namespaces() {
+        let text = manifest("widgets", &[], Some("shop"), "admin");
+        for part in text.split("---\n") {
+            let part: Value = serde_saphyr::from_str(part).unwrap();
+            assert_eq!(part["metadata"]["namespace"], "shop");
+            assert!(part["kind"].as_str().unwrap().starts_with("Role"), "{part}");
+        }
     }
 }

@@ -123,7 +123,14 @@ pub(super) async fn reconcile(
         let (claims, active) = look.claims(provider, export, &mut subtree).await?;
         facts.claims = claims;
         facts.kinds = look.kinds(provider, export, &active, &mut subtree).await?;
-        grant::show(&supervisor.ctx.client, &name, export, &facts, &mut subtree).await;
+        grant::show(
+            &supervisor.ctx.client,
+            &binding,
+            export,
+            &facts,
+            &mut subtree,
+        )
+        .await;
     } else if observed.export_is_gone() {
         subtree.stop_all().await;
     }
