@@ -53,6 +53,11 @@ impl OriginalProvider {
 
     /// Exports a kind whose CRD is given, under the name of its plural.
     pub async fn export(&self, crd: &Value) -> Result<()> {
+        self.export_with(crd, &[]).await
+    }
+
+    /// Exports a kind together with claims.
+    pub async fn export_with(&self, crd: &Value, claims: &[Value]) -> Result<()> {
         let name = text(crd, "/metadata/name")?;
         let plural = text(crd, "/spec/names/plural")?;
         let group = text(crd, "/spec/group")?;
@@ -68,15 +73,27 @@ impl OriginalProvider {
         };
         let mut schema = crd["spec"].clone();
         schema["informerScope"] = "Namespaced".into();
+        let claimed: Vec<Value> = claims
+            .iter()
+            .map(|claim| {
+                json!({"apiGroups": [claim["group"]], "resources": [claim["resource"]],
+                    "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]})
+            })
+            .collect();
         let rights = format!("kube-binder-resources-{CLUSTER_NAMESPACE}-{plural}");
         self.apply(&[
             json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
                 "metadata": {"name": rights, "labels": {"rbac.kube-bind.io/aggregate-to-parent": "true"}},
                 "rules": [{"apiGroups": [group], "resources": [plural],
                     "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]}]}),
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                "metadata": {"name": format!("kube-binder-claims-{CLUSTER_NAMESPACE}-{plural}"),
+                    "labels": {"rbac.kube-bind.io/aggregate-to-parent": "true"}},
+                "rules": claimed}),
             json!({"apiVersion": names::API_VERSION, "kind": "BoundSchema", "metadata": meta(name), "spec": schema}),
             json!({"apiVersion": names::API_VERSION, "kind": "APIServiceExport", "metadata": meta(plural), "spec": {
                 "resources": [{"group": group, "resource": plural, "versions": ["v1"]}],
+                "permissionClaims": claims,
                 "informerScope": "Namespaced", "isolation": "Prefixed",
             }}),
         ])
