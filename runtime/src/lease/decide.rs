@@ -232,6 +232,29 @@ mod tests {
         );
     }
 
+    /// How long after its last renewal a leader that crashed is followed, at worst: the follower looks
+    /// just before that renewal, and then as often as it does.
+    fn followed_after(theirs: u64) -> Duration {
+        let config = config();
+        let crash = Instant::now();
+        let first_look = crash + config.retry_period;
+        let seen = seen(record("them", theirs), first_look);
+        let mut look = first_look;
+        while decide(Some(&seen), "us", config.duration, look) != Decision::Take {
+            look += config.retry_period;
+        }
+        look - crash
+    }
+
+    #[test]
+    fn by_default_our_leader_is_followed_in_less_than_five_seconds_and_the_originals_not_before_its_time()
+     {
+        let ours = config().duration.as_secs();
+        assert!(followed_after(ours) <= Duration::from_millis(4500));
+        assert!(followed_after(15) >= Duration::from_secs(15));
+        assert!(followed_after(15) <= Duration::from_secs(16));
+    }
+
     #[test]
     fn an_unchanged_record_keeps_its_age_whatever_else_changed_in_the_object() {
         let start = Instant::now();
