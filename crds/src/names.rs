@@ -24,6 +24,9 @@ pub const LABEL_PROVIDER_KUBECONFIG: &str = "kube-bind.io/provider-kubeconfig";
 pub const ANNOTATION_SOURCE_SPEC_HASH: &str = "kube-bind.io/source-spec-hash";
 /// `<cluster namespace>/<name>` of the `APIServiceNamespace` on the provider namespace made for it.
 pub const ANNOTATION_API_SERVICE_NAMESPACE: &str = "kube-bind.io/api-service-namespace";
+/// On a `BoundSchema`: served versions of its source that are not in it, because only the provider's
+/// webhook can convert them, with commas between them. Ours.
+pub const ANNOTATION_LEFT_OUT: &str = "backend.kube-bind.io/left-out-versions";
 /// On an `APIServiceNamespace` that gets no provider namespace: why, in one sentence. Ours; its status
 /// has no place for it.
 pub const ANNOTATION_NAMESPACE_PROBLEM: &str = "backend.kube-bind.io/problem";

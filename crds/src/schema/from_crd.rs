@@ -10,12 +10,12 @@ use crate::api::{
     BoundSchema, BoundSchemaSpec, GroupResource, InformerScope, Isolation, ResourceScope,
     SchemaVersion,
 };
-use crate::names::ANNOTATION_SOURCE_SPEC_HASH;
+use crate::names::{ANNOTATION_LEFT_OUT, ANNOTATION_SOURCE_SPEC_HASH};
 
 /// A bound schema, and what of its source is not in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FromCrd {
-    /// The bound schema, with the hash annotation, without owner references.
+    /// The bound schema, with its annotations, without owner references.
     pub bound_schema: BoundSchema,
     /// Served and wanted versions that stay behind, because only the source's conversion webhook could
     /// convert them.
@@ -40,7 +40,7 @@ pub fn bound_schema_from_crd(
     keep_wanted(&mut spec.versions, resource, versions)?;
     let before: Vec<String> = spec.versions.iter().map(|v| v.name.clone()).collect();
     let crossing: Vec<SchemaVersion> = crossing_versions(&spec).into_iter().cloned().collect();
-    let left_out = before
+    let left_out: Vec<String> = before
         .into_iter()
         .filter(|name| crossing.iter().all(|version| version.name != *name))
         .collect();
@@ -54,13 +54,14 @@ pub fn bound_schema_from_crd(
             version: version.name.clone(),
         });
     }
+    let mut annotations = BTreeMap::from([(ANNOTATION_SOURCE_SPEC_HASH.to_owned(), hash(&spec))]);
+    if !left_out.is_empty() {
+        annotations.insert(ANNOTATION_LEFT_OUT.to_owned(), left_out.join(","));
+    }
     let metadata = ObjectMeta {
         name: Some(name(resource)),
         namespace: Some(namespace.to_owned()),
-        annotations: Some(BTreeMap::from([(
-            ANNOTATION_SOURCE_SPEC_HASH.to_owned(),
-            hash(&spec),
-        )])),
+        annotations: Some(annotations),
         ..ObjectMeta::default()
     };
     Ok(FromCrd {

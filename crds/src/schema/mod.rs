@@ -15,7 +15,12 @@ pub use to_crd::crd_from_bound_schema;
 
 use serde_json::Value;
 
-use crate::api::{BoundSchemaSpec, GroupResource, SchemaVersion};
+use crate::api::{BoundSchema, BoundSchemaSpec, GroupResource, SchemaVersion};
+use crate::names::ANNOTATION_LEFT_OUT;
+
+/// Longest name of a version, and most of them, that are taken from an annotation.
+const LONGEST_VERSION: usize = 63;
+const MOST_VERSIONS: usize = 16;
 
 /// Why a schema cannot cross.
 #[derive(Debug, thiserror::Error)]
@@ -102,12 +107,20 @@ pub fn crossing_versions(spec: &BoundSchemaSpec) -> Vec<&SchemaVersion> {
     }
 }
 
-/// Served versions that do not cross, see [`crossing_versions`].
-pub fn left_behind(spec: &BoundSchemaSpec) -> Vec<&str> {
-    let crossing = crossing_versions(spec);
-    let served = spec.versions.iter().filter(|version| version.served);
-    let left = served.filter(|version| !crossing.iter().any(|c| c.name == version.name));
-    left.map(|version| version.name.as_str()).collect()
+/// Served versions that do not cross, see [`crossing_versions`]: those that are in the bound schema, and
+/// those that the provider says to have left out of it.
+pub fn left_behind(bound: &BoundSchema) -> Vec<&str> {
+    let crossing = crossing_versions(&bound.spec);
+    let served = bound.spec.versions.iter().filter(|version| version.served);
+    let left = served
+        .filter(|version| !crossing.iter().any(|c| c.name == version.name))
+        .map(|version| version.name.as_str());
+    let annotations = bound.metadata.annotations.as_ref();
+    let said = annotations.and_then(|all| all.get(ANNOTATION_LEFT_OUT));
+    let said = said.into_iter().flat_map(|names| names.split(','));
+    // Somebody else's text, which is shown to people.
+    let said = said.filter(|name| (1..=LONGEST_VERSION).contains(&name.len()));
+    left.chain(said.take(MOST_VERSIONS)).collect()
 }
 
 /// The version in which objects are synced: the first served one that crosses.

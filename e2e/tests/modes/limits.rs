@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::kinds::{self, ROWS, Row};
 use crate::life::merge;
-use crate::{bind, provider};
+use crate::{bind, provider, versions};
 
 #[test]
-fn names_and_contents_at_the_limits() -> Result<()> {
+fn names_and_contents_at_the_limits_and_several_versions() -> Result<()> {
     run(async {
         let (provider, consumer) = tokio::try_join!(provider(), Consumer::start("consumer"))?;
         kinds::offer(&provider).await?;
@@ -51,7 +51,8 @@ fn names_and_contents_at_the_limits() -> Result<()> {
         generated(alpha, &mine, &copies).await?;
         large(alpha, &mine, &copies).await?;
         without_status_subresource(&provider, &consumer, &service).await?;
-        nothing_is_tried_again_and_again(&consumer, mark)
+        nothing_is_tried_again_and_again(&consumer, mark)?;
+        versions::arrive(&provider, &consumer).await
     })
 }
 

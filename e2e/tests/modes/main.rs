@@ -6,6 +6,7 @@ mod kinds;
 mod life;
 mod limits;
 mod sharing;
+mod versions;
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;

@@ -116,9 +116,7 @@ impl Look<'_> {
             if keep {
                 kept.insert(resource.clone());
             }
-            let left_behind = bound
-                .iter()
-                .flat_map(|bound| schema::left_behind(&bound.spec));
+            let left_behind = bound.iter().flat_map(|bound| schema::left_behind(bound));
             facts.push(KindFacts {
                 name: schema::name(resource),
                 state,

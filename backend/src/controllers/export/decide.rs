@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use kube_bind_crds::api::{APIServiceExport, BoundSchema, BoundSchemaSpec, GroupResource};
 use kube_bind_crds::conditions::{New, Severity, reasons, types};
-use kube_bind_crds::names::{ANNOTATION_SOURCE_SPEC_HASH, GROUP};
+use kube_bind_crds::names::{ANNOTATION_LEFT_OUT, ANNOTATION_SOURCE_SPEC_HASH, GROUP};
 use kube_bind_crds::schema;
 use serde_json::{Value, json};
 
@@ -158,9 +158,16 @@ impl Bound {
                 }
             }
             (Some(existing), wanted) => {
-                let spec = wanted.map_or_else(|| existing.spec.clone(), |wanted| wanted.spec);
+                let left_out = |schema: &BoundSchema| {
+                    let annotations = schema.annotations();
+                    annotations.get(ANNOTATION_LEFT_OUT).cloned()
+                };
+                let (spec, left_out) = match wanted {
+                    Some(wanted) => (wanted.spec.clone(), left_out(&wanted)),
+                    None => (existing.spec.clone(), left_out(existing)),
+                };
                 let owners = owners(existing.owner_references(), export, &observed.exports);
-                let patch = patch(existing, &spec, &owners);
+                let patch = patch(existing, &spec, left_out, &owners);
                 Self {
                     name,
                     state: State::Keep {
@@ -247,6 +254,7 @@ fn owners(
 fn patch(
     existing: &BoundSchema,
     spec: &BoundSchemaSpec,
+    left_out: Option<String>,
     owners: &[OwnerReference],
 ) -> Option<Value> {
     let mut changes = Vec::new();
@@ -254,9 +262,11 @@ fn patch(
     if schema::hash(&existing.spec) != hash {
         changes.push(json!({ "op": "replace", "path": "/spec", "value": spec }));
     }
-    if existing.annotations().get(ANNOTATION_SOURCE_SPEC_HASH) != Some(&hash) {
-        let mut annotations = existing.annotations().clone();
-        annotations.insert(ANNOTATION_SOURCE_SPEC_HASH.to_owned(), hash);
+    let mut annotations = existing.annotations().clone();
+    annotations.insert(ANNOTATION_SOURCE_SPEC_HASH.to_owned(), hash);
+    annotations.remove(ANNOTATION_LEFT_OUT);
+    annotations.extend(left_out.map(|versions| (ANNOTATION_LEFT_OUT.to_owned(), versions)));
+    if *existing.annotations() != annotations {
         changes.push(json!({ "op": "add", "path": "/metadata/annotations", "value": annotations }));
     }
     if existing.owner_references() != owners {

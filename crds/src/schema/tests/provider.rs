@@ -101,6 +101,8 @@ fn with_a_conversion_webhook_only_one_version_crosses() {
     );
     assert_eq!(there.left_out, ["v1alpha1", "v1beta1"]);
     assert_eq!(there.bound_schema.spec.conversion, None);
+    // The consumer can say so, too.
+    assert_eq!(left_behind(&there.bound_schema), ["v1alpha1", "v1beta1"]);
 
     let unwanted_storage = bound(&with_webhook(crd(versions())), &["v1beta1", "v1alpha1"]).unwrap();
     assert_eq!(
