@@ -197,6 +197,11 @@ impl Error {
         )
     }
 
+    /// Whether somebody has to grant something before it works.
+    pub fn is_of_rights(&self) -> bool {
+        matches!(self, Self::Denied { .. } | Self::Unauthorized { .. })
+    }
+
     /// How long the server wants us to stay away.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -211,6 +216,11 @@ pub trait Cluster: Send + Sync + 'static {
     /// How many requests the API server can take at a time, at the moment.
     fn parallelism(&self) -> usize {
         4
+    }
+
+    /// Changes when the credential was renewed, if it ever is: what it did not allow is tried again.
+    fn renewed(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
     }
 
     /// Lists in pages and then watches, as one endless stream; lists again when it must.

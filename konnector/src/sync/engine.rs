@@ -21,6 +21,7 @@ use super::cluster::{Error, WatchEvent, WatchScope};
 use super::counts::Counts;
 use super::execute::{Done, Executor, Finished, Verdict};
 use super::form::Form;
+use super::metrics::Side;
 use super::pair::Lost;
 use super::purpose::Control;
 use super::state::State;
@@ -166,6 +167,22 @@ async fn told(
     .await
 }
 
+/// Waits until the credential of a side was renewed.
+async fn renewed(renewals: &mut [Option<watch::Receiver<u64>>; 2]) -> Side {
+    let [consumer, provider] = renewals.each_mut().map(|renewal| async move {
+        if let Some(renewal) = renewal
+            && renewal.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    });
+    tokio::select! {
+        () = consumer => Side::Consumer,
+        () = provider => Side::Provider,
+    }
+}
+
 struct Shell {
     state: State,
     binding: String,
@@ -189,6 +206,7 @@ impl Shell {
     ) {
         let mut holds = self.ports.breaker.subscribe();
         let mut asked: OptionFuture<BoxFuture<'static, Result<bool, Error>>> = None.into();
+        let mut renewals = [self.ports.consumer.renewed(), self.ports.provider.renewed()];
         let mut mapping = self.ports.namespaces.subscribe();
         let mut mapping_lives = true;
         let mut turn = false;
@@ -222,6 +240,7 @@ impl Shell {
                     let control = *controlled.borrow_and_update();
                     self.state.control(control, Instant::now());
                 }
+                side = renewed(&mut renewals) => self.state.side_is_back(side, Instant::now()),
                 // The engine itself keeps the breaker.
                 Ok(()) = holds.changed() => {
                     holds.mark_unchanged();

@@ -9,7 +9,7 @@ use kube_bind_crds::digest::Schema;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::apply;
@@ -37,6 +37,7 @@ pub(in super::super) type Backup = (BTreeMap<Key, Value>, u64);
 #[derive(Clone)]
 pub(in super::super) struct FakeCluster {
     inner: Arc<Mutex<Inner>>,
+    renewals: Arc<watch::Sender<u64>>,
     schema: Arc<Schema>,
 }
 
@@ -44,6 +45,7 @@ impl FakeCluster {
     pub(in super::super) fn new(open_api: &Value) -> Self {
         Self {
             inner: Arc::default(),
+            renewals: Arc::new(watch::Sender::new(0)),
             schema: Arc::new(Schema::new(open_api)),
         }
     }
@@ -153,6 +155,11 @@ impl FakeCluster {
     /// From now on the kind has no status subresource.
     pub(in super::super) fn without_status_subresource(&self) {
         self.inner.lock().unwrap().plain_status = true;
+    }
+
+    /// The credential towards this server was renewed.
+    pub(in super::super) fn renew(&self) {
+        self.renewals.send_modify(|renewals| *renewals += 1);
     }
 
     /// No more of the failures that were asked for.
@@ -316,6 +323,10 @@ fn disown(fields: &mut Value, new: &Value, old: &Value) {
 }
 
 impl Cluster for FakeCluster {
+    fn renewed(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.renewals.subscribe())
+    }
+
     fn watch(&self, scope: WatchScope) -> BoxStream<'static, WatchEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.inner.lock().unwrap().open(scope, sender);

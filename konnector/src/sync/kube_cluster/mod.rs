@@ -22,22 +22,32 @@ use super::config::Resource;
 /// after [`SwapClient::swap`] use the new one; watches change over when they next reconnect, so
 /// nothing is listed again.
 #[derive(Clone)]
-pub struct SwapClient(Arc<ArcSwap<Client>>);
+pub struct SwapClient(Arc<Swapped>);
+
+struct Swapped {
+    client: ArcSwap<Client>,
+    /// Counts the exchanges.
+    swaps: tokio::sync::watch::Sender<u64>,
+}
 
 impl SwapClient {
     /// Begins with this client, which must not retry by itself (design section 3.7).
     pub fn new(client: Client) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(client)))
+        Self(Arc::new(Swapped {
+            client: ArcSwap::from_pointee(client),
+            swaps: tokio::sync::watch::Sender::new(0),
+        }))
     }
 
     /// The client to use for one request.
     pub fn current(&self) -> Client {
-        Client::clone(&self.0.load())
+        Client::clone(&self.0.client.load())
     }
 
-    /// Exchanges the client.
+    /// Exchanges the client. What the old credential was refused is tried again at once.
     pub fn swap(&self, client: Client) {
-        self.0.store(Arc::new(client));
+        self.0.client.store(Arc::new(client));
+        self.0.swaps.send_modify(|swaps| *swaps += 1);
     }
 }
 
@@ -104,6 +114,10 @@ impl KubeCluster {
 impl Cluster for KubeCluster {
     fn parallelism(&self) -> usize {
         self.limiter.limit()
+    }
+
+    fn renewed(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        Some(self.client.0.swaps.subscribe())
     }
 
     fn watch(&self, scope: WatchScope) -> BoxStream<'static, WatchEvent> {

@@ -17,10 +17,7 @@ use super::{Listing, State};
 impl State {
     pub(in super::super) fn on_consumer(&mut self, event: WatchEvent, now: Instant) {
         if self.consumer_listing.hear(&event) {
-            let stalled = self.stalled[Side::Consumer as usize].keys();
-            for key in stalled {
-                self.queue.push(self.shared(key), Priority::Backlog, now);
-            }
+            self.side_is_back(Side::Consumer, now);
         }
         match event {
             WatchEvent::ListBegin { known } => {

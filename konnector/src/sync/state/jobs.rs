@@ -18,6 +18,7 @@ use super::super::ports::{Problem, ProblemKind};
 use super::super::purpose::Fate;
 use super::super::queue::Priority;
 use super::look::is_drift;
+use super::stalled::PROBE;
 use super::{Listing, State};
 
 /// Trying again what the provider refused, although nobody changed it: its rules may have changed.
@@ -120,7 +121,12 @@ impl State {
         let jitter = self.random.random::<f64>();
         let side_failed = matches!(&verdict, Verdict::Failed(_, error) if error.is_of_server());
         if !side_failed && verdict != Verdict::NotLeading {
-            self.stalled.iter_mut().for_each(|side| side.remove(&key));
+            for side in [Side::Consumer, Side::Provider] {
+                let waited = self.stalled[side as usize].remove(&key);
+                if waited && done.answered[side as usize] {
+                    self.side_is_back(side, now);
+                }
+            }
         }
         let failed = match &verdict {
             Verdict::Failed(side, _) => Some(*side),
@@ -150,7 +156,11 @@ impl State {
                 let failures = self.queue.failures(&key);
                 let lasting = failures >= LASTING;
                 let of_object = if side_failed {
-                    self.stalled[side as usize].add(&key, &error, lasting, now)
+                    let stalled = &mut self.stalled[side as usize];
+                    if error.is_of_rights() && stalled.probes(now) {
+                        self.queue.push_at(Arc::clone(&id), now + PROBE);
+                    }
+                    stalled.add(&key, &error, lasting, now)
                 } else {
                     matches!(&error, Error::Internal { .. } | Error::Rejected { .. })
                 };
@@ -167,6 +177,13 @@ impl State {
             }
         }
         self.classify(&key, now);
+    }
+
+    /// What a side left undone is due at once, rather than after backoffs that have grown to minutes.
+    pub(in super::super) fn side_is_back(&mut self, side: Side, now: Instant) {
+        for key in self.stalled[side as usize].keys() {
+            self.queue.push(self.shared(key), Priority::Backlog, now);
+        }
     }
 
     /// Numbers of the latest lists of both sides that concern an object with this target.

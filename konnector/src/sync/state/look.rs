@@ -49,7 +49,9 @@ impl State {
             self.queue.forget(key);
             self.measured.settled(key);
             self.waiting.remove(key);
-            self.stalled.iter_mut().for_each(|side| side.remove(key));
+            for side in &mut self.stalled {
+                side.remove(key);
+            }
             // A list that began before the end still knows the object: that it is gone is forgotten
             // only afterwards.
             if !self.is_listing() {

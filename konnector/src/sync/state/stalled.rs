@@ -1,11 +1,15 @@
 //! The objects whose last request a side did not carry out for reasons of its own. Pure.
 
 use std::mem::discriminant;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::cluster::{Error, Key};
 use super::super::maps::Map;
+
+/// How often one of the objects that wait looks whether the side is well again.
+pub(super) const PROBE: Duration = Duration::from_secs(30);
 
 /// The objects that wait for one side, since when.
 #[derive(Default)]
@@ -15,6 +19,8 @@ pub(in super::super) struct Stalled {
     why: Option<Error>,
     /// When the side last did all that was asked for some object.
     worked: Option<Instant>,
+    /// Before this no further object looks whether a right or a credential has been repaired.
+    probed: Option<Instant>,
 }
 
 impl Stalled {
@@ -29,6 +35,16 @@ impl Stalled {
         alone
     }
 
+    /// Whether this object should look soon whether the side is well again, instead of the minutes that
+    /// it would wait by itself: nobody tells when a right is granted. One does for all.
+    pub(super) fn probes(&mut self, now: Instant) -> bool {
+        let due = self.probed.is_none_or(|at| at <= now);
+        if due {
+            self.probed = Some(now + PROBE);
+        }
+        due
+    }
+
     /// The side did all that was asked for an object.
     pub(super) fn works(&mut self, now: Instant) {
         self.worked = Some(now);
@@ -37,12 +53,13 @@ impl Stalled {
         }
     }
 
-    /// This object does not wait any more.
-    pub(super) fn remove(&mut self, key: &Key) {
-        self.keys.remove(key);
+    /// This object does not wait any more; says whether it did.
+    pub(super) fn remove(&mut self, key: &Key) -> bool {
+        let waited = self.keys.remove(key).is_some();
         if self.keys.is_empty() {
             self.why = None;
         }
+        waited
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
@@ -69,8 +86,6 @@ pub(super) fn keep_first(known: &mut Option<Error>, error: &Error) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn boom() -> Error {

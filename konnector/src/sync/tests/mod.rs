@@ -2,6 +2,7 @@
 
 mod basics;
 mod chaos;
+mod kinds;
 mod restore;
 mod switches;
 mod trouble;

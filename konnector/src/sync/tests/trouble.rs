@@ -177,6 +177,43 @@ async fn a_deletion_that_the_provider_refuses_is_shown() {
     assert_eq!(world.consumer.object(&consumer_key("a")), None);
 }
 
+/// Five objects whose retries are minutes apart by now.
+async fn denied_for_an_hour() -> World {
+    let world = World::started().await;
+    for _ in 0..10_000 {
+        let error = Error::Denied {
+            message: "cannot patch".into(),
+        };
+        world.provider.fail_next("apply", error);
+    }
+    for n in 0..5 {
+        world.consumer.put(widget(&format!("w{n}")));
+    }
+    world.wait(Duration::from_secs(3600)).await;
+    assert_eq!(world.counts().pending, 5);
+    world.provider.recover();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repaired_right_is_noticed_by_one_and_used_by_all() {
+    let world = denied_for_an_hour().await;
+    world.wait(Duration::from_secs(45)).await;
+    assert_eq!(world.counts().synced, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_credential_is_used_at_once() {
+    let world = denied_for_an_hour().await;
+    world.provider.renew();
+    world.rest().await;
+    assert_eq!(world.counts().synced, 5);
+    let world = denied_for_an_hour().await;
+    world.engine_handle().wake();
+    world.rest().await;
+    assert_eq!(world.counts().synced, 5);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_object_waits_for_its_namespace() {
     let world = World::started().await;
