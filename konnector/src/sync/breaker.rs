@@ -272,8 +272,9 @@ impl Inner {
 
     fn forget(&mut self, now: Instant) {
         let old = |at: &Instant| now.duration_since(*at) > WINDOW;
-        while let Some((_, _, vanished)) = self.deleted.pop_front_if(|(at, _, _)| old(at)) {
-            self.deleted_vanished -= usize::from(vanished);
+        while let Some((_, _, vanished)) = self.deleted.front().filter(|(at, _, _)| old(at)) {
+            self.deleted_vanished -= usize::from(*vanished);
+            self.deleted.pop_front();
         }
     }
 }

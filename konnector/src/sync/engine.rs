@@ -175,7 +175,7 @@ async fn renewed(renewals: &mut [Option<watch::Receiver<u64>>; 2]) -> Side {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     tokio::select! {
         () = consumer => Side::Consumer,
