@@ -5,7 +5,7 @@ CARGO ?= cargo
 # one package than for the workspace, and compile the dependencies again.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: help build prerequisites demo test lint fmt crds bench sim release deny
+.PHONY: help build prerequisites demo test lint fmt crds bench sim fuzz release deny
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: prerequisites release ## measures speed, memory and requests; OBJECTS="10
 
 sim: ## the sync engine alone, under seeded disturbances
 	$(CARGO) test --package konnector --lib sync::
+
+fuzz: ## foreign input, led by coverage; SECONDS=<n> for each target, TARGETS=<some>
+	@fuzz/run $(or $(SECONDS),60) $(TARGETS)
 
 release: ## optimised programs
 	$(CARGO) build --workspace --bins --release
