@@ -31,6 +31,8 @@ pub struct Consumer {
     pub plane: Arc<ControlPlane>,
     health: Port,
     user: User,
+    /// Address of the API server for the konnector, if it is another one.
+    server: Mutex<Option<String>>,
     /// Home directory of the person who binds: the plugin keeps its tokens there.
     home: PathBuf,
     /// First on their PATH: `kubectl` and the plugin.
@@ -110,6 +112,7 @@ impl Consumer {
             konnector,
             health,
             user: Self::user(),
+            server: Mutex::new(None),
             home,
             path,
             http,
@@ -183,6 +186,23 @@ impl Consumer {
         &self.home
     }
 
+    /// From its next start on, the konnector reaches its own API server at this address.
+    pub fn reach_through(&self, url: &str) {
+        *self.server.lock().expect("no holder panics") = Some(url.to_owned());
+    }
+
+    fn kubeconfig(&self) -> Result<PathBuf> {
+        let usual = self.plane.kubeconfig(&self.user.name)?;
+        let Some(server) = self.server.lock().expect("no holder panics").clone() else {
+            return Ok(usual);
+        };
+        let text = std::fs::read_to_string(&usual).context("failed to read the kubeconfig")?;
+        let path = self.plane.dir().join("konnector-through-proxy.kubeconfig");
+        std::fs::write(&path, text.replace(self.plane.server(), &server))
+            .context("failed to write the kubeconfig")?;
+        Ok(path)
+    }
+
     /// Starts the konnector, under the rights that its ServiceAccount has at the moment.
     pub fn start_konnector(&self) -> Result<Arc<Process>> {
         self.keep_konnector(self.launch_konnector()?)
@@ -192,7 +212,7 @@ impl Consumer {
     pub fn launch_konnector(&self) -> Result<Launch> {
         Ok(Launch::new("konnector", own_binary("konnector")?)
             .arg("--kubeconfig")
-            .arg(self.plane.kubeconfig(&self.user.name)?)
+            .arg(self.kubeconfig()?)
             .args(["--server-address", &self.health.address()])
             .env("POD_NAMESPACE", NAMESPACE)
             .env("POD_NAME", "konnector-0"))

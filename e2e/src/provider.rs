@@ -61,6 +61,7 @@ pub struct Provider {
     pub mallory: Person,
     http: reqwest::Client,
     backend_args: Mutex<Vec<String>>,
+    external: Mutex<Option<String>>,
     api: Port,
     ops: Port,
     dir: RunDir,
@@ -145,6 +146,7 @@ impl Provider {
             operator: None,
             http,
             backend_args: Mutex::new(options.backend_args),
+            external: Mutex::new(None),
             api,
             ops,
             dir,
@@ -161,6 +163,11 @@ impl Provider {
             say(&format!("backend at {}", provider.url()));
         }
         Ok(provider)
+    }
+
+    /// From its next start on, the backend tells consumers this address of the API server.
+    pub fn advertise(&self, url: &str) {
+        *self.external.lock().expect("no holder panics") = Some(url.to_owned());
     }
 
     /// What a consumer types after `kubectl bind`.
@@ -211,6 +218,7 @@ impl Provider {
     /// The backend's command line, for tests that start it with other arguments.
     pub fn launch_backend(&self) -> Result<Launch> {
         let idp = &self.identity_provider;
+        let external = self.external.lock().expect("no holder panics").clone();
         let launch = Launch::new("backend", own_binary("kube-bind-backend")?)
             .arg("--kubeconfig")
             .arg(self.plane.kubeconfig(ADMIN)?)
@@ -239,7 +247,7 @@ impl Provider {
             .args(["--oidc-allowed-groups", CONSUMERS])
             .args([
                 "--external-address",
-                self.plane.server(),
+                external.as_deref().unwrap_or(self.plane.server()),
                 "--external-ca-file",
             ])
             .arg(self.plane.ca_file())

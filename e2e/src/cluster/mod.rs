@@ -73,7 +73,7 @@ pub struct ControlPlane {
     // In the order in which they must go: data last.
     controller_manager: Option<Process>,
     api_server: Mutex<Option<std::sync::Arc<Process>>>,
-    etcd: Process,
+    etcd: Mutex<Option<std::sync::Arc<Process>>>,
     _ports: [Port; 3],
     dir: RunDir,
 }
@@ -116,7 +116,7 @@ impl ControlPlane {
             admin_token: tokens[0].clone(),
             controller_manager: None,
             api_server: Mutex::new(Some(std::sync::Arc::new(api_server))),
-            etcd,
+            etcd: Mutex::new(Some(std::sync::Arc::new(etcd))),
             _ports: ports,
             dir,
         };
@@ -189,10 +189,14 @@ impl ControlPlane {
             .as_ref()
             .map(|process| process.pid());
         let manager = self.controller_manager.as_ref().map(Process::pid);
-        [Some(self.etcd.pid()), api_server, manager]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            self.etcd().ok().map(|process| process.pid()),
+            api_server,
+            manager,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Reader of the API server's audit log.
@@ -263,22 +267,58 @@ impl ControlPlane {
         self.wait_ready().await
     }
 
+    /// etcd is gone; the API server stays and fails.
+    pub fn kill_etcd(&self) -> Result<()> {
+        let process = self.etcd.lock().expect("no holder panics").take();
+        process.context("etcd does not run")?.kill()
+    }
+
+    /// Starts etcd again on the same addresses, with the data that are there.
+    pub fn start_etcd(&self) -> Result<()> {
+        let launch = Launch::new("etcd", &self.programs.etcd).args(&self.flags.etcd);
+        let process = launch.start(self.dir.path())?;
+        *self.etcd.lock().expect("no holder panics") = Some(std::sync::Arc::new(process));
+        Ok(())
+    }
+
+    /// Keeps the present data as `name`, for [`Self::restore`]. Everything stands still meanwhile.
+    pub async fn back_up(&self, name: &str) -> Result<()> {
+        self.with_data_at_rest(|data, backups| copy_dir(data, &backups.join(name)))
+            .await
+    }
+
+    /// The data are those of a backup again, as after an accident.
+    pub async fn restore(&self, name: &str) -> Result<()> {
+        self.with_data_at_rest(|data, backups| {
+            std::fs::remove_dir_all(data).context("failed to remove the data")?;
+            copy_dir(&backups.join(name), data)
+        })
+        .await
+    }
+
+    async fn with_data_at_rest(&self, act: impl Fn(&Path, &Path) -> Result<()>) -> Result<()> {
+        self.kill_api_server()?;
+        self.kill_etcd()?;
+        act(&self.dir.join("etcd"), &self.dir.join("backups"))?;
+        self.start_etcd()?;
+        self.start_api_server().await
+    }
+
     /// Memory of the API server, etcd and the controller manager together, in bytes.
     pub fn memory(&self) -> Result<u64> {
         let manager = self
             .controller_manager
             .as_ref()
             .map_or(Ok(0), Process::memory)?;
-        Ok(self.api_server()?.memory()? + self.etcd.memory()? + manager)
+        Ok(self.api_server()?.memory()? + self.etcd()?.memory()? + manager)
     }
 
     /// Waits until the API server says that it is ready.
     pub async fn wait_ready(&self) -> Result<()> {
         let url = format!("{}/readyz", self.server);
-        let api_server = self.api_server()?;
+        let (etcd, api_server) = (self.etcd()?, self.api_server()?);
         let probe = || async {
-            if let Err(ended) = self
-                .etcd
+            if let Err(ended) = etcd
                 .check_running()
                 .and_then(|()| api_server.check_running())
             {
@@ -307,6 +347,15 @@ impl ControlPlane {
         Ok(())
     }
 
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    fn etcd(&self) -> Result<std::sync::Arc<Process>> {
+        let etcd = self.etcd.lock().expect("no holder panics").clone();
+        etcd.context("etcd does not run")
+    }
+
     fn api_server(&self) -> Result<std::sync::Arc<Process>> {
         self.api_server
             .lock()
@@ -314,6 +363,21 @@ impl ControlPlane {
             .clone()
             .context("the API server does not run")
     }
+}
+
+fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    let failed = || format!("failed to copy {} to {}", from.display(), to.display());
+    std::fs::create_dir_all(to).with_context(failed)?;
+    for entry in std::fs::read_dir(from).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target).with_context(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// A client from a kubeconfig file. Like every client of Kubernetes it tries again when an API server

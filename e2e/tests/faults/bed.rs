@@ -1,0 +1,274 @@
+//! The world of these tests: a proxy between the konnector and each API server, an operator that writes
+//! a status on every copy, and bursts of changes that do not mind failing servers.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube_bind_e2e::consumer::Consumer;
+use kube_bind_e2e::foreign::Foreign;
+use kube_bind_e2e::objects::{
+    api, as_consumer, condition, create_namespace, service_namespace, wait_until,
+};
+use kube_bind_e2e::provider::{Provider, ProviderOptions};
+use kube_bind_e2e::proxy::FaultProxy;
+use kube_bind_e2e::sides::Sides;
+use kube_bind_e2e::wait_for;
+use kube_bind_e2e::widgets::{self, TEMPLATE, widget, widgets};
+use serde_json::json;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::task::AbortHandle;
+
+/// Objects in a burst.
+pub const BURST: usize = 300;
+
+pub struct Bed {
+    pub provider: Provider,
+    pub consumer: Consumer,
+    /// In front of the provider's API server.
+    pub to_provider: FaultProxy,
+    /// In front of the consumer's own.
+    pub to_consumer: FaultProxy,
+    pub cluster_namespace: String,
+}
+
+static BED: OnceCell<Mutex<Bed>> = OnceCell::const_new();
+
+/// The one bed; each test has it alone.
+pub async fn bed() -> Result<MutexGuard<'static, Bed>> {
+    let bed = BED.get_or_try_init(|| async { anyhow::Ok(Mutex::new(start().await?)) });
+    Ok(bed.await?.lock().await)
+}
+
+async fn start() -> Result<Bed> {
+    let options = ProviderOptions {
+        without_operator: true,
+        without_backend: true,
+        ..ProviderOptions::default()
+    };
+    let (provider, consumer) =
+        tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
+    let to_provider = FaultProxy::start(&provider.plane).await?;
+    let to_consumer = FaultProxy::start(&consumer.plane).await?;
+    provider.advertise(&to_provider.url());
+    consumer.reach_through(&to_consumer.url());
+    provider.start_backend().await?;
+    widgets::offer(&provider).await?;
+    consumer
+        .bind_reporting(
+            &provider.url(),
+            &provider.alice,
+            &["--template-name", TEMPLATE],
+            |_| {},
+        )
+        .await?
+        .success()?;
+    let (_, cluster_namespace) = as_consumer(&consumer.plane).await?;
+    Ok(Bed {
+        provider,
+        consumer,
+        to_provider,
+        to_consumer,
+        cluster_namespace,
+    })
+}
+
+/// A namespace full of objects that users and the operator work on.
+pub struct Burst<'a> {
+    bed: &'a Bed,
+    namespace: String,
+    pub mine: Api<DynamicObject>,
+    pub theirs: Api<DynamicObject>,
+    pub sides: Sides<'a>,
+    foreign: Foreign,
+    operator: AbortHandle,
+}
+
+impl Drop for Burst<'_> {
+    fn drop(&mut self) {
+        self.operator.abort();
+    }
+}
+
+impl Bed {
+    /// A namespace of its own with its first object synced, foreign objects planted, and the operator
+    /// at work.
+    pub async fn burst(&self, namespace: &str) -> Result<Burst<'_>> {
+        create_namespace(&self.consumer.plane, namespace).await?;
+        let mine = widgets(&self.consumer.plane, namespace);
+        persist(|| put(&mine, "first", 1)).await?;
+        let service =
+            service_namespace(&self.provider.plane, &self.cluster_namespace, namespace).await?;
+        let theirs = widgets(&self.provider.plane, &service);
+        let foreign = Foreign::plant(
+            (&self.consumer.plane, namespace),
+            (&self.provider.plane, &service),
+        )
+        .await?;
+        #[expect(clippy::disallowed_methods, reason = "ended by the drop of the burst")]
+        let operator = tokio::spawn(operate(theirs.clone(), self.cluster_namespace.clone()));
+        let sides = Sides {
+            consumer: &self.consumer.plane,
+            provider: &self.provider.plane,
+            kind: ("example.org", "v1", "Widget"),
+            cluster_namespace: &self.cluster_namespace,
+            namespaces: vec![(namespace.to_owned(), service)],
+        };
+        sides.wait_equal().await?;
+        Ok(Burst {
+            bed: self,
+            namespace: namespace.to_owned(),
+            mine,
+            theirs,
+            sides,
+            foreign,
+            operator: operator.abort_handle(),
+        })
+    }
+
+    /// Waits until the binding's `Ready` has this status.
+    pub async fn wait_binding(&self, status: &str) -> Result<()> {
+        let gvk = ("kube-bind.io", "v1alpha2", "APIServiceBinding");
+        let bindings = api(self.consumer.plane.client(), gvk, "");
+        wait_until(&bindings, TEMPLATE, &format!("Ready={status}"), |binding| {
+            condition(binding, "Ready").is_some_and(|(found, ..)| found == status)
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+impl Burst<'_> {
+    /// A user creates all objects, then changes every second and deletes every third one.
+    pub async fn make(&self) -> Result<()> {
+        let names: Vec<String> = (0..BURST).map(|n| format!("w-{n:03}")).collect();
+        each(&names, 1, |name| put(&self.mine, name, 1)).await?;
+        each(&names, 2, |name| change(&self.mine, name, 2)).await?;
+        each(&names, 3, |name| remove(&self.mine, name)).await
+    }
+
+    /// Both sides agree in the end, nothing foreign was touched, and a deletion leaves nothing.
+    pub async fn settle(&self) -> Result<()> {
+        self.bed.to_provider.heal();
+        self.bed.to_consumer.heal();
+        let count = self.sides.wait_equal().await?;
+        anyhow::ensure!(count == 1 + BURST - BURST.div_ceil(3), "{count} objects");
+        self.bed.wait_binding("True").await?;
+        self.foreign.ensure_untouched().await?;
+        let all = (DeleteParams::default(), ListParams::default());
+        persist(|| async {
+            Ok(self
+                .mine
+                .delete_collection(&all.0, &all.1)
+                .await
+                .map(drop)?)
+        })
+        .await?;
+        wait_for(&format!("{} to be empty", self.namespace), || async {
+            let (mine, copies) =
+                tokio::try_join!(self.mine.list(&all.1), self.theirs.list(&all.1))?;
+            // The two foreign ones are there.
+            if mine.items.is_empty() && copies.items.len() == 2 {
+                return Ok(());
+            }
+            let left = (mine.items.len(), copies.items.len());
+            Err(anyhow::anyhow!("{left:?} objects are left"))
+        })
+        .await?;
+        self.foreign.ensure_untouched().await
+    }
+}
+
+/// The operator: every copy's status follows its spec.
+async fn operate(copies: Api<DynamicObject>, cluster_namespace: String) {
+    loop {
+        let list = copies.list(&ListParams::default()).await;
+        for copy in list.map(|list| list.items).unwrap_or_default() {
+            let phase = format!("size {}", copy.data["spec"]["size"]);
+            let ours = copy.annotations().values().any(|v| *v == cluster_namespace);
+            if ours && copy.data["status"]["phase"] != phase.as_str() {
+                let status = json!({"status": {"phase": phase}});
+                // It comes round again.
+                let _ = copies
+                    .patch_status(
+                        &copy.name_any(),
+                        &PatchParams::default(),
+                        &Patch::Merge(&status),
+                    )
+                    .await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn each<'n, F, Fut>(names: &'n [String], step: usize, act: F) -> Result<()>
+where
+    F: Fn(&'n str) -> Fut,
+    Fut: Future<Output = Result<()>>,
+{
+    let act = &act;
+    stream::iter(names.iter().step_by(step))
+        .map(|name| persist(move || act(name)))
+        .buffer_unordered(4)
+        .try_collect()
+        .await
+}
+
+/// A user who does not give up.
+async fn persist<F, Fut>(act: F) -> Result<()>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<()>>,
+{
+    wait_for("a user's request to succeed", act).await
+}
+
+async fn put(api: &Api<DynamicObject>, name: &str, size: i64) -> Result<()> {
+    let object: DynamicObject =
+        serde_json::from_value(widget(name, size)).context("not an object")?;
+    match api.create(&PostParams::default(), &object).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+async fn change(api: &Api<DynamicObject>, name: &str, size: i64) -> Result<()> {
+    let change = json!({"metadata": {"labels": {"changed": "yes"}}, "spec": {"size": size}});
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&change))
+        .await?;
+    Ok(())
+}
+
+async fn remove(api: &Api<DynamicObject>, name: &str) -> Result<()> {
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// A burst, and the trouble that comes over it.
+pub async fn during<A, B>(burst: A, trouble: B) -> Result<()>
+where
+    A: Future<Output = Result<()>>,
+    B: Future<Output = Result<()>>,
+{
+    tokio::try_join!(burst, trouble)?;
+    Ok(())
+}
+
+/// Waits until the provider holds this many copies: the burst is in full swing.
+pub async fn swing(burst: &Burst<'_>, copies: usize) -> Result<()> {
+    wait_for(&format!("{copies} copies"), || async {
+        let list = burst.theirs.list(&ListParams::default()).await?;
+        let found = list.items.len();
+        if found >= copies {
+            Ok(())
+        } else {
+            Err(anyhow::anyhow!("{found}"))
+        }
+    })
+    .await
+}

@@ -1,0 +1,1 @@
+//! Backups that are older than what the other side knows.
