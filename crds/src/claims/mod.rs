@@ -1,6 +1,7 @@
 //! What permission claims mean (contract section 5.9): which kinds can be claimed, which objects a
 //! selector selects, who owns a claimed object, and what never crosses. Pure.
 
+mod cost;
 mod crossing;
 mod labels;
 mod ownership;

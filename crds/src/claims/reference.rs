@@ -1,12 +1,13 @@
 //! References from exported objects to claimed ones, by gjson paths (contract section 5.9). Pure.
 //!
 //! The paths come from the provider and the objects from the consumer. The path library works on
-//! text and trusts it, so it is fed only with what `serde_json` wrote, and with paths of limited length.
+//! text and trusts it, so it is fed only with what `serde_json` wrote, and with paths of limited length and cost.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::cost::is_affordable;
 use crate::api::{GroupResource, Isolation, SelectorReference};
 
 /// Longest path that is looked at; longer ones refer to nothing.
@@ -103,7 +104,7 @@ fn namespace_rule(
 
 /// The value or the values at a path, trimmed, without empty ones; `None` when the path leads nowhere.
 fn values_at(json: &str, path: &str) -> Option<BTreeSet<String>> {
-    if path.is_empty() || path.len() > MAX_PATH {
+    if path.is_empty() || path.len() > MAX_PATH || !is_affordable(path, json) {
         return None;
     }
     let found = gjson::get(json, path);
