@@ -26,8 +26,9 @@ pub use authorities::{Authorities, AuthoritiesError};
 /// How long connecting may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be silent: longer than any watch lasts.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(310);
+/// How long a connection may be silent. Watches bring a bookmark about once a minute, and requests have
+/// shorter time-outs of their own.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +70,8 @@ pub struct Options {
     pub user_agent: String,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
-    /// How long a connection may be silent. Watches are, but they end themselves after less than five
-    /// minutes and show bookmarks every minute, so a longer silence means that the connection is dead.
+    /// How long a connection may be silent. Watches are, but they show bookmarks every minute, so a
+    /// longer silence means that the connection is dead.
     /// Time-outs of requests are the caller's ([`crate::apply::timed`]).
     pub read_timeout: Option<Duration>,
     /// Whether kube repeats requests answered with 429, 503 or 504 by itself, for minutes.

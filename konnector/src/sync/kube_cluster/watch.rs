@@ -21,6 +21,9 @@ pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 const WATCH_SECONDS: u64 = 240;
 /// A watch that is silent for longer than the server lets it live is a dead connection.
 const WATCH_GRACE: Duration = Duration::from_secs(30);
+/// A bookmark comes about once a minute. A watch that is silent for longer may be a connection that
+/// only looks open.
+const SILENCE: Duration = Duration::from_secs(100);
 /// Waiting after a failure: doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
@@ -169,7 +172,8 @@ async fn watch(
         let read = limited.read_until(b'\n', &mut line);
         // A connection that broke or fell silent: what was told so far stays told, and the last line
         // may be cut off.
-        let Ok(Ok(_)) = tokio::time::timeout_at(deadline, read).await else {
+        let silent = tokio::time::Instant::now() + SILENCE;
+        let Ok(Ok(_)) = tokio::time::timeout_at(deadline.min(silent), read).await else {
             break;
         };
         if line.last() != Some(&b'\n') {
