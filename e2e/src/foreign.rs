@@ -7,7 +7,7 @@ use kube_bind_crds::names;
 use serde_json::{Value, json};
 
 use crate::cluster::ControlPlane;
-use crate::objects::{api, create};
+use crate::objects::{api, create, create_namespace};
 use crate::widgets::widget;
 
 /// What was planted, as it was then.
@@ -37,7 +37,9 @@ impl Foreign {
         let mut foreign = Foreign {
             planted: Vec::new(),
         };
-        for namespace in [provider.1, "default"] {
+        let elsewhere = format!("{}-of-the-provider", consumer.1);
+        create_namespace(provider.0, &elsewhere).await?;
+        for namespace in [provider.1, &elsewhere] {
             for object in [&native, &others] {
                 foreign.add(provider.0, WIDGET, namespace, object).await?;
             }

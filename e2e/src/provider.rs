@@ -62,6 +62,7 @@ pub struct Provider {
     http: reqwest::Client,
     backend_args: Mutex<Vec<String>>,
     external: Mutex<Option<String>>,
+    env: Mutex<Vec<(String, String)>>,
     api: Port,
     ops: Port,
     dir: RunDir,
@@ -147,6 +148,7 @@ impl Provider {
             http,
             backend_args: Mutex::new(options.backend_args),
             external: Mutex::new(None),
+            env: Mutex::new(Vec::new()),
             api,
             ops,
             dir,
@@ -168,6 +170,12 @@ impl Provider {
     /// From its next start on, the backend tells consumers this address of the API server.
     pub fn advertise(&self, url: &str) {
         *self.external.lock().expect("no holder panics") = Some(url.to_owned());
+    }
+
+    /// From its next start on, the backend has these environment variables too.
+    pub fn set_env(&self, env: &[(&str, &str)]) {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        *self.env.lock().expect("no holder panics") = env.collect();
     }
 
     /// What a consumer types after `kubectl bind`.
@@ -219,7 +227,7 @@ impl Provider {
     pub fn launch_backend(&self) -> Result<Launch> {
         let idp = &self.identity_provider;
         let external = self.external.lock().expect("no holder panics").clone();
-        let launch = Launch::new("backend", own_binary("kube-bind-backend")?)
+        let mut launch = Launch::new("backend", own_binary("kube-bind-backend")?)
             .arg("--kubeconfig")
             .arg(self.plane.kubeconfig(ADMIN)?)
             .args([
@@ -253,6 +261,9 @@ impl Provider {
             .arg(self.plane.ca_file())
             .args(&*self.backend_args.lock().expect("no holder panics"))
             .env("OIDC_CLIENT_SECRET", idp.client_secret());
+        for (key, value) in &*self.env.lock().expect("no holder panics") {
+            launch = launch.env(key, value);
+        }
         Ok(launch)
     }
 

@@ -143,10 +143,9 @@ impl Bed {
 impl Burst<'_> {
     /// A user creates all objects, then changes every second and deletes every third one.
     pub async fn make(&self) -> Result<()> {
-        let names: Vec<String> = (0..BURST).map(|n| format!("w-{n:03}")).collect();
-        each(&names, 1, |name| put(&self.mine, name, 1)).await?;
-        each(&names, 2, |name| change(&self.mine, name, 2)).await?;
-        each(&names, 3, |name| remove(&self.mine, name)).await
+        make_all(self, "w", 0..BURST).await?;
+        change_all(self, "w", (0..BURST).step_by(2)).await?;
+        remove_all(self, "w", (0..BURST).step_by(3)).await
     }
 
     /// Both sides agree in the end, nothing foreign was touched, and a deletion leaves nothing.
@@ -155,6 +154,11 @@ impl Burst<'_> {
         self.bed.to_consumer.heal();
         let count = self.sides.wait_equal().await?;
         anyhow::ensure!(count == 1 + BURST - BURST.div_ceil(3), "{count} objects");
+        self.end().await
+    }
+
+    /// Nothing foreign was touched, all is well, and a deletion leaves nothing.
+    pub async fn end(&self) -> Result<()> {
         self.bed.wait_binding("True").await?;
         self.foreign.ensure_untouched().await?;
         let all = (DeleteParams::default(), ListParams::default());
@@ -204,14 +208,50 @@ async fn operate(copies: Api<DynamicObject>, cluster_namespace: String) {
     }
 }
 
-async fn each<'n, F, Fut>(names: &'n [String], step: usize, act: F) -> Result<()>
+/// A user creates objects.
+pub async fn make_all(
+    burst: &Burst<'_>,
+    prefix: &str,
+    numbers: impl Iterator<Item = usize>,
+) -> Result<()> {
+    each(prefix, numbers, |name| async move {
+        put(&burst.mine, &name, 1).await
+    })
+    .await
+}
+
+/// A user changes objects.
+pub async fn change_all(
+    burst: &Burst<'_>,
+    prefix: &str,
+    numbers: impl Iterator<Item = usize>,
+) -> Result<()> {
+    each(prefix, numbers, |name| async move {
+        change(&burst.mine, &name, 2).await
+    })
+    .await
+}
+
+/// A user deletes objects.
+pub async fn remove_all(
+    burst: &Burst<'_>,
+    prefix: &str,
+    numbers: impl Iterator<Item = usize>,
+) -> Result<()> {
+    each(prefix, numbers, |name| async move {
+        remove(&burst.mine, &name).await
+    })
+    .await
+}
+
+async fn each<F, Fut>(prefix: &str, numbers: impl Iterator<Item = usize>, act: F) -> Result<()>
 where
-    F: Fn(&'n str) -> Fut,
+    F: Fn(String) -> Fut,
     Fut: Future<Output = Result<()>>,
 {
     let act = &act;
-    stream::iter(names.iter().step_by(step))
-        .map(|name| persist(move || act(name)))
+    stream::iter(numbers.map(|number| format!("{prefix}-{number:03}")))
+        .map(|name| persist(move || act(name.clone())))
         .buffer_unordered(4)
         .try_collect()
         .await
