@@ -167,6 +167,10 @@ impl Member {
     /// A copy is being deleted because its object vanished, or terminates for a reason not known.
     pub fn deleting(&self, vanished: bool, now: Instant) {
         let mut inner = self.breaker.lock();
+        if inner.released {
+            // What was meant says nothing about what vanishes next.
+            return;
+        }
         inner.deleted.push_back((now, self.id, vanished));
         inner.deleted_vanished += usize::from(vanished);
         inner.look(now);

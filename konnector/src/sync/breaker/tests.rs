@@ -46,6 +46,18 @@ async fn vanishing_one_by_one_trips_it_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_somebody_released_does_not_count_against_what_vanishes_next() {
+    let member = alone();
+    assert!(holds(&member, 60, 40));
+    member.breaker.release_deletes(true);
+    (0..60).for_each(|_| member.deleting(true, Instant::now()));
+    assert!(!holds(&member, 0, 40));
+    member.breaker.release_deletes(false);
+    assert!(!holds(&member, 5, 40));
+    assert!(holds(&member, 30, 40));
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_holds_until_the_objects_are_back_or_somebody_releases_it() {
     let member = alone();
     assert!(holds(&member, 30, 0));
