@@ -66,7 +66,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
     let (of_policy, of_policy_binding) = (driver.store(), driver.store());
     let protected = |store: &kube::runtime::reflector::Store<ClusterBinding>| {
         store
-            .state_filter(|binding| has_finalizer(binding))
+            .state_filter(has_finalizer)
             .iter()
             .map(|binding| ObjectRef::from_obj(&**binding))
             .collect::<Vec<_>>()
