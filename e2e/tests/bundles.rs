@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube_bind_e2e::consumer::Consumer;
-use kube_bind_e2e::manifests::{apply, credential, konnector, rights, user_of};
+use kube_bind_e2e::manifests::{apply, credential, konnector, user_of};
 use kube_bind_e2e::objects::{
     api, condition, create, create_namespace, wait_event, wait_gone, wait_until,
 };
@@ -85,6 +85,14 @@ fn applied_yaml_is_enough_and_no_list_takes_a_binding_away_by_mistake() -> Resul
     })
 }
 
+/// The manifest that the konnector shows for the binding, as a person would copy it.
+fn role_in(log: &str) -> Option<&str> {
+    let (_, shown) = log.split_once("rights are missing for APIServiceBinding widgets;")?;
+    let (_, manifest) = shown.split_once("-f -\n")?;
+    let (manifest, _) = manifest.split_once(" binding.name=")?;
+    Some(manifest)
+}
+
 /// A binding that a bundle made asks for exactly the rights that the manifest grants.
 async fn a_missing_right_is_named_and_enough(
     provider: &OriginalProvider,
@@ -99,11 +107,13 @@ async fn a_missing_right_is_named_and_enough(
     ensure!(owner.len() == 1 && owner[0].kind == "APIServiceBindingBundle");
     ensure!(owner[0].controller == Some(true) && owner[0].name == BUNDLE);
     ensure!(missing.annotations()["kube-bind.io/acceptance"] == "Manual");
-    apply(
-        consumer,
-        &rights("widgets", &[("widgets", "example.org")], &[]),
-    )
+    let manifest = wait_for("the role in the log", || async {
+        let log = consumer.konnector()?.log();
+        role_in(&log).map(str::to_owned).context("it is not there")
+    })
     .await?;
+    let args = ["apply", "--server-side", "-f", "-"];
+    consumer.plane.kubectl_with_input(&args, &manifest).await?;
     wait_condition(bindings, "widgets", "Ready", ("True", "")).await?;
     wait_condition(bindings, "widgets", "Heartbeating", ("True", "")).await?;
     create_namespace(&consumer.plane, "shop").await?;

@@ -65,7 +65,7 @@ pub(super) async fn look(
                     Ok(plan) => {
                         let failures = act(supervisor, bundle, &provider, &offers, &plan).await?;
                         again = plan.again.map_or(again, |soon| soon.min(again));
-                        Outcome::Planned(plan, failures)
+                        Outcome::Planned(Box::new(plan), failures)
                     }
                 }
             }

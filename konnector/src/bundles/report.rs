@@ -35,7 +35,7 @@ pub enum Outcome {
     /// A switch has a value that means nothing.
     Invalid(String),
     /// This was to be done, and these parts failed.
-    Planned(Plan, Vec<String>),
+    Planned(Box<Plan>, Vec<String>),
 }
 
 /// All that decides about the conditions of a bundle.
@@ -337,13 +337,21 @@ mod tests {
             ),
             (facts(Outcome::NoBindings), "", "ListBindingsFailed"),
             (facts(Outcome::Invalid("x".into())), "", "InvalidSwitch"),
-            (facts(Outcome::Planned(foreign, vec![])), "", "SyncErrors"),
             (
-                facts(Outcome::Planned(Plan::default(), vec!["a: denied".into()])),
+                facts(Outcome::Planned(Box::new(foreign), vec![])),
                 "",
                 "SyncErrors",
             ),
-            (facts(Outcome::Planned(held, vec![])), "", "RemovalsHeld"),
+            (
+                facts(Outcome::Planned(Box::default(), vec!["a: denied".into()])),
+                "",
+                "SyncErrors",
+            ),
+            (
+                facts(Outcome::Planned(Box::new(held), vec![])),
+                "",
+                "RemovalsHeld",
+            ),
         ] {
             let shown = shown(&facts);
             let status = if secret.is_empty() { "True" } else { "False" };
@@ -364,7 +372,7 @@ mod tests {
             }),
             ..Plan::default()
         };
-        let facts = facts(Outcome::Planned(plan, vec![]));
+        let facts = facts(Outcome::Planned(Box::new(plan), vec![]));
         assert_eq!(shown(&facts)[0], row("Ready", "True", ""));
         let new = conditions_of(&[], &facts, "all", NOW);
         let (reason, note, trouble) = news(&[], &new).unwrap();
@@ -386,7 +394,7 @@ mod tests {
     fn a_restart_takes_nothing_back() {
         let ready = conditions_of(
             &[],
-            &facts(Outcome::Planned(Plan::default(), vec![])),
+            &facts(Outcome::Planned(Box::default(), vec![])),
             "all",
             NOW,
         );
