@@ -67,6 +67,14 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Whether both sides show it, without a request that fails.
+    pub(super) fn is_found_by_looking(self) -> bool {
+        match self {
+            Self::Conflict | Self::ImpossibleName | Self::Held | Self::WaitingForNamespace => true,
+            Self::Rejected | Self::StatusRejected | Self::Failing => false,
+        }
+    }
+
     /// Reason of the Event.
     pub fn reason(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::super::class::Class;
 use super::super::cluster::Key;
+use super::super::form;
 use super::super::pair::Pair;
 use super::super::plan::{Rules, Target, differs, plan};
 use super::super::ports::{ObjectRef, Problem};
@@ -98,7 +99,16 @@ impl State {
         }
         self.tally.change(&before, &class);
         self.breaker.update(self.tally.share(self.listed), now);
-        self.tell(key, before.problem(), class.problem());
+        // What needs no request to be found is found before it is written on the object: what it says
+        // already was told before a restart.
+        let says = |problem: &Problem| {
+            let consumer = slot.pair.consumer.as_ref();
+            problem.kind.is_found_by_looking()
+                && consumer.is_some_and(|c| c.problem == form::problem(Some(&problem.message)))
+        };
+        if !class.problem().is_some_and(says) {
+            self.tell(key, before.problem(), class.problem());
+        }
         if let Some(slot) = self.slots.get_mut(key) {
             slot.class = class;
         }

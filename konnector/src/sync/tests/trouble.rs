@@ -36,6 +36,21 @@ async fn a_foreign_object_is_reported_and_never_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restart_does_not_tell_again_what_an_object_says_already() {
+    let mut world = World::started().await;
+    let mut foreign = widget("a");
+    foreign["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    world.provider.put(foreign);
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    world.requests();
+    world.restart().await;
+    assert_eq!(world.counts().conflict, 1);
+    assert_eq!(world.told.lock().unwrap().raised.len(), 1);
+    assert_eq!(world.requests(), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_conflict_that_went_away_is_solved() {
     let world = World::started().await;
     let mut foreign = widget("a");

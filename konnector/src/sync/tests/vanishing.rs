@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::super::cluster::Error;
 use super::world::{World, consumer_key, provider_key, widget};
 
 const MANY: usize = 30;
@@ -117,4 +118,28 @@ async fn objects_that_come_back_end_the_hold_and_keep_their_copies() {
     assert_eq!((world.counts().held, world.counts().synced), (0, MANY));
     assert_eq!(world.copy("w0")["metadata"]["uid"], copy);
     assert!(world.provider.object(&provider_key("w1")).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crd_that_the_provider_deleted_costs_no_object_and_all_copies_are_made_again() {
+    let world = many().await;
+    for _ in 0..10_000 {
+        let error = Error::NotServed {
+            message: "create not allowed while custom resource definition is terminating".into(),
+        };
+        world.provider.fail_next("apply", error);
+    }
+    for n in 0..MANY {
+        world.provider.remove(&provider_key(&name(n)));
+    }
+    world.wait(Duration::from_secs(600)).await;
+    assert!(world.provider.keys().is_empty());
+    assert_eq!((world.counts().pending, world.counts().held), (MANY, 0));
+    assert_eq!(world.consumer.keys().len(), MANY);
+    assert!(world.told.lock().unwrap().raised.is_empty(), "it waits");
+    // It is served again, and the watch that broke is back.
+    world.provider.recover();
+    world.provider.relist();
+    world.wait(Duration::from_secs(1)).await;
+    assert_eq!(world.counts().synced, MANY);
 }
