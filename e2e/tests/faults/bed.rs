@@ -96,6 +96,9 @@ impl Bed {
     /// A namespace of its own with its first object synced, foreign objects planted, and the operator
     /// at work.
     pub async fn burst(&self, namespace: &str) -> Result<Burst<'_>> {
+        // A test that failed may have left them as they were.
+        self.to_provider.heal();
+        self.to_consumer.heal();
         create_namespace(&self.consumer.plane, namespace).await?;
         let mine = widgets(&self.consumer.plane, namespace);
         persist(|| put(&mine, "first", 1)).await?;

@@ -47,16 +47,16 @@ fn slow_busy_and_flapping_servers_only_cost_time() -> Result<()> {
             status,
             retry_after,
         };
-        // Primes, so that the faults meet in every combination.
+        // A sixth of all requests, in primes, so that the faults meet in every combination.
         let faults = Faults {
             latency: Duration::from_millis(3),
             answer: vec![
-                answer(11, 429, Some(1)),
-                answer(13, 503, None),
-                answer(17, 500, None),
+                answer(23, 429, Some(1)),
+                answer(29, 503, None),
+                answer(31, 500, None),
             ],
-            reset_every: Some(19),
-            cut_every: Some(7),
+            reset_every: Some(41),
+            cut_every: Some(37),
         };
         let before = (bed.to_provider.requests(), bed.to_consumer.requests());
         let trouble = async {
