@@ -140,7 +140,7 @@ pub struct Tail {
 
 impl Tail {
     /// The requests that have finished since the last call.
-    pub fn next(&mut self) -> Result<Vec<AuditedRequest>> {
+    pub fn read(&mut self) -> Result<Vec<AuditedRequest>> {
         let text = self.audit.text_since(self.mark)?;
         self.mark.0 += text.len() as u64;
         text.lines().map(parse).collect()

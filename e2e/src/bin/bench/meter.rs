@@ -38,7 +38,7 @@ impl Meter {
     /// Takes in what has been logged since the last time.
     pub fn read(&mut self) -> Result<()> {
         for (side, number) in [("consumer", 0), ("provider", 1)] {
-            for request in self.tails[number].next()? {
+            for request in self.tails[number].read()? {
                 if request.resource == "widgets" && request.user_agent.contains("konnector") {
                     self.file(side, &request)?;
                 }
