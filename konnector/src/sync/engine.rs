@@ -214,7 +214,8 @@ impl Shell {
         let mut provider: ProviderEvents = SelectAll::new();
         self.rescope(&mut provider);
         loop {
-            let due = self.state.next_due(Instant::now());
+            let has_room = self.under_way < self.most();
+            let due = self.state.next_due(has_room, Instant::now());
             let timer = async {
                 match due {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -295,14 +296,15 @@ impl Shell {
         }
     }
 
+    /// How many requests may be under way at a time.
+    fn most(&self) -> usize {
+        let consumer = self.ports.consumer.parallelism();
+        consumer.max(self.ports.provider.parallelism())
+    }
+
     /// Gives out jobs as long as the API servers can take more requests.
     fn dispatch(&mut self) {
-        let most = self
-            .ports
-            .consumer
-            .parallelism()
-            .max(self.ports.provider.parallelism());
-        while self.under_way < most {
+        while self.under_way < self.most() {
             let Some(job) = self.state.next_job(Instant::now()) else {
                 return;
             };

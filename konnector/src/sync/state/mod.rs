@@ -164,11 +164,13 @@ impl State {
             && (self.queue.len() > 0 || !self.busy.is_empty())
     }
 
-    /// When something becomes due by time alone.
-    pub(super) fn next_due(&mut self, now: Instant) -> Option<Instant> {
+    /// When something becomes due by time alone. Work does not while there is no room for it: the
+    /// loop would only turn.
+    pub(super) fn next_due(&mut self, has_room: bool, now: Instant) -> Option<Instant> {
         let breaker = self.breaker.next_due(now);
         let question = self.causes.next_due();
-        let work = self.queue.next_due().filter(|_| !self.control.suspended);
+        let works = has_room && !self.control.suspended;
+        let work = self.queue.next_due().filter(|_| works);
         [breaker, question, work].into_iter().flatten().min()
     }
 
