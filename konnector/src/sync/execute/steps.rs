@@ -27,7 +27,7 @@ impl Run<'_> {
         let body = self.shared.form.marks(
             &self.key,
             &consumer.uid,
-            first || marks.finalizer,
+            first || marks.finalizer || consumer.finalizer,
             link,
             problem,
         );
