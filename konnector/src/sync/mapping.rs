@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use kube_bind_crds::api::{InformerScope, Isolation};
 use kube_bind_crds::isolation::{self, Strategy};
+use kube_bind_crds::names;
+use serde_json::Value;
 
 use super::cluster::{Key, WatchScope};
 use super::config::EngineConfig;
+use super::form;
 use super::plan::Target;
 use super::ports::Namespaces;
 
@@ -72,9 +75,27 @@ impl Mapping {
         }
     }
 
-    pub(super) fn to_consumer(&self, provider: &Key) -> Option<Key> {
+    fn to_consumer(&self, provider: &Key) -> Option<Key> {
         let find = |namespace: &str| self.namespaces.to_consumer(namespace);
         isolation::map_to_consumer(&self.table, &outer(provider), find).map(inner)
+    }
+
+    /// Whose copy this provider object is. A watch of all namespaces also sees copies in namespaces
+    /// that are not mapped, yet or any more: these tell by their markers, or what happens to them
+    /// meanwhile would be missed.
+    pub(super) fn original_of(&self, body: &Value) -> Option<Key> {
+        let key = form::key_of(body);
+        let by_marker = || {
+            let annotations = &body["metadata"]["annotations"];
+            let ours = annotations[names::ANNOTATION_CLUSTER_NAMESPACE]
+                == *self.table.cluster_namespace
+                && self.table.strategy == Strategy::ServiceNamespaced;
+            let namespace = annotations[names::ANNOTATION_CONSUMER_NAMESPACE].as_str();
+            let namespace = namespace.filter(|_| ours)?;
+            let waits = self.namespaces.to_provider(namespace).is_none();
+            waits.then(|| Key::new(namespace, key.name.as_str()))
+        };
+        self.to_consumer(&key).or_else(by_marker)
     }
 
     /// Asks for the missing mapping of a consumer key.

@@ -155,7 +155,7 @@ impl State {
             }
             WatchEvent::Applied(body) => self.file_provider(scope, body, None, now),
             WatchEvent::Deleted(body) => {
-                let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
+                let Some(key) = self.mapping.original_of(&body) else {
                     return;
                 };
                 let Some(slot) = self.slots.get_mut(&key) else {
@@ -170,7 +170,7 @@ impl State {
             }
             WatchEvent::Unreadable(known) => {
                 let epoch = listing.epoch;
-                let key = self.mapping.to_consumer(&form::key_of(&known));
+                let key = self.mapping.original_of(&known);
                 if let Some(slot) = key.and_then(|key| self.slots.get_mut(&key)) {
                     slot.seen[Side::Provider as usize] = epoch;
                 }
@@ -196,7 +196,7 @@ impl State {
         now: Instant,
     ) {
         let priority = urgency(list);
-        let Some(key) = self.mapping.to_consumer(&form::key_of(&body)) else {
+        let Some(key) = self.mapping.original_of(&body) else {
             return;
         };
         let id = self.shared(&key);
