@@ -60,6 +60,7 @@ impl State {
             }
             return;
         }
+        let retry_at = slot.retry_at;
         let rules = self.rules(key, slot, now);
         if is_unexplained(&slot.pair, &rules) {
             self.want_explanation();
@@ -72,6 +73,10 @@ impl State {
             if rules.target != Target::Waiting {
                 self.bodies.take(key);
                 self.measured.settled(key);
+            }
+            // Whatever else was tried meanwhile took the place of this in the queue.
+            if let Some(at) = retry_at.filter(|at| *at > now) {
+                self.queue.push_at(key.clone(), at);
             }
         } else if self.is_ready(&slot.pair, &rules) {
             let drifts = u32::from(slot.drifts);
