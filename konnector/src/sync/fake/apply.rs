@@ -1,7 +1,11 @@
-//! Server-side apply, as far as one schema-less merge goes: maps merge, everything else is replaced.
+//! Server-side apply, as far as one merge goes in which maps merge, finalizers are a set, and
+//! everything else is replaced.
 
 use kube_bind_crds::digest::Schema;
 use serde_json::{Map, Value, json};
+
+use super::super::cluster::Error;
+use super::store::invalid;
 
 /// Applies a configuration over an object, forced. Returns the object with its new ownership.
 pub(super) fn apply(
@@ -9,75 +13,82 @@ pub(super) fn apply(
     object: &Value,
     manager: &str,
     configuration: &Value,
-) -> Value {
+) -> Result<Value, Error> {
     let fields = schema.recorded(configuration);
     let mut result = object.clone();
-    let entries: Vec<Value> = object["metadata"]["managedFields"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let mine = |entry: &&Value| entry["manager"] == manager && entry["operation"] == "Apply";
-    let before = entries
-        .iter()
-        .find(mine)
-        .map(|entry| entry["fieldsV1"].clone())
-        .unwrap_or(json!({}));
-    let others: Vec<Value> = entries
-        .iter()
-        .filter(|entry| !mine(entry))
-        .cloned()
-        .collect();
-    remove(
-        &mut result,
-        &before,
-        &fields,
-        &others
-            .iter()
-            .map(|entry| &entry["fieldsV1"])
-            .collect::<Vec<_>>(),
-    );
-    merge(&mut result, configuration, true);
-    let mut managed: Vec<Value> = others
-        .into_iter()
-        .map(|mut entry| {
-            let mut left = entry["fieldsV1"].clone();
-            take(&mut left, &fields, &result, object);
-            entry["fieldsV1"] = left;
-            entry
-        })
-        .collect();
-    managed.push(json!({"manager": manager, "operation": "Apply", "fieldsV1": fields}));
-    result["metadata"]["managedFields"] = managed.into();
-    result
-}
-
-/// Removes what was owned, is not any more, and belongs to nobody else.
-fn remove(value: &mut Value, before: &Value, after: &Value, others: &[&Value]) {
-    let Some(owned) = before.as_object() else {
-        return;
+    let entries = result["metadata"]["managedFields"].as_array_mut();
+    let mut managed: Vec<Value> = entries.map(std::mem::take).unwrap_or_default();
+    let mine = |entry: &Value| entry["manager"] == manager && entry["operation"] == "Apply";
+    let before = match managed.iter().position(mine) {
+        Some(place) => managed.remove(place)["fieldsV1"].take(),
+        None => json!({}),
     };
-    for (element, inner) in owned {
-        let Some(name) = element.strip_prefix("f:") else {
+    let others: Vec<&Value> = managed.iter().map(|entry| &entry["fieldsV1"]).collect();
+    for (name, value) in result.as_object_mut().into_iter().flatten() {
+        let element = format!("f:{name}");
+        let inner = |fields: &Value| fields.get(&element).cloned();
+        let Some(owned) = inner(&before) else {
             continue;
         };
+        let theirs: Vec<Value> = others.iter().filter_map(|fields| inner(fields)).collect();
+        let theirs: Vec<&Value> = theirs.iter().collect();
+        let after = inner(&fields).unwrap_or(Value::Null);
+        let emptied = remove(value, &owned, &after, &theirs);
+        if emptied && name != "metadata" {
+            return Err(invalid(&format!(
+                "{name}: Invalid value: \"null\": must be of type object"
+            )));
+        }
+    }
+    merge(&mut result, configuration, true);
+    for entry in &mut managed {
+        take(&mut entry["fieldsV1"], &fields, &result, object);
+    }
+    managed.push(json!({"manager": manager, "operation": "Apply", "fieldsV1": fields}));
+    result["metadata"]["managedFields"] = managed.into();
+    Ok(result)
+}
+
+/// Removes what was owned, is not any more, and belongs to nobody else. Says whether a container of
+/// ours is empty now: that a server cannot do.
+fn remove(value: &mut Value, before: &Value, after: &Value, others: &[&Value]) -> bool {
+    let mut emptied = false;
+    for (element, inner) in before.as_object().into_iter().flatten() {
         let theirs: Vec<&Value> = others
             .iter()
             .filter_map(|fields| fields.get(element))
             .collect();
-        let Some(map) = value.as_object_mut() else {
+        if let (Some(item), Some(items)) = (element.strip_prefix("v:"), value.as_array_mut()) {
+            if after.get(element).is_none() && theirs.is_empty() {
+                items.retain(|held| held.to_string() != item);
+            }
+            continue;
+        }
+        let (Some(name), Some(map)) = (element.strip_prefix("f:"), value.as_object_mut()) else {
             continue;
         };
+        let Some(child) = map.get_mut(name) else {
+            continue;
+        };
+        let is_leaf = inner.as_object().is_none_or(Map::is_empty);
         match after.get(element) {
-            None if theirs.is_empty() => {
+            None if theirs.is_empty() && (is_leaf || inner.get(".").is_some()) => {
                 map.remove(name);
             }
             after => {
-                if let Some(child) = map.get_mut(name) {
-                    remove(child, inner, after.unwrap_or(&Value::Null), &theirs);
+                emptied |= remove(child, inner, after.unwrap_or(&Value::Null), &theirs);
+                let wanted = after
+                    .and_then(Value::as_object)
+                    .is_some_and(|all| !all.is_empty());
+                if !is_leaf && !wanted && child.as_object().is_some_and(Map::is_empty) {
+                    // Typed metadata knows no empty maps.
+                    map.remove(name);
+                    emptied = true;
                 }
             }
         }
     }
+    emptied
 }
 
 fn merge(into: &mut Value, from: &Value, top: bool) {
@@ -90,6 +101,15 @@ fn merge(into: &mut Value, from: &Value, top: bool) {
                         .as_object_mut()
                         .map(|map| map.remove("resourceVersion"));
                     merge(into.entry(name).or_insert_with(|| json!({})), &value, false);
+                } else if name == "finalizers" {
+                    let held = into.entry(name).or_insert_with(|| json!([]));
+                    for finalizer in value.as_array().into_iter().flatten() {
+                        if let Some(held) =
+                            held.as_array_mut().filter(|held| !held.contains(finalizer))
+                        {
+                            held.push(finalizer.clone());
+                        }
+                    }
                 } else {
                     merge(into.entry(name).or_insert(Value::Null), value, false);
                 }
@@ -104,19 +124,14 @@ fn take(fields: &mut Value, applied: &Value, result: &Value, object: &Value) {
     let Some(map) = fields.as_object_mut() else {
         return;
     };
-    let names: Vec<String> = map.keys().cloned().collect();
-    for element in names {
-        let Some(name) = element.strip_prefix("f:") else {
-            continue;
+    map.retain(|element, inner| {
+        let (Some(name), Some(ours)) = (element.strip_prefix("f:"), applied.get(element)) else {
+            return true;
         };
-        let Some(inner) = applied.get(&element) else {
-            continue;
-        };
-        let leaf = map[&element].as_object().is_none_or(Map::is_empty);
-        if leaf && result[name] != object[name] {
-            map.remove(&element);
-        } else if !leaf {
-            take(&mut map[&element], inner, &result[name], &object[name]);
+        if inner.as_object().is_none_or(Map::is_empty) {
+            return result[name] == object[name];
         }
-    }
+        take(inner, ours, &result[name], &object[name]);
+        true
+    });
 }

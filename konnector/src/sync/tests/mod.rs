@@ -5,6 +5,7 @@ mod chaos;
 mod kinds;
 mod restore;
 mod switches;
+mod simulation;
 mod trouble;
 mod vanishing;
 mod watches;

@@ -1,0 +1,109 @@
+//! Plays many seeds on all cores, and tells how to repeat the one that failed.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::run::{Outcome, play};
+
+/// Number of seeds, and the first one.
+const NUMBER: &str = "SIM_SEEDS";
+const FIRST: &str = "SIM_FROM";
+/// Longest part of a trace that is shown.
+const LINES: usize = 1_000;
+
+#[derive(Default)]
+struct Progress {
+    next: AtomicU64,
+    played: AtomicU64,
+    requests: AtomicU64,
+    stop: AtomicBool,
+    /// The smallest seed that failed.
+    failed: Mutex<Option<(u64, String)>>,
+}
+
+/// Plays the seeds that the environment asks for, or so many; panics with the first that fails.
+pub(super) fn run(seeds: u64) {
+    let setting = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse().ok())
+    };
+    let count: u64 = setting(NUMBER).unwrap_or(seeds);
+    let first: u64 = setting(FIRST).unwrap_or_default();
+    let progress = Arc::new(Progress::default());
+    let began = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| work(&progress, first, count));
+        }
+    });
+    let played = progress.played.load(Ordering::Relaxed);
+    let requests = progress.requests.load(Ordering::Relaxed);
+    let seconds = began.elapsed().as_secs_f64();
+    let failed = progress
+        .failed
+        .lock()
+        .expect("no thread panics while it holds the lock")
+        .take();
+    if let Some((seed, violation)) = failed {
+        panic!("{}", report(seed, &violation, played));
+    }
+    #[expect(clippy::print_stdout, reason = "it is the result of a long run")]
+    {
+        println!(
+            "{played} schedules with {requests} requests in {seconds:.1} s, {:.0} a second",
+            played as f64 / seconds
+        );
+    }
+}
+
+fn work(progress: &Progress, first: u64, count: u64) {
+    while !progress.stop.load(Ordering::Relaxed) {
+        let number = progress.next.fetch_add(1, Ordering::Relaxed);
+        if number >= count {
+            return;
+        }
+        let seed = first + number;
+        let outcome = attempt(seed, false);
+        progress.played.fetch_add(1, Ordering::Relaxed);
+        let violation = match outcome {
+            Ok(outcome) => {
+                progress
+                    .requests
+                    .fetch_add(u64::from(outcome.requests), Ordering::Relaxed);
+                outcome.violation
+            }
+            Err(panic) => Some(panic),
+        };
+        if let Some(violation) = violation {
+            progress.stop.store(true, Ordering::Relaxed);
+            let mut failed = progress
+                .failed
+                .lock()
+                .expect("no thread panics while it holds the lock");
+            if failed.as_ref().is_none_or(|(known, _)| seed < *known) {
+                *failed = Some((seed, violation));
+            }
+        }
+    }
+}
+
+fn attempt(seed: u64, traced: bool) -> Result<Outcome, String> {
+    std::panic::catch_unwind(|| play(seed, traced)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "a panic".to_owned())
+    })
+}
+
+fn report(seed: u64, violation: &str, played: u64) -> String {
+    let lines = attempt(seed, true)
+        .map(|outcome| outcome.lines)
+        .unwrap_or_default();
+    let shown = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    format!(
+        "{shown}\n\nseed {seed} fails (schedule {played} of this run): {violation}\nagain: make sim SEEDS=1 FROM={seed}"
+    )
+}
