@@ -109,6 +109,33 @@ impl Run<'_> {
         }
     }
 
+    /// Makes sure that the consumer object of a copy is gone, unless it was seen to terminate: it may
+    /// be so new that no event has told of it, and its copy the work of another leader.
+    pub(super) async fn confirm_end(&mut self) -> Result<(), Stop> {
+        let Owner::Ours(owner) = self.provider()?.owner else {
+            return Err(Stop::Replan);
+        };
+        let is_its_own = |consumer: &Option<Consumer>| {
+            let consumer = consumer.as_ref();
+            consumer.is_some_and(|consumer| consumer.uid == owner)
+        };
+        if is_its_own(&self.pair.consumer) {
+            return Ok(());
+        }
+        match read(self.shared.consumer.get(&self.key)).await {
+            Ok(body) => self.see_consumer(body),
+            Err(Error::NotFound) => {
+                self.lose_consumer();
+                return Ok(());
+            }
+            Err(error) => return Err(Stop::Failed(Side::Consumer, error)),
+        };
+        if is_its_own(&self.pair.consumer) {
+            return Err(Stop::Replan);
+        }
+        Ok(())
+    }
+
     /// The consumer object's body: the one at hand, or read again. If what is read is not what the
     /// plan was made for, the plan is made anew.
     pub(super) async fn consumer_body(&mut self) -> Result<Arc<Value>, Stop> {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::adopt;
 use super::cluster::{Cluster, Error, Key, Part};
 use super::config::{Fence, Ports};
-use super::entry::{Consumer, Provider};
+use super::entry::{Consumer, Owner, Provider};
 use super::form::{Form, MARK_MANAGER};
 use super::metrics::{EngineMetrics, Side, Verb, WriteResult};
 use super::pair::{Lost, Pair, Refused};

@@ -174,6 +174,7 @@ impl Run<'_> {
 
     pub(super) async fn delete(&mut self) -> Result<(), Stop> {
         let at = self.target()?;
+        self.confirm_end().await?;
         let uid = self.provider()?.uid.to_string();
         let request = self.shared.provider.delete(&at, &uid);
         match self.write((Side::Provider, Verb::Delete), request).await? {
