@@ -132,6 +132,6 @@ fn take(fields: &mut Value, applied: &Value, result: &Value, object: &Value) {
             return result[name] == object[name];
         }
         take(inner, ours, &result[name], &object[name]);
-        true
+        inner.as_object().is_some_and(|inner| !inner.is_empty())
     });
 }

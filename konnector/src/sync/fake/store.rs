@@ -74,13 +74,7 @@ impl Store {
         match self.objects.get(&key) {
             Some(old) => {
                 object["metadata"]["uid"] = old["metadata"]["uid"].clone();
-                let entries = object["metadata"]["managedFields"].as_array_mut();
-                // Whoever writes a value owns it: it leaves the sets of all others.
-                let mut entries: Vec<Value> = entries.map(std::mem::take).unwrap_or_default();
-                for entry in &mut entries {
-                    disown(&mut entry["fieldsV1"], &object, old);
-                }
-                object["metadata"]["managedFields"] = entries.into();
+                disown_all(&mut object, old);
             }
             None => {
                 let mut content = object.clone();
@@ -114,6 +108,13 @@ impl Store {
             let mut object = Arc::unwrap_or_clone(object);
             object["metadata"]["resourceVersion"] = self.version.to_string().into();
             self.tell(key, Arc::new(object), true);
+        }
+    }
+
+    /// The object is gone, and nobody is told.
+    pub(in super::super) fn lose(&mut self, key: &Key) {
+        if self.objects.remove(key).is_some() {
+            self.version += 1;
         }
     }
 
@@ -171,7 +172,8 @@ impl Store {
         part: Part,
         operations: &Value,
     ) -> Result<Value, Error> {
-        let mut object = Value::clone(self.existing(key, None)?);
+        let old = Arc::clone(self.existing(key, None)?);
+        let mut object = Value::clone(&old);
         let status = object.get("status").cloned();
         if part == Part::Status && self.plain_status {
             return Err(Error::NotFound);
@@ -199,6 +201,9 @@ impl Store {
             let fields = object.as_object_mut().ok_or(Error::Changed)?;
             fields.remove("status");
             fields.extend(status.map(|status| ("status".to_owned(), status)));
+        }
+        if object["metadata"]["managedFields"] == old["metadata"]["managedFields"] {
+            disown_all(&mut object, &old);
         }
         Ok(Value::clone(&self.keep(key.clone(), object)))
     }
@@ -306,6 +311,16 @@ fn merge(into: &mut Value, patch: &Value) {
     }
 }
 
+/// Whoever writes a value owns it: it leaves the sets of all others.
+fn disown_all(object: &mut Value, old: &Value) {
+    let entries = object["metadata"]["managedFields"].as_array_mut();
+    let mut entries: Vec<Value> = entries.map(std::mem::take).unwrap_or_default();
+    for entry in &mut entries {
+        disown(&mut entry["fieldsV1"], object, old);
+    }
+    object["metadata"]["managedFields"] = entries.into();
+}
+
 /// Removes the fields whose values differ between the two objects.
 fn disown(fields: &mut Value, new: &Value, old: &Value) {
     let Some(map) = fields.as_object_mut() else {
@@ -319,6 +334,6 @@ fn disown(fields: &mut Value, new: &Value, old: &Value) {
             return new[name] == old[name];
         }
         disown(inner, &new[name], &old[name]);
-        true
+        inner.as_object().is_some_and(|inner| !inner.is_empty())
     });
 }

@@ -8,7 +8,8 @@ use rand::seq::IndexedRandom;
 use tokio::time::Instant;
 
 use super::super::super::cluster::Key;
-use super::super::super::execute::Side;
+use super::super::super::fake::is_terminating;
+use super::super::super::metrics::Side;
 use super::mode::NAMESPACES;
 use super::world::{Shared, Sim, Weather};
 use super::{operators, users};
@@ -81,17 +82,13 @@ pub(super) fn heal(sim: &mut Sim) {
     }
 }
 
-/// Consumer objects are gone without a deletion: a restored etcd, a finalizer that was taken off by
-/// force, a CRD that was made anew.
+/// Consumer objects are gone without a deletion that anybody asked for. A finalizer that was taken off
+/// by force shows as an event; what a restored backup does not hold is only missing from the next list.
 pub(super) fn vanish(sim: &mut Sim) {
     let all = sim.mode.many && sim.chance(0.7);
+    let silently = sim.chance(0.6);
     let keys = if all {
-        sim.servers[Side::Consumer as usize]
-            .store
-            .objects
-            .keys()
-            .cloned()
-            .collect()
+        keys(sim)
     } else {
         vec![sim.mode.any(&mut sim.random)]
     };
@@ -99,9 +96,46 @@ pub(super) fn vanish(sim: &mut Sim) {
         if all && sim.chance(0.2) {
             continue;
         }
-        sim.trace
-            .note("accident", "makes vanish", &key, String::new);
-        sim.server(Side::Consumer).store.vanish(&key);
+        if !silently {
+            sim.trace
+                .note("accident", "makes vanish", &key, String::new);
+            sim.server(Side::Consumer).store.vanish(&key);
+            continue;
+        }
+        sim.trace.note("accident", "loses", &key, String::new);
+        lose(sim, &key);
+        sim.server(Side::Consumer).store.lose(&key);
+        sim.server(Side::Consumer).expiry += 1;
+    }
+}
+
+/// Nobody deleted this object that goes now.
+fn lose(sim: &mut Sim, key: &Key) {
+    let object = sim.servers[Side::Consumer as usize].store.objects.get(key);
+    if let Some(object) = object.filter(|object| !is_terminating(object)) {
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        sim.lost.insert(uid.to_owned());
+    }
+}
+
+pub(super) fn keys(sim: &Sim) -> Vec<Key> {
+    let objects = &sim.servers[Side::Consumer as usize].store.objects;
+    objects.keys().cloned().collect()
+}
+
+/// The CRD on the consumer is deleted, and all objects with it; it is gone when they are, and made anew.
+pub(super) fn lose_definition(sim: &mut Sim) {
+    let keys = keys(sim);
+    if sim.definition_goes {
+        sim.definition_goes = !keys.is_empty();
+        return;
+    }
+    sim.trace
+        .note("accident", "deletes the CRD", &Key::default(), String::new);
+    sim.definition_goes = true;
+    for key in keys {
+        lose(sim, &key);
+        users::remove(sim, &key);
     }
 }
 

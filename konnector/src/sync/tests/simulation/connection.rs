@@ -12,7 +12,8 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
-use super::super::super::execute::Side;
+use super::super::super::metrics::Side;
+use super::super::super::ports::Definition;
 use super::invariants;
 use super::stream;
 use super::weather::Fate;
@@ -30,6 +31,8 @@ pub(super) struct Connection {
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Get,
+    /// Whether the CRD terminates: then there is an answer.
+    Definition,
     Apply(String, Value),
     JsonPatch(Part, Value),
     MergePatch(Value),
@@ -38,12 +41,12 @@ pub(super) enum Op {
 
 impl Op {
     pub(super) fn is_write(&self) -> bool {
-        !matches!(self, Self::Get)
+        !matches!(self, Self::Get | Self::Definition)
     }
 
     fn body(&self) -> String {
         match self {
-            Self::Get => String::new(),
+            Self::Get | Self::Definition => String::new(),
             Self::Apply(manager, body) => format!("{manager} {body}"),
             Self::JsonPatch(part, operations) => format!("{part:?} {operations}"),
             Self::MergePatch(body) => body.to_string(),
@@ -54,6 +57,7 @@ impl Op {
     fn name(&self) -> &'static str {
         match self {
             Self::Get => "GET",
+            Self::Definition => "GET CRD",
             Self::Apply(..) => "APPLY",
             Self::JsonPatch(..) => "PATCH",
             Self::MergePatch(_) => "MERGE",
@@ -136,6 +140,9 @@ impl Connection {
     }
 
     fn serve(&self, sim: &mut Sim, key: &Key, op: &Op, fate: &Fate) -> Answer {
+        if let Op::Definition = op {
+            return Ok(sim.definition_goes.then_some(Value::Null));
+        }
         let server = &mut sim.servers[self.side as usize];
         if server.weather.missing {
             let message = "the server could not find the requested resource".to_owned();
@@ -145,7 +152,7 @@ impl Connection {
         let before = store.objects.get(key).cloned();
         let version = store.version;
         let answer = match op {
-            Op::Get => store
+            Op::Get | Op::Definition => store
                 .existing(key, None)
                 .map(|object| Some(Value::clone(object))),
             Op::Apply(_, body)
@@ -263,6 +270,13 @@ impl Cluster for Connection {
             self.clone()
                 .perform(key.clone(), Op::Delete(uid.to_owned())),
         )
+    }
+}
+
+impl Definition for Connection {
+    fn is_terminating(&self) -> BoxFuture<'_, Result<bool, Error>> {
+        let request = self.clone().perform(Key::default(), Op::Definition);
+        Box::pin(async move { request.await.map(|answer| answer.is_some()) })
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::super::cluster::Key;
-use super::super::super::execute::Side;
 use super::super::super::fake::is_terminating;
+use super::super::super::metrics::Side;
 use super::connection::Op;
 use super::mode::CLUSTER_NAMESPACE;
 use super::world::Sim;
@@ -36,11 +36,11 @@ pub(super) fn begin(sim: &Sim, konnector: usize, op: &Op) -> Option<String> {
     if sim.leads(konnector).is_zero() {
         return Some("a write begins without leadership".to_owned());
     }
-    if sim.konnectors[konnector].suspended {
+    if sim.suspended {
         return Some("a write begins while the binding is suspended".to_owned());
     }
     let has_precondition = match op {
-        Op::Get => true,
+        Op::Get | Op::Definition => true,
         Op::Apply(_, body) => {
             body["metadata"]["uid"].is_string() || body["metadata"]["resourceVersion"] == "0"
         }
@@ -48,7 +48,10 @@ pub(super) fn begin(sim: &Sim, konnector: usize, op: &Op) -> Option<String> {
             operations[0]["op"] == "test" && operations[0]["path"] == "/metadata/uid"
         }
         Op::MergePatch(body) => {
-            body["metadata"]["uid"].is_string() && body["metadata"]["resourceVersion"].is_string()
+            let metadata = &body["metadata"];
+            // A list is replaced as a whole.
+            let replaces = metadata.get("finalizers").is_some();
+            metadata["uid"].is_string() && (!replaces || metadata["resourceVersion"].is_string())
         }
         Op::Delete(uid) => !uid.is_empty(),
     };
@@ -91,8 +94,8 @@ fn on_provider(sim: &mut Sim, write: &Write<'_>) -> Option<String> {
         Some(object) if !is_terminating(object) => Some(format!(
             "the copy {key} is deleted, and its object {original} lives"
         )),
-        Some(_) => None,
-        None => breaker(sim, write.konnector),
+        _ if owner(copy).is_some_and(|uid| sim.lost.contains(uid)) => breaker(sim, write.konnector),
+        _ => None,
     }
 }
 
@@ -100,7 +103,7 @@ fn on_provider(sim: &mut Sim, write: &Write<'_>) -> Option<String> {
 fn breaker(sim: &mut Sim, konnector: usize) -> Option<String> {
     let now = Instant::now();
     let objects = sim.servers[Side::Consumer as usize].store.objects.len();
-    let left = sim.servers[Side::Provider as usize].store.objects.len();
+    let lost = sim.lost.len();
     let this = &mut sim.konnectors[konnector];
     if this.released {
         return None;
@@ -115,7 +118,7 @@ fn breaker(sim: &mut Sim, konnector: usize) -> Option<String> {
     }
     let deleted = this.orphans_deleted.len();
     // Of the objects that there were before.
-    let all = objects.max(left) + deleted;
+    let all = objects + lost;
     (deleted > BREAKER.0 + 1 && deleted as f64 > BREAKER.1 * all as f64 + 1.0)
         .then(|| format!("{deleted} copies of {all} objects are deleted, because they vanished"))
 }

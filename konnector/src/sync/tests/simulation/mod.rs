@@ -20,7 +20,7 @@ mod world;
 use run::play;
 
 /// What `make test` runs.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 300;
 
 #[test]
 fn whatever_happens_both_sides_agree_in_the_end() {

@@ -5,8 +5,8 @@ use rand::Rng;
 use serde_json::{Value, json};
 
 use super::super::super::cluster::Key;
-use super::super::super::execute::Side;
 use super::super::super::fake::is_terminating;
+use super::super::super::metrics::Side;
 use super::invariants::owner;
 use super::users::finalizers;
 use super::world::Sim;

@@ -7,13 +7,13 @@ use kube_bind_crds::names;
 use serde_json::{Map, Value};
 
 use super::super::super::cluster::Key;
-use super::super::super::execute::Side;
 use super::super::super::fake::is_terminating;
+use super::super::super::metrics::Side;
 use super::invariants::owner;
 use super::run::Run;
 use super::users::{OTHERS, finalizers};
 use super::world::Sim;
-use super::{accidents, operators};
+use super::{accidents, operators, users};
 
 /// Longer than every wait of the engine.
 const LONG: Duration = Duration::from_secs(900);
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(900);
 pub(super) async fn check(run: &mut Run) {
     recover(run).await;
     tokio::time::sleep(LONG).await;
-    let held = run.running[0].engine.counts().held;
+    let held = run.running[0].engine.counts().held > 0;
     if !judge(run, "in the end", held) {
         return;
     }
@@ -39,6 +39,7 @@ async fn recover(run: &mut Run) {
             .note("run", "calms down", &Key::default(), String::new);
         accidents::heal(&mut sim);
         operators::finish(&mut sim);
+        sim.suspended = false;
         for konnector in &mut sim.konnectors {
             konnector.crash_in = None;
         }
@@ -49,6 +50,24 @@ async fn recover(run: &mut Run) {
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     run.bury().await;
+    for running in &run.running {
+        running.engine.suspend(false);
+    }
+    // The CRD is not gone before its objects are.
+    while run.world.lock().definition_goes {
+        run.release_deletes();
+        tokio::time::sleep(LONG).await;
+        let mut sim = run.world.lock();
+        for key in accidents::keys(&sim) {
+            users::let_go(&mut sim, &key);
+        }
+        if sim.violation.is_some() {
+            return;
+        }
+        accidents::lose_definition(&mut sim);
+        drop(sim);
+        run.world.stir();
+    }
 }
 
 /// Nothing is written for a while.

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::cluster::Key;
-use super::super::super::execute::Side;
+use super::super::super::metrics::Side;
 use super::super::super::{
-    EngineConfig, EngineHandle, ObjectRef, Ports, Problem, ProblemSink, Resource, start,
+    Breaker, EngineConfig, EngineHandle, NoMetrics, ObjectRef, Ports, Problem, ProblemSink,
+    Resource, SkipKeys, start,
 };
 use super::connection::Connection;
 use super::mode::CLUSTER_NAMESPACE;
@@ -105,8 +106,10 @@ impl Run {
             0..40 => users::act(&mut self.world.lock()),
             40..58 => operators::act(&mut self.world.lock()),
             58..78 => accidents::act(&mut self.world.lock()),
-            78..81 => accidents::vanish(&mut self.world.lock()),
-            81..83 => accidents::lose_namespace(&self.world),
+            78 => self.suspend(),
+            79 => accidents::lose_definition(&mut self.world.lock()),
+            80 | 81 => accidents::vanish(&mut self.world.lock()),
+            82 => accidents::lose_namespace(&self.world),
             83 | 84 => accidents::reap_namespaces(&self.world),
             85 => accidents::delete_namespace(&mut self.world.lock()),
             86..91 => {
@@ -149,7 +152,6 @@ impl Run {
                 crash_in: None,
                 leads_until: None,
                 started: Instant::now(),
-                suspended: false,
                 released: false,
                 listed: [None, None],
                 orphans_deleted: Default::default(),
@@ -159,6 +161,7 @@ impl Run {
         self.note("konnector", "starts");
         let (config, ports) = self.parts(id);
         let engine = start(config, ports, &CancellationToken::new());
+        engine.suspend(self.world.lock().suspended);
         self.running.insert(0, Running { id, engine });
     }
 
@@ -179,6 +182,7 @@ impl Run {
             isolation: sim.mode.isolation,
             schema: open_api(),
             has_status_subresource: sim.mode.status_subresource,
+            skip_keys: SkipKeys::default(),
             seed: sim.random.random(),
         };
         let connection = |side| Connection {
@@ -197,6 +201,9 @@ impl Run {
             problems: Arc::new(Nobody),
             referrers: None,
             fence: Arc::new(move || leads.lock().leads(id)),
+            breaker: Breaker::default(),
+            definition: Arc::new(connection(Side::Consumer)),
+            metrics: Arc::new(NoMetrics),
         };
         (config, ports)
     }
@@ -267,7 +274,17 @@ impl Run {
         sim.konnectors[self.running[0].id].leads_until = until;
     }
 
-    fn release_deletes(&mut self) {
+    /// A person suspends the binding, or resumes it.
+    fn suspend(&self) {
+        self.note("user", "suspends or resumes");
+        let mut sim = self.world.lock();
+        sim.suspended = !sim.suspended;
+        for running in &self.running {
+            running.engine.suspend(sim.suspended);
+        }
+    }
+
+    pub(super) fn release_deletes(&mut self) {
         self.note("user", "releases deletions");
         let running = &self.running[0];
         self.world.lock().konnectors[running.id].released = true;

@@ -42,6 +42,8 @@ struct Stream {
     repetition: u32,
     bookmark: u32,
     backoff: Duration,
+    /// Where the last list was in the log: nothing older is told.
+    listed: usize,
 }
 
 /// What to do next.
@@ -64,6 +66,7 @@ pub(super) fn open(connection: Connection, scope: WatchScope) -> BoxStream<'stat
         repetition: 0,
         bookmark: 0,
         backoff: BACKOFF.0,
+        listed: 0,
     };
     futures::stream::unfold(stream, |mut stream| async {
         let event = stream.next().await;
@@ -166,7 +169,10 @@ impl Stream {
         }
         let server = &sim.servers[side as usize];
         (self.era, self.expiry) = (server.era, server.expiry);
+        self.repetition = server.repetition;
+        self.bookmark = server.bookmark;
         let store = &server.store;
+        self.listed = store.log.len();
         self.phase = Phase::Listing {
             rest: store
                 .objects
@@ -196,7 +202,9 @@ impl Stream {
             // As after a connection that broke: what was told may be told again.
             let back = sim.chance(0.7).then(|| up_to(sim, 4).as_millis() as usize);
             self.phase = Phase::Watching {
-                position: position.saturating_sub(back.unwrap_or_default()),
+                position: self
+                    .listed
+                    .max(position.saturating_sub(back.unwrap_or_default())),
                 fresh: true,
             };
             return self.tell_failure();

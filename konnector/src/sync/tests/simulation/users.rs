@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 
 use super::super::super::cluster::Key;
-use super::super::super::execute::Side;
+use super::super::super::metrics::Side;
 use super::world::Sim;
 
 /// A finalizer of somebody else.
@@ -38,9 +38,7 @@ pub(super) fn act(sim: &mut Sim) {
                 finalizers(object).push(OTHERS.into());
             }
         }),
-        16 => edit(sim, "takes a finalizer off", &key, |object| {
-            finalizers(object).retain(|one| one != OTHERS);
-        }),
+        16 => let_go(sim, &key),
         17 => edit(sim, "takes our finalizer off", &key, |object| {
             finalizers(object).retain(|one| one != names::FINALIZER_SYNCER);
         }),
@@ -55,6 +53,9 @@ pub(super) fn act(sim: &mut Sim) {
 }
 
 pub(super) fn create(sim: &mut Sim, key: &Key) {
+    if sim.definition_goes {
+        return;
+    }
     let mut object = json!({
         "apiVersion": "example.io/v1", "kind": "Widget",
         "metadata": {"name": key.name},
@@ -107,6 +108,13 @@ fn change(sim: &mut Sim, key: &Key) {
         9 => object["data"] = json!({"key": number.to_string()}),
         10 => drop(object.as_object_mut().map(|object| object.remove("data"))),
         _ => object["spec"] = json!({"color": "refused"}),
+    });
+}
+
+/// Somebody else has done what the own finalizer stands for.
+pub(super) fn let_go(sim: &mut Sim, key: &Key) {
+    edit(sim, "takes a finalizer off", key, |object| {
+        finalizers(object).retain(|one| one != OTHERS);
     });
 }
 

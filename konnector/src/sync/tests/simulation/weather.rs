@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::super::super::cluster::Error;
-use super::super::super::execute::Side;
+use super::super::super::metrics::Side;
 use super::connection::up_to;
 use super::world::Sim;
 

@@ -1,7 +1,7 @@
 //! What exists in a simulated run: two servers, the namespace mapping, the konnectors that ever ran,
 //! and the only source of randomness.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::super::super::cluster::Key;
-use super::super::super::execute::Side;
 use super::super::super::fake::{Snapshot, Store};
+use super::super::super::metrics::Side;
 use super::mode::Mode;
 use super::trace::Trace;
 
@@ -60,7 +60,6 @@ pub(super) struct Konnector {
     /// It leads until then; without end if `None`.
     pub(super) leads_until: Option<Instant>,
     pub(super) started: Instant,
-    pub(super) suspended: bool,
     /// A person said that what vanished was meant to.
     pub(super) released: bool,
     /// Of which restore its last complete list of each side knows, and since when.
@@ -87,6 +86,12 @@ pub(super) struct Sim {
     pub(super) mapped: BTreeMap<String, String>,
     /// Consumer namespaces for which the backend is about to publish one.
     pub(super) asked: BTreeSet<String>,
+    /// Uids of consumer objects that went although nobody deleted them.
+    pub(super) lost: HashSet<String>,
+    /// A person suspended the binding.
+    pub(super) suspended: bool,
+    /// The CRD on the consumer is being deleted.
+    pub(super) definition_goes: bool,
     pub(super) creations: HashMap<String, Creation>,
     /// Requests of konnectors.
     pub(super) requests: u32,
@@ -159,6 +164,9 @@ pub(super) fn world(seed: u64, traced: bool) -> World {
         konnectors: Vec::new(),
         mapped: BTreeMap::new(),
         asked: BTreeSet::new(),
+        lost: HashSet::new(),
+        suspended: false,
+        definition_goes: false,
         creations: HashMap::new(),
         requests: 0,
         written: Vec::new(),
