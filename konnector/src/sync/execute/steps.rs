@@ -33,6 +33,13 @@ impl Run<'_> {
         );
         let request = self.shared.consumer.apply(&self.key, MARK_MANAGER, &body);
         let answer = self.write(CONSUMER_APPLY, request).await?;
+        if let Err(Error::Rejected { .. }) = answer {
+            // Nothing new may be put on an object that terminates, which no event may have told yet.
+            self.read_consumer().await?;
+            if self.consumer()?.terminating && !consumer.terminating {
+                return Err(Stop::Replan);
+            }
+        }
         self.on_consumer(answer).await
     }
 

@@ -76,7 +76,7 @@ impl State {
             }
             // Whatever else was tried meanwhile took the place of this in the queue.
             if let Some(at) = retry_at.filter(|at| *at > now) {
-                self.queue.push_at(key.clone(), at);
+                self.queue.push_at(self.shared(key), at);
             }
         } else if self.is_ready(&slot.pair, &rules) {
             let drifts = u32::from(slot.drifts);
