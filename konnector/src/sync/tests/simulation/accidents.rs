@@ -118,6 +118,40 @@ fn lose(sim: &mut Sim, key: &Key) {
     }
 }
 
+/// A server is saved, or goes back to what was saved: objects are older, missing, or back.
+pub(super) fn restore(sim: &mut Sim) {
+    let side = any_side(sim);
+    let Some(snapshot) = sim.server(side).snapshot.take() else {
+        sim.trace.note("server", "is saved", &Key::default(), || {
+            format!("{side:?}")
+        });
+        let server = sim.server(side);
+        server.snapshot = Some(server.store.snapshot());
+        return;
+    };
+    if side == Side::Consumer {
+        let missing = keys(sim)
+            .into_iter()
+            .filter(|key| !snapshot.0.contains_key(key));
+        for key in missing.collect::<Vec<_>>() {
+            lose(sim, &key);
+        }
+    }
+    // Some raise the versions, as the manual of etcd says.
+    let raised = sim.chance(0.3);
+    let server = sim.server(side);
+    let highest = server.store.told;
+    server.store.restore(snapshot);
+    if raised {
+        server.store.version = highest + 1_000;
+    }
+    server.era += 1;
+    sim.trace
+        .note("server", "is restored", &Key::default(), || {
+            format!("{side:?}")
+        });
+}
+
 pub(super) fn keys(sim: &Sim) -> Vec<Key> {
     let objects = &sim.servers[Side::Consumer as usize].store.objects;
     objects.keys().cloned().collect()

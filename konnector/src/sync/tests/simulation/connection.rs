@@ -91,13 +91,29 @@ impl Connection {
             return pending().await;
         };
         pause(fate.after).await;
-        if !self.world.lock().goes_on(self.konnector) {
+        if !self.arrive(&fate, &answer) {
             return pending().await;
         }
         match fate.error {
             Some(error) => Err(error),
             None => answer,
         }
+    }
+
+    /// The answer arrives, if somebody is there.
+    fn arrive(&self, fate: &Fate, answer: &Answer) -> bool {
+        let mut sim = self.world.lock();
+        if let (None, Ok(Some(body))) = (&fate.error, answer) {
+            self.hear(&mut sim, &body["metadata"]["resourceVersion"]);
+        }
+        sim.goes_on(self.konnector)
+    }
+
+    /// A konnector is told a version.
+    pub(super) fn hear(&self, sim: &mut Sim, version: &Value) {
+        let version: Option<u64> = version.as_str().and_then(|version| version.parse().ok());
+        let heard = &mut sim.konnectors[self.konnector].heard[self.side as usize];
+        *heard = version.unwrap_or_default().max(*heard);
     }
 
     /// A konnector sends a request.

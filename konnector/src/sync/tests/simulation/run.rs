@@ -117,7 +117,8 @@ impl Run {
                 let points = sim.random.random_range(0..30);
                 sim.konnectors[self.running[0].id].crash_in = Some(points);
             }
-            91 | 92 => self.restart().await,
+            91 => self.restart().await,
+            92 => accidents::restore(&mut self.world.lock()),
             93 | 94 => self.rival(),
             95 | 96 => self.lose_lease(),
             97 => {
@@ -154,6 +155,7 @@ impl Run {
                 started: Instant::now(),
                 released: false,
                 listed: [None, None],
+                heard: [0, 0],
                 orphans_deleted: Default::default(),
             });
             sim.konnectors.len() - 1

@@ -90,21 +90,33 @@ impl Stream {
                     if !wait.is_zero() {
                         sleep(wait).await;
                     }
-                    if !self
-                        .connection
-                        .world
-                        .lock()
-                        .goes_on(self.connection.konnector)
-                    {
-                        return pending().await;
+                    if self.tell(&event) {
+                        return event;
                     }
-                    return event;
+                    return pending().await;
                 }
                 Turn::Sleep(wait) => sleep(wait).await,
                 Turn::Wait => notified.await,
                 Turn::Never => return pending().await,
             }
         }
+    }
+
+    /// Says whether somebody is there to hear it.
+    fn tell(&self, event: &WatchEvent) -> bool {
+        let connection = &self.connection;
+        let mut sim = connection.world.lock();
+        match event {
+            WatchEvent::Listed(body) | WatchEvent::Applied(body) | WatchEvent::Deleted(body) => {
+                connection.hear(&mut sim, &body["metadata"]["resourceVersion"]);
+            }
+            WatchEvent::ListEnd { resource_version }
+            | WatchEvent::Bookmark { resource_version } => {
+                connection.hear(&mut sim, &resource_version.as_str().into());
+            }
+            _ => {}
+        }
+        sim.goes_on(connection.konnector)
     }
 
     fn turn(&mut self, sim: &mut Sim) -> Turn {
@@ -184,7 +196,13 @@ impl Stream {
             position: store.log.len(),
         };
         self.note(sim, "lists");
-        Turn::Tell(WatchEvent::ListBegin, Duration::ZERO)
+        let heard = sim.konnectors[self.connection.konnector].heard[side as usize];
+        let known = if heard == 0 {
+            String::new()
+        } else {
+            heard.to_string()
+        };
+        Turn::Tell(WatchEvent::ListBegin { known }, Duration::ZERO)
     }
 
     fn watch(&mut self, sim: &mut Sim, position: usize, fresh: bool) -> Turn {

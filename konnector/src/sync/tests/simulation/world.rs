@@ -64,6 +64,8 @@ pub(super) struct Konnector {
     pub(super) released: bool,
     /// Of which restore its last complete list of each side knows, and since when.
     pub(super) listed: [Option<(u32, Instant)>; 2],
+    /// The highest version that each side has told it.
+    pub(super) heard: [u64; 2],
     /// When it deleted copies whose objects had vanished.
     pub(super) orphans_deleted: VecDeque<Instant>,
 }
