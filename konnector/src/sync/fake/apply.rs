@@ -24,21 +24,8 @@ pub(super) fn apply(
         None => json!({}),
     };
     let others: Vec<&Value> = managed.iter().map(|entry| &entry["fieldsV1"]).collect();
-    for (name, value) in result.as_object_mut().into_iter().flatten() {
-        let element = format!("f:{name}");
-        let inner = |fields: &Value| fields.get(&element).cloned();
-        let Some(owned) = inner(&before) else {
-            continue;
-        };
-        let theirs: Vec<Value> = others.iter().filter_map(|fields| inner(fields)).collect();
-        let theirs: Vec<&Value> = theirs.iter().collect();
-        let after = inner(&fields).unwrap_or(Value::Null);
-        let emptied = remove(value, &owned, &after, &theirs);
-        if emptied && name != "metadata" {
-            return Err(invalid(&format!(
-                "{name}: Invalid value: \"null\": must be of type object"
-            )));
-        }
+    if remove(&mut result, &before, &fields, &others) {
+        return Err(invalid("Invalid value: \"null\": must be of type object"));
     }
     merge(&mut result, configuration, true);
     for entry in &mut managed {
@@ -76,12 +63,13 @@ fn remove(value: &mut Value, before: &Value, after: &Value, others: &[&Value]) -
                 map.remove(name);
             }
             after => {
-                emptied |= remove(child, inner, after.unwrap_or(&Value::Null), &theirs);
+                let within = remove(child, inner, after.unwrap_or(&Value::Null), &theirs);
+                // Typed metadata knows no empty maps: they are simply absent.
+                emptied |= within && name != "metadata";
                 let wanted = after
                     .and_then(Value::as_object)
                     .is_some_and(|all| !all.is_empty());
                 if !is_leaf && !wanted && child.as_object().is_some_and(Map::is_empty) {
-                    // Typed metadata knows no empty maps.
                     map.remove(name);
                     emptied = true;
                 }

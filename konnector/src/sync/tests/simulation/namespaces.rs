@@ -50,7 +50,12 @@ impl Namespaces for SimNamespaces {
     }
 
     fn subscribe(&self) -> watch::Receiver<u64> {
-        self.world.generation.subscribe()
+        let generation = watch::Sender::new(0);
+        let receiver = generation.subscribe();
+        let generations = self.world.generations.lock();
+        let mut generations = generations.expect("no code panics while it holds the lock");
+        generations.push(generation);
+        receiver
     }
 
     fn provider_namespaces(&self) -> Vec<String> {

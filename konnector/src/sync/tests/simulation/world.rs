@@ -108,8 +108,9 @@ pub(super) struct Shared {
     sim: Mutex<Sim>,
     /// Something changed on this side.
     pub(super) changed: [Arc<Notify>; 2],
-    /// Generation of the namespace mapping.
-    pub(super) generation: watch::Sender<u64>,
+    /// Generations of the namespace mapping, one for each konnector: one for all would wake them in a
+    /// random order.
+    pub(super) generations: Mutex<Vec<watch::Sender<u64>>>,
 }
 
 pub(super) type World = Arc<Shared>;
@@ -178,7 +179,7 @@ pub(super) fn world(seed: u64, traced: bool) -> World {
     Arc::new(Shared {
         sim: Mutex::new(sim),
         changed: Default::default(),
-        generation: watch::Sender::new(0),
+        generations: Mutex::default(),
     })
 }
 
@@ -194,6 +195,17 @@ impl Shared {
         self.changed.iter().for_each(|side| side.notify_waiters());
     }
 
+    fn mapping_changed(&self) {
+        for generation in self
+            .generations
+            .lock()
+            .expect("no code panics while it holds the lock")
+            .iter()
+        {
+            generation.send_modify(|generation| *generation += 1);
+        }
+    }
+
     /// The backend publishes a service namespace.
     pub(super) fn map(&self, consumer: &str) {
         let mut sim = self.lock();
@@ -202,7 +214,7 @@ impl Shared {
             sim.trace
                 .note("backend", "maps", &Key::new(consumer, ""), String::new);
             drop(sim);
-            self.generation.send_modify(|generation| *generation += 1);
+            self.mapping_changed();
         }
     }
 
@@ -212,7 +224,7 @@ impl Shared {
             sim.trace
                 .note("backend", "unmaps", &Key::new(consumer, ""), String::new);
             drop(sim);
-            self.generation.send_modify(|generation| *generation += 1);
+            self.mapping_changed();
         }
     }
 }
