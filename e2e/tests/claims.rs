@@ -373,6 +373,27 @@ fn an_object_that_two_bindings_claim_is_synced_for_one_and_said_of_the_other() -
         ensure!(handed.metadata.uid == copy.metadata.uid, "it was made anew");
         patch(&mine, "tls", object("Secret", "tls", "changed")).await?;
         wait_copy(&theirs, "tls", "changed", "consumer").await?;
+
+        // One that leaves everything where it is takes nothing away but its marks, on both sides.
+        create(&theirs, &labelled(object("Secret", "lent", "theirs"))).await?;
+        wait_copy(&mine, "lent", "theirs", "provider").await?;
+        let orphan =
+            json!({"metadata": {"annotations": {"kube-bind.io/deletion-policy": "Orphan"}}});
+        patch(&bindings, "gadgets", orphan).await?;
+        bindings.delete("gadgets", &DeleteParams::default()).await?;
+        wait_gone(&bindings, "gadgets").await?;
+        for (side, name, content) in [
+            (&mine, "tls", "changed"),
+            (&theirs, "tls", "changed"),
+            (&mine, "lent", "theirs"),
+            (&theirs, "lent", "theirs"),
+        ] {
+            let left = side.get(name).await?;
+            ensure!(has(&left, content), "{left:?}");
+            let ours = |key: &String| key.starts_with("kube-bind.io/");
+            let marks = left.annotations().keys().chain(left.labels().keys());
+            ensure!(!marks.into_iter().any(ours), "{:?}", left.metadata);
+        }
         Ok(())
     })
 }
