@@ -18,7 +18,7 @@ use crate::sync::{Key, ObjectRef};
 #[derive(Debug)]
 pub enum Written {
     /// Done, or found done; this is what there is now on that side.
-    Found(Side, Copy),
+    Found(Side, Box<Copy>),
     /// Done.
     Done,
     /// Something changed meanwhile: look again.
@@ -110,12 +110,15 @@ impl Writer<'_> {
             None => apply::timed(api.create(&params, &body)).await,
         };
         match written {
-            Ok(written) => Ok(Written::Found(side, Copy::of(self.plural, &written))),
+            Ok(written) => Ok(Written::Found(
+                side,
+                Box::new(Copy::of(self.plural, &written)),
+            )),
             // Ours that the watch has not told yet, or somebody else's: the next plan says which.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let found = apply::timed(api.get_opt(&self.key.name)).await?;
                 Ok(found.map_or(Written::Stale, |found| {
-                    Written::Found(side, Copy::of(self.plural, &found))
+                    Written::Found(side, Box::new(Copy::of(self.plural, &found)))
                 }))
             }
             Err(error) => Err(error),
