@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::cluster::{Key, WatchScope};
 use super::config::EngineConfig;
 use super::form;
+use super::maps::Set;
 use super::plan::Target;
 use super::ports::Namespaces;
 
@@ -103,6 +104,11 @@ impl Mapping {
         if self.table.strategy == Strategy::ServiceNamespaced {
             self.namespaces.request(&consumer.namespace);
         }
+    }
+
+    /// All service namespaces that are known.
+    pub(super) fn provider_namespaces(&self) -> Set<String> {
+        self.namespaces.provider_namespaces().into_iter().collect()
     }
 
     /// The watches that cover all copies.

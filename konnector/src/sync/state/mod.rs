@@ -76,6 +76,8 @@ pub(super) struct State {
     epoch: u32,
     consumer_listing: Listing,
     provider_listings: Map<WatchScope, Listing>,
+    /// The service namespaces that were known last.
+    namespaces: Set<String>,
     /// Objects without a service namespace, and since when.
     waiting: Map<Key, Instant>,
     /// By side; tried again when it is back.
@@ -106,6 +108,7 @@ impl State {
             epoch: 0,
             consumer_listing: Listing::default(),
             provider_listings: Map::default(),
+            namespaces: Set::default(),
             waiting: Map::default(),
             stalled: Default::default(),
             breaker: ports.breaker.join(now),
@@ -148,7 +151,24 @@ impl State {
         for key in waiting {
             self.touch(&key, Priority::Change, now);
         }
+        for key in self.displaced() {
+            self.touch(&key, Priority::Backlog, now);
+        }
         (fresh, ended)
+    }
+
+    /// The objects that had a place on the provider and have none any more, if a service namespace went.
+    fn displaced(&mut self) -> Vec<Key> {
+        let namespaces = self.mapping.provider_namespaces();
+        let known = std::mem::replace(&mut self.namespaces, namespaces);
+        if known.is_subset(&self.namespaces) {
+            return Vec::new();
+        }
+        let keys = self.slots.keys().map(Arc::as_ref);
+        keys.filter(|key| !self.waiting.contains_key(*key))
+            .filter(|key| self.mapping.to_provider(key) == Target::Waiting)
+            .cloned()
+            .collect()
     }
 
     /// The one key that all books share: the text of a hundred thousand names is kept once.
