@@ -5,10 +5,10 @@ CARGO ?= cargo
 # one package than for the workspace, and compile the dependencies again.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: help build prerequisites demo test lint fmt crds bench sim fuzz release deny
+.PHONY: help build prerequisites demo test lint fmt crds bench sim sim-planted fuzz release deny
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: ## all programs, unoptimised
 	$(CARGO) build --workspace --bins
@@ -41,8 +41,14 @@ bench: prerequisites release ## measures speed, memory and requests; OBJECTS="10
 		--namespaces $(NAMESPACES) $(if $(JSON),--json $(JSON)) --date "$$(date -u +%F)" \
 		--commit "$$(git describe --always --dirty)" $(ARGS)
 
-sim: ## the sync engine alone, under seeded disturbances
-	$(CARGO) test --package konnector --lib sync::
+SEEDS ?= 10000
+FROM ?= 0
+
+sim: ## plays SEEDS schedules of disturbances against the sync engine, FROM the given seed on
+	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) $(CARGO) test --profile sim --package konnector --lib simulation::whatever -- --nocapture
+
+sim-planted: ## plants bugs in a copy of the sources and shows that the simulation finds them
+	@CARGO_TARGET_DIR=$(TARGET) e2e/tools/planted-bugs
 
 fuzz: ## foreign input, led by coverage; SECONDS=<n> for each target, TARGETS=<some>
 	@fuzz/run $(or $(SECONDS),60) $(TARGETS)

@@ -1,7 +1,8 @@
 //! Plays many seeds on all cores, and tells how to repeat the one that failed.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
 
 use super::run::{Outcome, play};
@@ -31,6 +32,7 @@ pub(super) fn run(seeds: u64) {
     };
     let count: u64 = setting(NUMBER).unwrap_or(seeds);
     let first: u64 = setting(FIRST).unwrap_or_default();
+    remember_panics();
     let progress = Arc::new(Progress::default());
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -90,12 +92,29 @@ fn work(progress: &Progress, first: u64, count: u64) {
     }
 }
 
+thread_local! {
+    /// A panic of this thread: tasks keep theirs to themselves.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// From now on threads remember how they panicked.
+fn remember_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANIC.with_borrow_mut(|kept| *kept = Some(panic.to_string()));
+            usual(panic);
+        }));
+    });
+}
+
 fn attempt(seed: u64, traced: bool) -> Result<Outcome, String> {
-    std::panic::catch_unwind(|| play(seed, traced)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic".to_owned())
-    })
+    let outcome = std::panic::catch_unwind(|| play(seed, traced));
+    match (PANIC.take(), outcome) {
+        (None, Ok(outcome)) => Ok(outcome),
+        (panic, _) => Err(panic.unwrap_or_default()),
+    }
 }
 
 fn report(seed: u64, violation: &str, played: u64) -> String {
