@@ -127,7 +127,7 @@ async fn lure(second: &Provider, cluster_namespace: &str) -> Result<()> {
             "permissionClaims": claims("widgets"),
         },
     });
-    let exports = ours(&*second.plane, "APIServiceExport", cluster_namespace);
+    let exports = ours(&second.plane, "APIServiceExport", cluster_namespace);
     create(&exports, &export).await?;
     wait_until(&exports, TEMPLATE, "in sync", |export| {
         condition(export, "ProviderInSync").is_some_and(|(status, ..)| status == "True")
@@ -218,8 +218,8 @@ fn two_providers_with_one_export_name_never_see_each_others_objects() -> Result<
             &object("Gadget", "seed", "no-such"),
         )
         .await?;
-        let first_service = service_namespace(&*first.plane, &first_home, "shop").await?;
-        let second_service = service_namespace(&*second.plane, &second_home, "shop").await?;
+        let first_service = service_namespace(&first.plane, &first_home, "shop").await?;
+        let second_service = service_namespace(&second.plane, &second_home, "shop").await?;
         let at_first = (&*first.plane, first_service.as_str());
         let at_second = (&*second.plane, second_service.as_str());
         serve(&consumer, at_first, "Widget", "w").await?;
@@ -231,8 +231,8 @@ fn two_providers_with_one_export_name_never_see_each_others_objects() -> Result<
             gadgets(&consumer.plane, "shop"),
             secrets(&consumer.plane, "shop"),
         );
-        make_secret(&*second.plane, &second_service, "seed-secret", "thief").await?;
-        make_secret(&*second.plane, &second_service, "w-secret", "thief").await?;
+        make_secret(&second.plane, &second_service, "seed-secret", "thief").await?;
+        make_secret(&second.plane, &second_service, "w-secret", "thief").await?;
         create(&mine, &object("Gadget", "thief", "w-secret")).await?;
         wait_event(&consumer.plane, "shop", "thief", "ClaimConflict").await?;
         ensure!(made_by(&copied.get("w-secret").await?, "Widget"));
@@ -249,7 +249,7 @@ fn two_providers_with_one_export_name_never_see_each_others_objects() -> Result<
         wait_gone(&bindings, TEMPLATE).await?;
         wait_gone(&copied, "w-secret").await?;
         ensure!(
-            widgets(&*first.plane, &first_service)
+            widgets(&first.plane, &first_service)
                 .list(&ListParams::default())
                 .await?
                 .items
@@ -276,7 +276,7 @@ async fn never_crossed(
     second: &Provider,
     (first_service, second_service): (&str, &str),
 ) -> Result<()> {
-    let lured = widgets(&*second.plane, "")
+    let lured = widgets(&second.plane, "")
         .list(&ListParams::default())
         .await?;
     ensure!(
@@ -293,13 +293,13 @@ async fn never_crossed(
             .filter_map(|secret| secret.metadata.name);
         anyhow::Ok(names.collect::<Vec<_>>())
     };
-    ensure!(names_in(&*first.plane, first_service).await? == ["w-secret"]);
-    let theirs = secrets(&*second.plane, second_service)
+    ensure!(names_in(&first.plane, first_service).await? == ["w-secret"]);
+    let theirs = secrets(&second.plane, second_service)
         .get("w-secret")
         .await?;
     ensure!(made_by(&theirs, "thief"), "{:?}", theirs.metadata);
     ensure!(
-        names_in(&*second.plane, second_service).await?
+        names_in(&second.plane, second_service).await?
             == ["g-secret", "later-secret", "seed-secret", "w-secret"]
     );
     Ok(())

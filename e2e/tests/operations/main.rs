@@ -14,7 +14,7 @@ use kube_bind_crds::names::{KONNECTOR_LEASE, KONNECTOR_NAMESPACE, KUBECONFIG_SEC
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::manifests::{apply, credential, konnector, rights, user_of};
 use kube_bind_e2e::objects::{api, condition, create, create_namespace, wait_until};
-use kube_bind_e2e::original::{CLUSTER_NAMESPACE, OriginalProvider};
+use kube_bind_e2e::original::{self, CLUSTER_NAMESPACE, OriginalProvider};
 use kube_bind_e2e::ports::Port;
 use kube_bind_e2e::process::{Launch, Process};
 use kube_bind_e2e::widgets::{self, widget, widgets};
@@ -186,7 +186,6 @@ async fn measured(port: &Port) -> Result<()> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the times are read by people")]
 fn another_replica_leads_after_a_crash_and_at_once_after_a_clean_stop() -> Result<()> {
     run(async {
         let operated = operated().await?.lock().await;
@@ -247,7 +246,7 @@ fn a_leader_of_the_originals_kind_is_never_overtaken_and_a_lost_lease_ends_all_w
         operated.sync("before-the-loss").await?;
 
         // Somebody else has the lease now, whoever gave it to them.
-        let taken = Timestamp::now();
+        let taken = original::now();
         let spec = json!({"spec": {"holderIdentity": "original-0", "leaseDurationSeconds": ORIGINAL_LEASE,
             "acquireTime": format!("{taken:.6}"), "renewTime": format!("{taken:.6}"), "leaseTransitions": 40}});
         operated

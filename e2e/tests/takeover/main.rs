@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube_bind_crds::names;
 use kube_bind_e2e::objects::{api, condition, create, secrets, wait_gone, wait_until};
-use kube_bind_e2e::original::CLUSTER_NAMESPACE;
+use kube_bind_e2e::original::{self, CLUSTER_NAMESPACE};
 use kube_bind_e2e::widgets::{self, widget};
 use kube_bind_e2e::{run, wait_for};
 use serde_json::{Value, json};
@@ -91,7 +90,7 @@ async fn uids(left: &Installation) -> Result<BTreeMap<String, String>> {
 }
 
 async fn lease(left: &Installation) -> Result<()> {
-    let now = format!("{:.6}", Timestamp::now());
+    let now = format!("{:.6}", original::now());
     let lease: Lease = serde_json::from_value(json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": names::KONNECTOR_LEASE},
         "spec": {"holderIdentity": "konnector-6f7d8-x2x1z", "leaseDurationSeconds": 15,

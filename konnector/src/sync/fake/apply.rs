@@ -47,7 +47,7 @@ fn remove(value: &mut Value, before: &Value, after: &Value, others: &[&Value]) -
             .collect();
         if let (Some(item), Some(items)) = (element.strip_prefix("v:"), value.as_array_mut()) {
             if after.get(element).is_none() && theirs.is_empty() {
-                items.retain(|held| held.to_string() != item);
+                items.retain(|held| serde_json::from_str(item).ok().as_ref() != Some(held));
             }
             continue;
         }
