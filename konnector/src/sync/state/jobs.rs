@@ -54,7 +54,9 @@ impl State {
             let slot = self.slots.get_mut(&key).expect("it was found above");
             let pair = slot.pair.clone();
             let vanished = rules.fate == Fate::Vanished;
-            if steps == [Step::Delete] && (vanished || slot.dying > self.causes.meant()) {
+            let doubtful = vanished || slot.dying > self.causes.meant();
+            // Counted once, however often it is tried.
+            if steps == [Step::Delete] && doubtful && self.doomed.insert(Arc::clone(&id)) {
                 self.breaker.deleting(vanished, now);
             }
             if is_drift(&pair) {
@@ -103,6 +105,10 @@ impl State {
         let tried = slot.retry_at.is_none_or(|at| at <= now);
         slot.pair.learn(pair, lost, listed);
         let gone = lost.consumer && slot.pair.consumer.is_none();
+        let copy = slot.pair.provider.as_ref();
+        if copy.is_none_or(|copy| copy.terminating) {
+            self.doomed.remove(&key);
+        }
         if slot.pair.refused.is_none() && slot.pair.status_refused.is_none() {
             slot.refusals = 0;
             slot.retry_at = None;

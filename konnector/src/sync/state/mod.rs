@@ -83,6 +83,8 @@ pub(super) struct State {
     /// By side; tried again when it is back.
     stalled: [Stalled; 2],
     breaker: Member,
+    /// Whose copies are being deleted, and counted by the breaker.
+    doomed: Set<Arc<Key>>,
     control: Control,
     causes: Causes,
     measured: Measured,
@@ -112,6 +114,7 @@ impl State {
             waiting: Map::default(),
             stalled: Default::default(),
             breaker: ports.breaker.join(now),
+            doomed: Set::default(),
             control: Control::default(),
             causes: Causes::default(),
             measured: Measured::new(Arc::clone(&ports.metrics)),
