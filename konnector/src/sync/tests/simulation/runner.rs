@@ -1,6 +1,7 @@
 //! Plays many seeds on all cores, and tells how to repeat the one that failed.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
@@ -10,6 +11,8 @@ use super::run::{Outcome, play};
 /// Number of seeds, and the first one.
 const NUMBER: &str = "SIM_SEEDS";
 const FIRST: &str = "SIM_FROM";
+/// How many may fail before the run ends.
+const FAILURES: &str = "SIM_FAILURES";
 /// Longest part of a trace that is shown.
 const LINES: usize = 1_000;
 
@@ -19,8 +22,8 @@ struct Progress {
     played: AtomicU64,
     requests: AtomicU64,
     stop: AtomicBool,
-    /// The smallest seed that failed.
-    failed: Mutex<Option<(u64, String)>>,
+    /// The seeds that failed, and what they broke.
+    failed: Mutex<BTreeMap<u64, String>>,
 }
 
 /// Plays the seeds that the environment asks for, or so many; panics with the first that fails.
@@ -32,13 +35,14 @@ pub(super) fn run(seeds: u64) {
     };
     let count: u64 = setting(NUMBER).unwrap_or(seeds);
     let first: u64 = setting(FIRST).unwrap_or_default();
+    let most: u64 = setting(FAILURES).unwrap_or(1);
     remember_panics();
     let progress = Arc::new(Progress::default());
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
-            scope.spawn(|| work(&progress, first, count));
+            scope.spawn(|| work(&progress, first, count, most as usize));
         }
     });
     let played = progress.played.load(Ordering::Relaxed);
@@ -47,10 +51,19 @@ pub(super) fn run(seeds: u64) {
     let failed = progress
         .failed
         .lock()
-        .expect("no thread panics while it holds the lock")
-        .take();
-    if let Some((seed, violation)) = failed {
-        panic!("{}", report(seed, &violation, played));
+        .map(|mut failed| std::mem::take(&mut *failed));
+    let failed = failed.expect("no thread panics while it holds the lock");
+    if let Some((seed, violation)) = failed.first_key_value() {
+        let others: Vec<String> = failed
+            .iter()
+            .skip(1)
+            .map(|(seed, why)| format!("seed {seed} too: {why}"))
+            .collect();
+        panic!(
+            "{}\n{}",
+            report(*seed, violation, played),
+            others.join("\n")
+        );
     }
     println!(
         "{played} schedules with {requests} requests in {seconds:.1} s, {:.0} a second",
@@ -58,7 +71,7 @@ pub(super) fn run(seeds: u64) {
     );
 }
 
-fn work(progress: &Progress, first: u64, count: u64) {
+fn work(progress: &Progress, first: u64, count: u64, most: usize) {
     while !progress.stop.load(Ordering::Relaxed) {
         let number = progress.next.fetch_add(1, Ordering::Relaxed);
         if number >= count {
@@ -77,14 +90,12 @@ fn work(progress: &Progress, first: u64, count: u64) {
             Err(panic) => Some(panic),
         };
         if let Some(violation) = violation {
-            progress.stop.store(true, Ordering::Relaxed);
-            let mut failed = progress
-                .failed
-                .lock()
-                .expect("no thread panics while it holds the lock");
-            if failed.as_ref().is_none_or(|(known, _)| seed < *known) {
-                *failed = Some((seed, violation));
-            }
+            let failed = progress.failed.lock();
+            let mut failed = failed.expect("no thread panics while it holds the lock");
+            failed.insert(seed, violation);
+            progress
+                .stop
+                .fetch_or(failed.len() >= most, Ordering::Relaxed);
         }
     }
 }
