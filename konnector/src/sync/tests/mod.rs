@@ -3,6 +3,7 @@
 mod basics;
 mod chaos;
 mod kinds;
+mod refused;
 mod restore;
 mod simulation;
 mod switches;

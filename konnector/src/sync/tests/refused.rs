@@ -1,0 +1,230 @@
+//! Objects that the provider refuses or that somebody else's are in the way of, and rights that are missing.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::cluster::Error;
+use super::world::{World, consumer_key, provider_key, widget};
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_object_is_reported_and_never_touched() {
+    let world = World::started().await;
+    let mut foreign = widget("a");
+    foreign["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    foreign["spec"]["size"] = 9.into();
+    let foreign = world.provider.put(foreign);
+    world.rest().await;
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    assert_eq!(world.copy("a"), foreign);
+    assert_eq!(world.counts().conflict, 1);
+    let text = world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    assert!(
+        text.as_str()
+            .unwrap()
+            .contains("does not belong to this consumer")
+    );
+    assert_eq!(world.told.lock().unwrap().raised.len(), 1);
+    assert!(world.provider.requests().is_empty());
+
+    // Deleting the consumer object leaves the foreign one alone, too.
+    world.consumer.remove(&consumer_key("a"));
+    world.rest().await;
+    assert_eq!(world.consumer.object(&consumer_key("a")), None);
+    assert_eq!(world.copy("a"), foreign);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_does_not_tell_again_what_an_object_says_already() {
+    let mut world = World::started().await;
+    let mut foreign = widget("a");
+    foreign["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    world.provider.put(foreign);
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    world.requests();
+    world.restart().await;
+    assert_eq!(world.counts().conflict, 1);
+    assert_eq!(world.told.lock().unwrap().raised.len(), 1);
+    assert_eq!(world.requests(), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_that_went_away_is_solved() {
+    let world = World::started().await;
+    let mut foreign = widget("a");
+    foreign["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    world.provider.put(foreign);
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    world.provider.remove(&provider_key("a"));
+    world.rest().await;
+    assert_eq!(world.counts().synced, 1);
+    let annotations = world.original("a")["metadata"]["annotations"].clone();
+    assert_eq!(annotations.get("kube-bind.io/sync-problem"), None);
+    assert_eq!(world.told.lock().unwrap().solved, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_of_another_consumer_is_foreign() {
+    let world = World::started().await;
+    let mut other = widget("a");
+    other["metadata"]["namespace"] = "kube-bind-abc-team".into();
+    other["metadata"]["annotations"] = json!({"kube-bind.io/cluster-namespace": "kube-bind-xyz", "kube-bind.io/consumer-uid": "1"});
+    let other = world.provider.put(other);
+    world.rest().await;
+    assert_eq!(
+        world.copy("a"),
+        other,
+        "no consumer object here is no reason to delete it"
+    );
+}
+
+fn refusal() -> Error {
+    Error::Rejected {
+        code: 422,
+        message: "spec.size: must be even".into(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_shown_on_the_object_and_a_change_tries_again() {
+    let world = World::started().await;
+    world.provider.fail_next("apply", refusal());
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    assert_eq!(world.counts().rejected, 1);
+    let text = world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    let words = "the provider does not accept this object, change it accordingly: \
+                 spec.size: must be even";
+    assert_eq!(text, words);
+    assert_eq!(
+        world.told.lock().unwrap().raised,
+        [format!("SyncRejected: {words}")]
+    );
+    world.requests();
+    world.wait(Duration::from_secs(5)).await;
+    assert_eq!(world.requests(), (vec![], vec![]), "no hammering");
+
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["spec"]["size"] = 4.into();
+    });
+    world.rest().await;
+    assert_eq!(world.counts().synced, 1);
+    assert_eq!(world.copy("a")["spec"]["size"], 4);
+    let annotations = world.original("a")["metadata"]["annotations"].clone();
+    assert_eq!(annotations.get("kube-bind.io/sync-problem"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_tried_again_after_a_while() {
+    let world = World::started().await;
+    world.provider.fail_next("apply", refusal());
+    world.consumer.put(widget("a"));
+    world.wait(Duration::from_secs(60)).await;
+    assert_eq!(world.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_change_leaves_the_copy_and_the_status_goes_on() {
+    let world = World::synced("a").await;
+    world.provider.fail_next("apply", refusal());
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["spec"]["size"] = 5.into();
+    });
+    world.rest().await;
+    assert_eq!(world.counts().rejected, 1);
+    world.provider.change(&provider_key("a"), |copy| {
+        copy["status"] = json!({"ready": false});
+    });
+    world.rest().await;
+    assert_eq!(world.original("a")["status"], json!({"ready": false}));
+    assert_eq!(world.copy("a")["spec"]["size"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_alone_fails_for_long_tells_so_and_the_server_is_well() {
+    let world = World::synced("a").await;
+    let webhook = || Error::Internal {
+        message: "failed calling webhook".into(),
+    };
+    for _ in 0..40 {
+        world.provider.fail_next("apply", webhook());
+    }
+    world.consumer.put(widget("b"));
+    world.wait(Duration::from_secs(200)).await;
+    assert_eq!(world.counts().rejected, 1);
+    assert_eq!(world.counts().provider_failing, None);
+    let problem =
+        || world.original("b")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    assert!(
+        problem()
+            .as_str()
+            .unwrap()
+            .contains("failed calling webhook")
+    );
+    assert_eq!(world.told.lock().unwrap().raised.len(), 1);
+    let finalizers = &world.original("b")["metadata"]["finalizers"];
+    assert_eq!(
+        *finalizers,
+        json!(["kubebind.io/syncer"]),
+        "a copy may be there"
+    );
+    world.provider.recover();
+    world.wait(Duration::from_secs(400)).await;
+    assert_eq!((world.counts().synced, problem()), (2, Value::Null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_the_provider_refuses_is_shown() {
+    let world = World::synced("a").await;
+    for _ in 0..40 {
+        world.provider.fail_next("delete", refusal());
+    }
+    world.consumer.remove(&consumer_key("a"));
+    world.wait(Duration::from_secs(300)).await;
+    let problem = &world.original("a")["metadata"]["annotations"]["kube-bind.io/sync-problem"];
+    assert!(problem.as_str().unwrap().contains("must be even"));
+    assert_eq!(world.counts().rejected, 1);
+    world.provider.recover();
+    world.wait(Duration::from_secs(400)).await;
+    assert_eq!(world.consumer.object(&consumer_key("a")), None);
+}
+
+/// Five objects whose retries are minutes apart by now.
+async fn denied_for_an_hour() -> World {
+    let world = World::started().await;
+    for _ in 0..10_000 {
+        let error = Error::Denied {
+            message: "cannot patch".into(),
+        };
+        world.provider.fail_next("apply", error);
+    }
+    for n in 0..5 {
+        world.consumer.put(widget(&format!("w{n}")));
+    }
+    world.wait(Duration::from_secs(3600)).await;
+    assert_eq!(world.counts().pending, 5);
+    world.provider.recover();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repaired_right_is_noticed_by_one_and_used_by_all() {
+    let world = denied_for_an_hour().await;
+    world.wait(Duration::from_secs(45)).await;
+    assert_eq!(world.counts().synced, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_credential_is_used_at_once() {
+    let world = denied_for_an_hour().await;
+    world.provider.renew();
+    world.rest().await;
+    assert_eq!(world.counts().synced, 5);
+    let world = denied_for_an_hour().await;
+    world.engine_handle().wake();
+    world.rest().await;
+    assert_eq!(world.counts().synced, 5);
+}
