@@ -65,6 +65,7 @@ impl Look<'_> {
             })?;
         if missing.is_empty() {
             subtree.granted.insert(key);
+            subtree.wake();
         } else {
             let pause = self.supervisor.rights.next(&self.binding.name_any());
             self.again = self.again.min(pause.max(RIGHTS));

@@ -104,6 +104,13 @@ impl Subtree {
         }
     }
 
+    /// Rights are there that may not have been: what failed for want of them is tried again at once.
+    pub fn wake(&self) {
+        for running in self.engines.values() {
+            running.handle.wake();
+        }
+    }
+
     /// What all engines know of their objects, once each has listed them.
     pub fn all_counts(&self) -> Vec<Counts> {
         let counts = self.engines.values().map(|running| running.handle.counts());
