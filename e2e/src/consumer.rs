@@ -240,6 +240,14 @@ impl Consumer {
             .await
     }
 
+    /// What the konnector shows at `/metrics`.
+    pub async fn metrics(&self) -> Result<String> {
+        let url = format!("http://{}/metrics", self.health.address());
+        let answer = self.http.get(url).send().await;
+        let answer = answer.context("failed to ask the konnector")?;
+        answer.text().await.context("failed to read its metrics")
+    }
+
     /// The konnector's process.
     pub fn konnector(&self) -> Result<Arc<Process>> {
         self.konnector

@@ -3,6 +3,7 @@
 //! drive them. Everything in here does IO; nothing in here is shipped. Errors are `anyhow`, because
 //! the only reader of an error is the person in front of a failed test.
 
+pub mod bindings;
 pub mod browser;
 pub mod claims;
 pub mod cluster;

@@ -67,40 +67,69 @@ pub fn template(name: &str, plural: &str) -> Value {
     })
 }
 
-/// Puts the kind and its offering in place.
-pub async fn offer(provider: &Provider) -> Result<()> {
-    provider
-        .apply(&[
-            crd("widgets", "Widget", true),
-            template(TEMPLATE, "widgets"),
-        ])
-        .await?;
-    provider
-        .plane
-        .kubectl(&[
+/// Puts kinds and their offerings in place.
+pub async fn offer_all(provider: &Provider, offers: &[Value]) -> Result<()> {
+    provider.apply(offers).await?;
+    for crd in offers {
+        if crd["kind"] != "CustomResourceDefinition" {
+            continue;
+        }
+        let name = crd["metadata"]["name"].as_str().unwrap_or_default();
+        let name = format!("crd/{name}");
+        let wait = [
             "wait",
             "--for=condition=Established",
             "--timeout=60s",
-            "crd/widgets.example.org",
-        ])
-        .await?;
+            &name,
+        ];
+        provider.plane.kubectl(&wait).await?;
+    }
     Ok(())
 }
 
-/// A provider that offers widgets and a consumer that has bound them.
-pub async fn bound() -> Result<(Provider, Consumer)> {
+/// Puts widgets and their offering in place.
+pub async fn offer(provider: &Provider) -> Result<()> {
+    offer_all(provider, &offers()).await
+}
+
+fn offers() -> [Value; 2] {
+    [
+        crd("widgets", "Widget", true),
+        template(TEMPLATE, "widgets"),
+    ]
+}
+
+/// A provider that offers this and a consumer that has bound nothing yet.
+pub async fn started_with(offers: &[Value]) -> Result<(Provider, Consumer)> {
     let options = ProviderOptions {
         without_operator: true,
         ..ProviderOptions::default()
     };
     let (provider, consumer) =
         tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
-    offer(&provider).await?;
-    let args = ["--template-name", TEMPLATE];
+    offer_all(&provider, offers).await?;
+    Ok((provider, consumer))
+}
+
+/// Binds an offering through sign-in and consent, with further arguments.
+pub async fn bind(
+    provider: &Provider,
+    consumer: &Consumer,
+    template: &str,
+    more: &[&str],
+) -> Result<()> {
+    let args = [&["--template-name", template], more].concat();
     consumer
         .bind_reporting(&provider.url(), &provider.alice, &args, |_| {})
         .await?
         .success()?;
+    Ok(())
+}
+
+/// A provider that offers widgets and a consumer that has bound them.
+pub async fn bound() -> Result<(Provider, Consumer)> {
+    let (provider, consumer) = started_with(&offers()).await?;
+    bind(&provider, &consumer, TEMPLATE, &[]).await?;
     Ok((provider, consumer))
 }
 
@@ -110,15 +139,7 @@ pub async fn bind_kind(provider: &Provider, consumer: &Consumer, crd: &Value) ->
     let mut template = template(plural, plural);
     template["spec"]["schemaUpdatePolicy"] = "Always".into();
     template["spec"]["resources"] = json!([{"group": "example.org", "resource": plural}]);
-    provider.apply(&[crd.clone(), template]).await?;
-    let name = format!("crd/{plural}.example.org");
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        &name,
-    ];
-    provider.plane.kubectl(&wait).await?;
+    offer_all(provider, &[crd.clone(), template]).await?;
     let url = provider.url();
     let args = [
         "bind",

@@ -9,58 +9,16 @@ use kube_bind_e2e::claims::{
     wait_copy,
 };
 use kube_bind_e2e::cluster::ControlPlane;
-use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, as_consumer, create, create_namespace, service_namespace, wait_event, wait_gone,
     wait_until,
 };
-use kube_bind_e2e::provider::{Provider, ProviderOptions};
-use kube_bind_e2e::widgets::{TEMPLATE, widgets};
+use kube_bind_e2e::provider::Provider;
+use kube_bind_e2e::widgets::{TEMPLATE, bind, started_with, widgets};
 use kube_bind_e2e::{run, wait_for};
 use serde_json::{Value, json};
 
 const OWNER: &str = "kube-bind.io/owner";
-
-async fn provider_with(offers: &[Value]) -> Result<(Provider, Consumer)> {
-    let options = ProviderOptions {
-        without_operator: true,
-        ..ProviderOptions::default()
-    };
-    let (provider, consumer) =
-        tokio::try_join!(Provider::start(options), Consumer::start("consumer"))?;
-    provider.apply(offers).await?;
-    let crds = offers
-        .iter()
-        .filter(|o| o["kind"] == "CustomResourceDefinition");
-    for crd in crds {
-        let name = format!(
-            "crd/{}",
-            crd["metadata"]["name"].as_str().unwrap_or_default()
-        );
-        let wait = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            &name,
-        ];
-        provider.plane.kubectl(&wait).await?;
-    }
-    Ok((provider, consumer))
-}
-
-async fn bind(
-    provider: &Provider,
-    consumer: &Consumer,
-    template: &str,
-    more: &[&str],
-) -> Result<()> {
-    let args = [&["--template-name", template], more].concat();
-    consumer
-        .bind_reporting(&provider.url(), &provider.alice, &args, |_| {})
-        .await?
-        .success()?;
-    Ok(())
-}
 
 async fn patch(api: &Api<DynamicObject>, name: &str, patch: Value) -> Result<()> {
     api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
@@ -92,7 +50,7 @@ fn what_is_claimed_crosses_in_both_directions_and_nothing_else() -> Result<()> {
         let claims = KINDS.map(|(plural, _)| claim(plural, "widgets"));
         let mut offer = template(TEMPLATE, "widgets", &claims);
         offer["spec"]["namespaces"] = json!([{"name": "seeded"}]);
-        let (provider, consumer) = provider_with(&[crd("widgets", "Widget"), offer]).await?;
+        let (provider, consumer) = started_with(&[crd("widgets", "Widget"), offer]).await?;
         bind(&provider, &consumer, TEMPLATE, &[]).await?;
         let (_, home) = as_consumer(&consumer.plane).await?;
 
@@ -330,7 +288,7 @@ async fn the_end(shop: &Shop<'_>) -> Result<()> {
 #[test]
 fn an_object_that_two_bindings_claim_is_synced_for_one_and_said_of_the_other() -> Result<()> {
     run(async {
-        let (provider, consumer) = provider_with(&[
+        let (provider, consumer) = started_with(&[
             crd("widgets", "Widget"),
             crd("gadgets", "Gadget"),
             template(TEMPLATE, "widgets", &[claim("secrets", "widgets")]),
@@ -408,7 +366,7 @@ fn claims_by_name_read_only_these_and_no_claim_lets_the_konnector_change_content
                 .context("no selector")?
                 .remove(part);
         }
-        let (provider, consumer) = provider_with(&[
+        let (provider, consumer) = started_with(&[
             crd("widgets", "Widget"),
             template(TEMPLATE, "widgets", &[named]),
         ])
@@ -480,7 +438,7 @@ fn claims_by_name_read_only_these_and_no_claim_lets_the_konnector_change_content
 #[test]
 fn claims_limited_to_namespaces_need_rights_only_there() -> Result<()> {
     run(async {
-        let (provider, consumer) = provider_with(&[
+        let (provider, consumer) = started_with(&[
             crd("widgets", "Widget"),
             template(TEMPLATE, "widgets", &[claim("secrets", "widgets")]),
         ])

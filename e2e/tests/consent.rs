@@ -3,53 +3,19 @@
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube_bind_crds::consumer_rights::role_name;
 use kube_bind_crds::switches::ACCEPT;
+use kube_bind_e2e::bindings::{bindings, merge, ours, renew_export, says};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
-    api, as_consumer, condition, create, create_namespace, service_namespace, wait_event,
-    wait_until,
+    api, as_consumer, create, create_namespace, service_namespace, wait_event, wait_until,
 };
 use kube_bind_e2e::provider::Provider;
+use kube_bind_e2e::run;
 use kube_bind_e2e::widgets::{self, TEMPLATE, bind_kind, widget, widgets};
-use kube_bind_e2e::{ControlPlane, run, wait_for};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "shop";
-
-fn ours(plane: &ControlPlane, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    api(
-        plane.client(),
-        ("kube-bind.io", "v1alpha2", kind),
-        namespace,
-    )
-}
-
-fn bindings(consumer: &Consumer) -> Api<DynamicObject> {
-    ours(&consumer.plane, "APIServiceBinding", "")
-}
-
-async fn merge(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<DynamicObject> {
-    let params = PatchParams::default();
-    Ok(api.patch(name, &params, &Patch::Merge(patch)).await?)
-}
-
-/// Waits until a condition of a binding says this, and gives its message.
-async fn says(
-    consumer: &Consumer,
-    binding: &str,
-    kind: &str,
-    (status, reason): (&str, &str),
-) -> Result<String> {
-    let what = format!("{kind}={status} {reason}");
-    let is = |b: &DynamicObject| {
-        condition(b, kind).filter(|(s, r, _)| s == status && (r == reason || reason == "*"))
-    };
-    let found = wait_until(&bindings(consumer), binding, &what, |b| is(b).is_some()).await?;
-    let (.., message) = is(&found).context("it has just been there")?;
-    Ok(message)
-}
 
 #[test]
 fn the_consumer_has_the_last_word() -> Result<()> {
@@ -86,8 +52,14 @@ async fn rights_that_are_taken_away(
     ensure!(without.len() + 1 == rules.len(), "{rules:?}");
     let konnector = consumer.konnector()?;
     // Nobody writes anything: the konnector finds out by itself.
-    merge(&roles, &role_name(TEMPLATE), &json!({"rules": without})).await?;
-    let message = says(consumer, TEMPLATE, "Ready", ("False", "MissingPermissions")).await?;
+    merge(&roles, &role_name(TEMPLATE), json!({"rules": without})).await?;
+    let message = says(
+        &consumer.plane,
+        TEMPLATE,
+        "Ready",
+        ("False", "MissingPermissions"),
+    )
+    .await?;
     ensure!(
         message.contains("get/list/patch/watch widgets.example.org"),
         "{message}"
@@ -97,11 +69,11 @@ async fn rights_that_are_taken_away(
     konnector.wait_for_line("kind: ClusterRole").await?;
 
     create(&mine, &widget("meanwhile", 2)).await?;
-    merge(&mine, "one", &json!({"spec": {"size": 8}})).await?;
+    merge(&mine, "one", json!({"spec": {"size": 8}})).await?;
     let meanwhile = mine.get("meanwhile").await?;
     ensure!(meanwhile.finalizers().is_empty(), "it was written to");
-    merge(&roles, &role_name(TEMPLATE), &granted).await?;
-    says(consumer, TEMPLATE, "Ready", ("True", "*")).await?;
+    merge(&roles, &role_name(TEMPLATE), granted.clone()).await?;
+    says(&consumer.plane, TEMPLATE, "Ready", ("True", "*")).await?;
     wait_until(&copies, "meanwhile", "at the provider", |_| true).await?;
     wait_until(&copies, "one", "the change", |copy| {
         copy.data["spec"]["size"] == 8
@@ -117,33 +89,21 @@ async fn an_offer_that_grows(
     consumer: &Consumer,
     cluster_namespace: &str,
 ) -> Result<()> {
-    let bound = bindings(consumer).get(TEMPLATE).await?;
+    let bound = bindings(&consumer.plane).get(TEMPLATE).await?;
     ensure!(bound.data["status"]["permissionClaims"].is_null());
     let exports = ours(&provider.plane, "APIServiceExport", cluster_namespace);
-    let export = exports.get(TEMPLATE).await?;
-    let mut spec = export.data["spec"].clone();
-    spec["permissionClaims"] = json!([{"group": "", "resource": "configmaps", "selector": {
-        "references": [{"group": "example.org", "resource": "widgets", "versions": ["v1"],
-            "jsonPath": {"name": "spec.finish"}}],
-    }}]);
-    let mut fresh = json!({
-        "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceExport",
-        "metadata": {"name": TEMPLATE, "annotations": export.annotations()}, "spec": spec,
-    });
-    fresh["metadata"]["labels"] = json!(export.labels());
-    exports.delete(TEMPLATE, &Default::default()).await?;
-    wait_for("a new export", || async {
-        match create(&exports, &fresh).await {
-            Ok(export) => Ok(export),
-            Err(error) => Err(error),
-        }
+    renew_export(&exports, TEMPLATE, |spec| {
+        spec["permissionClaims"] = json!([{"group": "", "resource": "configmaps", "selector": {
+            "references": [{"group": "example.org", "resource": "widgets", "versions": ["v1"],
+                "jsonPath": {"name": "spec.finish"}}],
+        }}]);
     })
     .await?;
     let waits = ("True", "AcceptancePending");
-    let message = says(consumer, TEMPLATE, "Connected", waits).await?;
+    let message = says(&consumer.plane, TEMPLATE, "Connected", waits).await?;
     ensure!(message.contains("claim on configmaps"), "{message}");
     wait_event(&consumer.plane, "default", TEMPLATE, "AcceptancePending").await?;
-    let binding = bindings(consumer).get(TEMPLATE).await?;
+    let binding = bindings(&consumer.plane).get(TEMPLATE).await?;
     ensure!(
         binding.data["status"]["permissionClaims"].is_null(),
         "it took effect"
@@ -161,14 +121,19 @@ async fn an_offer_that_grows(
         "--overwrite",
     ];
     consumer.plane.kubectl(&arguments).await?;
-    wait_until(&bindings(consumer), TEMPLATE, "accepted", |binding| {
-        binding.data["status"]["permissionClaims"][0]["resource"] == "configmaps"
-            && !binding.annotations().contains_key(ACCEPT)
-    })
+    wait_until(
+        &bindings(&consumer.plane),
+        TEMPLATE,
+        "accepted",
+        |binding| {
+            binding.data["status"]["permissionClaims"][0]["resource"] == "configmaps"
+                && !binding.annotations().contains_key(ACCEPT)
+        },
+    )
     .await?;
     // In force is not yet granted: that is another consent.
     let message = says(
-        consumer,
+        &consumer.plane,
         TEMPLATE,
         "InformersSynced",
         ("False", "MissingPermissions"),
@@ -197,7 +162,7 @@ async fn a_schema_that_would_break_objects(
         json!({"type": "integer", "minimum": 0, "maximum": 10});
     provider.apply(&[crd]).await?;
     let held = ("False", "SchemaChangeHeld");
-    let message = says(consumer, "gauges", "SchemaInSync", held).await?;
+    let message = says(&consumer.plane, "gauges", "SchemaInSync", held).await?;
     ensure!(
         message.contains("shop/big: spec.size has the value 50"),
         "{message}"
@@ -205,15 +170,15 @@ async fn a_schema_that_would_break_objects(
     // The sync goes on, with what the consumer has.
     create(&mine, &gauge("small", 3)).await?;
     wait_until(&copies, "small", "at the provider", |_| true).await?;
-    merge(&mine, "small", &json!({"spec": {"size": 4}})).await?;
+    merge(&mine, "small", json!({"spec": {"size": 4}})).await?;
     wait_until(&copies, "small", "the change", |copy| {
         copy.data["spec"]["size"] == 4
     })
     .await?;
     // Its author mends it, and the schema arrives.
-    merge(&mine, "big", &json!({"spec": {"size": 9}})).await?;
-    says(consumer, "gauges", "SchemaInSync", ("True", "*")).await?;
-    says(consumer, "gauges", "Ready", ("True", "*")).await?;
+    merge(&mine, "big", json!({"spec": {"size": 9}})).await?;
+    says(&consumer.plane, "gauges", "SchemaInSync", ("True", "*")).await?;
+    says(&consumer.plane, "gauges", "Ready", ("True", "*")).await?;
     let refused = create(&mine, &gauge("huge", 11)).await;
     ensure!(refused.is_err(), "the consumer has the old schema still");
     Ok(())

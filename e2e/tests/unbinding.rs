@@ -3,28 +3,19 @@
 
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube_bind_crds::{names, switches};
+use kube_bind_e2e::bindings::{bindings, definitions, merge, switch};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, as_consumer, condition, create, create_namespace, service_namespace, wait_gone, wait_until,
 };
 use kube_bind_e2e::provider::Provider;
 use kube_bind_e2e::widgets::{self, TEMPLATE, bind_kind};
-use kube_bind_e2e::{ControlPlane, run, wait_for};
+use kube_bind_e2e::{run, wait_for};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "shop";
-
-fn bindings(consumer: &Consumer) -> Api<DynamicObject> {
-    let kind = ("kube-bind.io", "v1alpha2", "APIServiceBinding");
-    api(consumer.plane.client(), kind, "")
-}
-
-fn definitions(plane: &ControlPlane) -> Api<DynamicObject> {
-    let kind = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
-    api(plane.client(), kind, "")
-}
 
 /// Both sides of a bound kind.
 struct Kind {
@@ -67,21 +58,19 @@ fn object(kind: &str, name: &str) -> Value {
     })
 }
 
-async fn merge(api: &Api<DynamicObject>, name: &str, patch: Value) -> Result<()> {
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
-    Ok(())
-}
-
 async fn policy(consumer: &Consumer, binding: &str, value: &str) -> Result<()> {
-    let annotation = json!({"metadata": {"annotations": {switches::DELETION_POLICY: value}}});
-    merge(&bindings(consumer), binding, annotation).await
+    switch(
+        &consumer.plane,
+        binding,
+        (switches::DELETION_POLICY, Some(value)),
+    )
+    .await
 }
 
 /// Waits until the summary says this.
 async fn says(consumer: &Consumer, binding: &str, reason: &str, words: &str) -> Result<()> {
     let what = format!("{reason}: {words}");
-    wait_until(&bindings(consumer), binding, &what, |binding| {
+    wait_until(&bindings(&consumer.plane), binding, &what, |binding| {
         condition(binding, "Ready").is_some_and(|(status, said, message)| {
             status == "False" && said == reason && message.contains(words)
         })
@@ -91,7 +80,7 @@ async fn says(consumer: &Consumer, binding: &str, reason: &str, words: &str) -> 
 }
 
 async fn unbound(consumer: &Consumer, binding: &str) -> Result<()> {
-    wait_gone(&bindings(consumer), binding).await?;
+    wait_gone(&bindings(&consumer.plane), binding).await?;
     consumer.konnector()?.check_running()
 }
 
@@ -145,7 +134,9 @@ async fn deleted_by_default_across_a_crash(world: (&Provider, &Consumer)) -> Res
         merge(&kind.copies, name, hold.clone()).await?;
     }
     let delete = DeleteParams::default();
-    bindings(consumer).delete(kind.plural, &delete).await?;
+    bindings(&consumer.plane)
+        .delete(kind.plural, &delete)
+        .await?;
     says(consumer, kind.plural, "Unbinding", "being deleted").await?;
     consumer.kill_konnector()?;
     let left = kind.copies.list(&ListParams::default()).await?.items.len();
@@ -176,7 +167,9 @@ async fn left_where_it_is(world: (&Provider, &Consumer)) -> Result<()> {
     let kind = filled(world, ("levers", "Lever"), 5).await?;
     policy(consumer, kind.plural, "Orphan").await?;
     let delete = DeleteParams::default();
-    bindings(consumer).delete(kind.plural, &delete).await?;
+    bindings(&consumer.plane)
+        .delete(kind.plural, &delete)
+        .await?;
     unbound(consumer, kind.plural).await?;
     is_let_go(consumer, &kind, 5).await?;
     let copies = kind.copies.list(&ListParams::default()).await?.items;
@@ -202,10 +195,13 @@ async fn nothing_happens_by_a_mistyped_policy(world: (&Provider, &Consumer)) -> 
     says(consumer, kind.plural, "InvalidSwitch", words).await?;
     ensure!(crd.metadata.deletion_timestamp.is_none());
     let mended = json!({"metadata": {"annotations": {switches::DELETION_POLICY: null}}});
-    merge(&bindings(consumer), kind.plural, mended).await?;
-    wait_until(&bindings(consumer), kind.plural, "ready", |binding| {
-        condition(binding, "Ready").is_some_and(|(status, ..)| status == "True")
-    })
+    merge(&bindings(&consumer.plane), kind.plural, mended).await?;
+    wait_until(
+        &bindings(&consumer.plane),
+        kind.plural,
+        "ready",
+        |binding| condition(binding, "Ready").is_some_and(|(status, ..)| status == "True"),
+    )
     .await?;
     Ok(())
 }
@@ -222,7 +218,9 @@ async fn without_the_provider(
     }
     let delete = DeleteParams::default();
     for kind in [kept, half] {
-        bindings(consumer).delete(kind.plural, &delete).await?;
+        bindings(&consumer.plane)
+            .delete(kind.plural, &delete)
+            .await?;
         let remedy = "deletion-policy=Orphan";
         says(consumer, kind.plural, "UnbindingBlocked", remedy).await?;
     }

@@ -44,7 +44,12 @@ impl Look<'_> {
         }
         let name = self.binding.name_any();
         for engine in provider.running_claims().await {
-            if !seen.contains(&engine.resource()) {
+            if seen.contains(&engine.resource()) {
+                continue;
+            }
+            if subtree.is_suspended() {
+                engine.suspend(&name, true);
+            } else {
                 engine.end(&name);
             }
         }

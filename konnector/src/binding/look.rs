@@ -17,6 +17,7 @@ use super::facts::{KindFacts, KindState, SyncState};
 use super::hold::{self, Change};
 use super::subtree::{ActiveClaim, Subtree};
 use super::{foreign_api, rights, unbind};
+use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
@@ -124,7 +125,8 @@ impl Look<'_> {
                 left_behind: left_behind.map(str::to_owned).collect(),
             });
         }
-        facts.extend(self.withdrawn(export).await?);
+        let suspended = subtree.is_suspended();
+        facts.extend(self.withdrawn(export, suspended).await?);
         for resource in subtree.running() {
             if !kept.contains(&resource) {
                 subtree.stop(&resource).await;
@@ -180,6 +182,9 @@ impl Look<'_> {
             Step::Create => None,
             Step::Update { uid } => Some(uid.as_str()),
         };
+        if subtree.is_suspended() && step != Step::Keep {
+            return Ok(as_it_is(found.as_deref()));
+        }
         if step == Step::Create
             && let Some(foreign) = self.foreign_api(&wanted).await?
         {
@@ -241,10 +246,7 @@ impl Look<'_> {
                 Outcome::Denied(why) => return Ok(self.denied(why, subtree)),
             }
         };
-        Ok(match view {
-            Some(crd) if crd.established() => KindState::Installed(SyncState::Listing),
-            _ => KindState::NotEstablished,
-        })
+        Ok(as_it_is(view.as_deref()))
     }
 
     /// The bound schema that the sync of a kind runs with: the provider's, or while that is held the
@@ -286,7 +288,11 @@ impl Look<'_> {
 
     /// Kinds that were bound and are not exported any more. Their engines are stopped, so what a person
     /// deletes of them is released here.
-    async fn withdrawn(&mut self, export: &APIServiceExport) -> Result<Vec<KindFacts>, Error> {
+    async fn withdrawn(
+        &mut self,
+        export: &APIServiceExport,
+        suspended: bool,
+    ) -> Result<Vec<KindFacts>, Error> {
         let exported = |kind: &GroupResource| {
             let mut all = export.spec.resources.iter();
             all.any(|resource| resource.group_resource == *kind)
@@ -304,6 +310,7 @@ impl Look<'_> {
             }
             self.again = self.again.min(WITHDRAWN);
             match crds.get(&name).await {
+                Ok(Some(_)) if suspended => {}
                 Ok(Some(crd)) => {
                     let released = unbind::drain(self.supervisor, resource, &crd).await?;
                     tracing::debug!(
@@ -334,5 +341,13 @@ impl Look<'_> {
         subtree.granted.clear();
         self.again = self.again.min(RIGHTS);
         KindState::MissingRights(vec![why])
+    }
+}
+
+/// How far a kind is with the CRD that is there; its state is filled in later.
+fn as_it_is(crd: Option<&CrdView>) -> KindState {
+    match crd {
+        Some(crd) if crd.established() => KindState::Installed(SyncState::Listing),
+        _ => KindState::NotEstablished,
     }
 }

@@ -67,6 +67,15 @@ impl ClaimsEngine {
                 labels: None,
             },
         );
+        let binding = makers
+            .iter()
+            .find(|maker| claimants.is_empty() || claimants.contains_key(*maker))
+            .copied()
+            .or_else(|| claimants.keys().next().copied())
+            .unwrap_or_default();
+        if rules.is_suspended(binding) {
+            return None;
+        }
         if !listed && !matches!(claimed, Claimed::No { .. }) {
             let wanted = claimed == Claimed::Yes
                 && owner == Some(Owner::Consumer)
@@ -76,15 +85,6 @@ impl ClaimsEngine {
                 // The mapping's arrival brings the next look.
                 self.provider.namespaces.request(&key.namespace);
             }
-            return None;
-        }
-        let binding = makers
-            .iter()
-            .find(|maker| claimants.is_empty() || claimants.contains_key(*maker))
-            .copied()
-            .or_else(|| claimants.keys().next().copied())
-            .unwrap_or_default();
-        if rules.is_suspended(binding) {
             return None;
         }
         let steps = plan(&Pair {

@@ -47,10 +47,14 @@ pub(super) fn connected(facts: &Facts) -> New {
         .iter()
         .filter_map(|kind| kind_connected(type_, &kind.name, &kind.state))
         .min_by_key(|(severity, _)| *severity);
-    if let Some((_, condition)) = worst {
+    let suspended = facts.switches.suspended;
+    if let Some((severity, condition)) = worst
+        // What is only not there yet does not come while nothing is written.
+        && !(suspended && severity == Severity::Info)
+    {
         return condition;
     }
-    if facts.switches.suspended {
+    if suspended {
         let message = format!("nothing is written; take off {SUSPEND} to go on");
         return New::false_(type_, Severity::Info, REASON_SUSPENDED, message);
     }

@@ -96,7 +96,7 @@ impl Subtree {
         }
     }
 
-    /// Whether a person wants nothing to be written.
+    /// Obeys a person who wants nothing to be written, or no more so.
     pub fn suspend(&mut self, suspended: bool) {
         self.suspended = suspended;
         for running in self.engines.values() {
@@ -109,6 +109,11 @@ impl Subtree {
         for running in self.engines.values() {
             running.handle.wake();
         }
+    }
+
+    /// Whether a person wants nothing to be written.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
     }
 
     /// What all engines know of their objects, once each has listed them.
