@@ -110,8 +110,8 @@ pub enum KindState {
     CreateFailed(String),
     /// The consumer refused the changed CRD; the old one stays.
     UpdateFailed(String),
-    /// The CRD is being deleted, and will be made again.
-    Terminating,
+    /// The CRD is being deleted, and will be made again. Its objects go first, or are held.
+    Terminating(SyncState),
     /// The CRD is not served yet.
     NotEstablished,
     /// The CRD is served and current.
@@ -131,7 +131,7 @@ impl KindState {
     /// How its sync is doing, if it may run.
     pub fn sync(&self) -> Option<&SyncState> {
         match self {
-            Self::Installed(sync) | Self::Held(_, sync) => Some(sync),
+            Self::Installed(sync) | Self::Held(_, sync) | Self::Terminating(sync) => Some(sync),
             _ => None,
         }
     }

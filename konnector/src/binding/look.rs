@@ -92,8 +92,12 @@ impl Look<'_> {
                 None => KindState::NoSchema,
             };
             let in_force = self.in_force(resource, bound.as_deref(), &state, subtree);
-            if let (Some(bound), KindState::Installed(sync) | KindState::Held(_, sync)) =
-                (in_force, &mut state)
+            if let (
+                Some(bound),
+                KindState::Installed(sync)
+                | KindState::Held(_, sync)
+                | KindState::Terminating(sync),
+            ) = (in_force, &mut state)
             {
                 let ensured = subtree
                     .ensure(self.supervisor, provider, export, &bound, resource, claims)
@@ -113,7 +117,7 @@ impl Look<'_> {
                     | KindState::Held(..)
                     | KindState::UpdateFailed(_)
                     | KindState::NotEstablished
-                    | KindState::Terminating
+                    | KindState::Terminating(_)
             );
             if keep {
                 kept.insert(resource.clone());
@@ -177,7 +181,11 @@ impl Look<'_> {
                     "custom resource definition {name} exists and is not this binding's: {why}"
                 )));
             }
-            Step::WaitGone => return Ok(KindState::Terminating),
+            // Its objects wait for us, also after a restart.
+            Step::WaitGone if found.is_some_and(|crd| crd.established()) => {
+                return Ok(KindState::Terminating(SyncState::Listing));
+            }
+            Step::WaitGone => return Ok(KindState::NotEstablished),
             Step::Keep => None,
             Step::Create => None,
             Step::Update { uid } => Some(uid.as_str()),

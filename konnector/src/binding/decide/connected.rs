@@ -94,7 +94,7 @@ fn kind_connected(type_: &str, name: &str, state: &KindState) -> Option<(Severit
         KindState::UpdateFailed(why) => {
             failed(reasons::CRD_UPDATE_FAILED, format!("{name}: {why}"))
         }
-        KindState::Terminating => info(
+        KindState::Terminating(_) => info(
             REASON_NOT_ESTABLISHED,
             format!("custom resource definition {name} is being deleted"),
         ),

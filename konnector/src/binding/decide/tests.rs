@@ -124,7 +124,7 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with_kind(KindState::MissingRights(vec!["patch widgets".into()])),
         with_kind(KindState::CreateFailed("bad".into())),
         with_kind(KindState::UpdateFailed("bad".into())),
-        with_kind(KindState::Terminating),
+        with_kind(KindState::Terminating(SyncState::Running)),
         with_kind(KindState::NotEstablished),
         with_kind(KindState::Installed(SyncState::Listing)),
         with_kind(KindState::Installed(SyncState::Failing("403".into()))),
@@ -238,6 +238,11 @@ fn a_suspended_binding_is_not_ready_and_that_is_no_trouble() {
     let suspended = with(|f| f.switches.suspended = true);
     assert!(!ready(&suspended));
     assert_eq!(reason(&suspended, types::READY), "Suspended/Info");
+    let unmade = with(|f| {
+        f.switches.suspended = true;
+        f.kinds = vec![kind(KindState::NotEstablished)];
+    });
+    assert_eq!(reason(&unmade, types::CONNECTED), "Suspended/Info");
     let and_broken = with(|f| {
         f.switches.suspended = true;
         f.provider.as_mut().unwrap().link = LinkState::Unreachable("refused".into());
@@ -364,6 +369,9 @@ fn held_deletions_are_told_with_the_way_out() {
         words.contains("kube-bind.io/release-deletes=true"),
         "{words}"
     );
+    // What holds them up is most often that their definition was deleted.
+    let going = with_kind(KindState::Terminating(SyncState::Held(20)));
+    assert_eq!(reason(&going, types::READY), "DeletesHeld/Warning");
 }
 
 #[test]
