@@ -353,7 +353,10 @@ mod tests {
         let binding = binding(&wanted, "kubeconfig-x");
         assert_eq!(
             binding.0["metadata"]["annotations"],
-            json!({"kube-bind.io/claim-namespaces": "shop,team"})
+            json!({
+                "kube-bind.io/acceptance": "Manual",
+                "kube-bind.io/claim-namespaces": "shop,team",
+            })
         );
     }
 
