@@ -182,7 +182,7 @@ impl Look<'_> {
                 )));
             }
             // Its objects wait for us, also after a restart.
-            Step::WaitGone if found.is_some_and(|crd| crd.established()) => {
+            Step::WaitGone if found.as_ref().is_some_and(|crd| crd.established()) => {
                 return Ok(KindState::Terminating(SyncState::Listing));
             }
             Step::WaitGone => return Ok(KindState::NotEstablished),

@@ -173,6 +173,12 @@ impl Crds {
         found.is_some_and(|crd| ours(crd.owner_references()))
     }
 
+    /// Whether the watch has told that a CRD of that name is being deleted.
+    pub fn was_seen_terminating(&self, name: &str) -> bool {
+        let found = self.store.get(&ObjectRef::new(name));
+        found.is_some_and(|crd| crd.metadata.deletion_timestamp.is_some())
+    }
+
     /// Files a CRD that a write returned, so that it need not be read again.
     pub fn remember(&self, crd: CustomResourceDefinition) -> Arc<CrdView> {
         let name = crd.name_any();

@@ -133,14 +133,16 @@ impl Tally {
         }
     }
 
-    /// What the breaker needs to know.
-    pub(super) fn share(&self, listed: bool) -> Share {
+    /// What the breaker needs to know. When the whole kind is `going`, what is not yet gone is about to.
+    pub(super) fn share(&self, listed: bool, going: bool) -> Share {
         let counts = &self.counts;
         // An orphan that did not vanish is nobody's object any more; everything else is one.
         let all = self.counts(false).objects + counts.orphans;
+        let about_to = if going { counts.synced + self.dying } else { 0 };
+        let vanished = self.vanished + about_to;
         Share {
-            living: all - self.vanished,
-            vanished: self.vanished,
+            living: all - vanished,
+            vanished,
             dying: self.dying,
             listed,
         }

@@ -30,8 +30,10 @@ pub trait Namespaces: Send + Sync + 'static {
 pub trait Definition: Send + Sync + 'static {
     /// Whether the CRD is being deleted, or gone, at this moment: read from the API server and not
     /// from a cache, because objects may be seen to terminate before it. Asked only when unusually many
-    /// objects terminate.
+    /// objects terminate, or when it was seen to.
     fn is_terminating(&self) -> BoxFuture<'_, Result<bool, Error>>;
+    /// Whether it was seen to be deleted, which costs no request and may be old by a moment.
+    fn was_seen_terminating(&self) -> bool;
 }
 
 /// A consumer object that needs a person, for an Event on it.

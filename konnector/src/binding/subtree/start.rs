@@ -99,6 +99,10 @@ impl Definition for Installed {
             Ok(crd.is_none_or(|crd| crd.terminating))
         })
     }
+
+    fn was_seen_terminating(&self) -> bool {
+        self.crds.was_seen_terminating(&self.name)
+    }
 }
 
 /// Starts the engine; `None` without a served version.

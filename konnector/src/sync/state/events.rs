@@ -73,8 +73,12 @@ impl State {
             None => slot.pair.is_news_of_consumer(version),
         };
         if news {
-            slot.pair.consumer = Some(self.form.consumer(&body));
+            let old = slot.pair.consumer.replace(self.form.consumer(&body));
+            let uid = slot.pair.consumer.as_ref().map(|known| &known.uid);
             if !form::is_terminating(&body) {
+                if old.as_ref().map(|known| &known.uid) != uid {
+                    self.causes.created();
+                }
                 slot.dying = 0;
             } else if slot.dying == 0 {
                 slot.dying = self.causes.next();

@@ -1,7 +1,7 @@
 //! Whether what is gone was meant to go. An object that terminates was deleted by a person, or goes
 //! only because its CRD does: both look the same. As long as few terminate nobody asks. When so many
-//! do that the breaker would trip, the CRD is read after the last of them was seen to terminate, and
-//! they wait for the answer.
+//! do that the breaker would trip, or the CRD was seen to terminate, the CRD is read after the last
+//! of them was seen to terminate, and they wait for the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +54,11 @@ impl Causes {
         self.meant
     }
 
+    /// An object was created: whatever was going, the kind is here again.
+    pub(super) fn created(&mut self) {
+        self.going = false;
+    }
+
     /// When the next question may be asked, if one has to be.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.not_before
@@ -79,7 +84,8 @@ impl State {
                     Fate::Meant
                 } else if self.causes.going {
                     Fate::Vanished
-                } else if self.breaker.is_suspicious(now) {
+                } else if self.definition.was_seen_terminating() || self.breaker.is_suspicious(now)
+                {
                     Fate::Unknown
                 } else {
                     Fate::Meant
@@ -122,8 +128,15 @@ impl State {
             self.causes.meant = asked;
         }
         self.breaker.explained(going, now);
+        self.file_share(now);
         let dying = |slot: &Slot| slot.dying > 0;
         self.touch_those(dying, now);
+    }
+
+    /// Tells the breaker what this engine knows.
+    pub(super) fn file_share(&self, now: Instant) {
+        let share = self.tally.share(self.listed, self.causes.going);
+        self.breaker.update(share, now);
     }
 
     /// The breaker holds copies, or holds them no longer.

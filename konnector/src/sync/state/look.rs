@@ -103,7 +103,7 @@ impl State {
             return;
         }
         self.tally.change(&before, &class);
-        self.breaker.update(self.tally.share(self.listed), now);
+        self.file_share(now);
         // What needs no request to be found is found before it is written on the object: what it says
         // already was told before a restart.
         let says = |problem: &Problem| {

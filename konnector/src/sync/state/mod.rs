@@ -28,7 +28,7 @@ use super::maps::{Map, Set};
 use super::metrics::Side;
 use super::pair::{Asked, Pair};
 use super::plan::Target;
-use super::ports::{ProblemSink, ReferrerSink};
+use super::ports::{Definition, ProblemSink, ReferrerSink};
 use super::purpose::Control;
 use super::queue::{Priority, Queue};
 use fate::Causes;
@@ -86,6 +86,7 @@ pub(super) struct State {
     /// Whose copies are being deleted, and counted by the breaker.
     doomed: Set<Arc<Key>>,
     control: Control,
+    definition: Arc<dyn Definition>,
     causes: Causes,
     measured: Measured,
     tally: Tally,
@@ -116,6 +117,7 @@ impl State {
             breaker: ports.breaker.join(now),
             doomed: Set::default(),
             control: Control::default(),
+            definition: Arc::clone(&ports.definition),
             causes: Causes::default(),
             measured: Measured::new(Arc::clone(&ports.metrics)),
             tally: Tally::default(),
@@ -225,7 +227,7 @@ impl State {
     fn list_ended(&mut self, now: Instant) {
         let mut watches = self.provider_listings.values();
         self.listed |= self.consumer_listing.complete && watches.all(|watch| watch.complete);
-        self.breaker.update(self.tally.share(self.listed), now);
+        self.file_share(now);
         if !self.is_listing() {
             let (busy, queue) = (&self.busy, &mut self.queue);
             self.slots.retain(|key, slot| {

@@ -65,6 +65,39 @@ async fn objects_that_terminate_only_because_their_crd_does_are_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_copy_goes_when_the_crd_was_seen_to_and_persons_are_obeyed_when_it_is_back() {
+    let world = many().await;
+    let originals: Vec<_> = (0..MANY).map(|n| world.original(&name(n))).collect();
+    let definition = world.definition.clone();
+    definition.terminating.store(true, Ordering::Relaxed);
+    definition.seen.store(true, Ordering::Relaxed);
+    delete_all(&world);
+    world.wait(Duration::from_secs(5)).await;
+    assert_eq!(
+        (world.provider.keys().len(), world.counts().held),
+        (MANY, MANY)
+    );
+    assert_eq!(definition.asked.load(Ordering::Relaxed), 1);
+
+    // Somebody takes our finalizers off, and the CRD and the objects are made anew.
+    for n in 0..MANY {
+        world.consumer.vanish(&consumer_key(&name(n)));
+    }
+    world.rest().await;
+    assert_eq!(world.provider.keys().len(), MANY);
+    definition.terminating.store(false, Ordering::Relaxed);
+    definition.seen.store(false, Ordering::Relaxed);
+    for original in originals {
+        world.consumer.put(original);
+    }
+    world.rest().await;
+    assert_eq!((world.counts().held, world.counts().synced), (0, MANY));
+    delete_all(&world);
+    world.wait(Duration::from_secs(5)).await;
+    assert!(world.provider.keys().is_empty(), "a person did this");
+}
+
+#[tokio::test(start_paused = true)]
 async fn unbinding_deletes_the_crd_and_nothing_is_held() {
     let world = many().await;
     world.definition.terminating.store(true, Ordering::Relaxed);

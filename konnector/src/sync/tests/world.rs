@@ -104,6 +104,8 @@ impl Namespaces for FakeNamespaces {
 #[derive(Clone, Default)]
 pub(super) struct FakeDefinition {
     pub(super) terminating: Arc<AtomicBool>,
+    /// A watch has told so.
+    pub(super) seen: Arc<AtomicBool>,
     /// How often it was read.
     pub(super) asked: Arc<AtomicUsize>,
 }
@@ -112,6 +114,10 @@ impl Definition for FakeDefinition {
     fn is_terminating(&self) -> BoxFuture<'_, Result<bool, cluster::Error>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { Ok(self.terminating.load(Ordering::Relaxed)) })
+    }
+
+    fn was_seen_terminating(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
     }
 }
 

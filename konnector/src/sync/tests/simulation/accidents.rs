@@ -161,12 +161,14 @@ pub(super) fn keys(sim: &Sim) -> Vec<Key> {
 pub(super) fn lose_definition(sim: &mut Sim) {
     let keys = keys(sim);
     if sim.definition_goes {
+        sim.definition_seen = sim.definition_goes;
         sim.definition_goes = !keys.is_empty();
         return;
     }
     sim.trace
         .note("accident", "deletes the CRD", &Key::default(), String::new);
     sim.definition_goes = true;
+    sim.definition_seen = sim.requests.is_multiple_of(2);
     for key in keys {
         lose(sim, &key);
         users::remove(sim, &key);

@@ -294,6 +294,10 @@ impl Definition for Connection {
         let request = self.clone().perform(Key::default(), Op::Definition);
         Box::pin(async move { request.await.map(|answer| answer.is_some()) })
     }
+
+    fn was_seen_terminating(&self) -> bool {
+        self.world.lock().definition_seen
+    }
 }
 
 /// A wait of up to so many milliseconds.

@@ -94,6 +94,8 @@ pub(super) struct Sim {
     pub(super) suspended: bool,
     /// The CRD on the consumer is being deleted.
     pub(super) definition_goes: bool,
+    /// A konnector's watch of CRDs tells that it is; that may be late in both directions.
+    pub(super) definition_seen: bool,
     pub(super) creations: HashMap<String, Creation>,
     /// Requests of konnectors.
     pub(super) requests: u32,
@@ -170,6 +172,7 @@ pub(super) fn world(seed: u64, traced: bool) -> World {
         lost: HashSet::new(),
         suspended: false,
         definition_goes: false,
+        definition_seen: false,
         creations: HashMap::new(),
         requests: 0,
         written: Vec::new(),
