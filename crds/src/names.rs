@@ -55,6 +55,15 @@ pub const ANNOTATION_PROVIDER_UID: &str = "kube-bind.io/provider-uid";
 pub const ANNOTATION_SYNC_PROBLEM: &str = "kube-bind.io/sync-problem";
 /// On a binding: how many of its objects are in which state. Ours.
 pub const ANNOTATION_OBJECTS: &str = "kube-bind.io/objects";
+/// On a binding or a bundle, and on a claimed object on the consumer: uid of the provider's cluster
+/// namespace. Two providers may use the same names, so nothing else tells whose they are. Ours.
+pub const ANNOTATION_PROVIDER_CLUSTER: &str = "kube-bind.io/provider-cluster";
+/// On a binding: what is bound, for a column of `kubectl get`. Ours.
+pub const ANNOTATION_RESOURCES: &str = "kube-bind.io/resources";
+/// On a claimed object on the consumer: the binding whose claim it is. Ours.
+pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";
+/// On a claimed copy on the provider: the binding whose claim made it. Ours.
+pub const ANNOTATION_CONSUMER_BINDING: &str = "kube-bind.io/consumer-binding";
 /// Prefix of all keys of ours on synced objects; such keys never cross to the other side.
 pub const KEY_PREFIX: &str = "kube-bind.io/";
 

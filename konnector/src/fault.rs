@@ -2,6 +2,7 @@
 
 use kube::Error;
 use kube::runtime::watcher;
+use kube_bind_runtime::text;
 
 /// One line without repetition: kube's errors print their source in their own text.
 pub fn describe(error: &Error) -> String {
@@ -34,13 +35,9 @@ pub fn describe_watch(error: &watcher::Error) -> String {
 }
 
 /// What servers say, cut to what fits into annotations, conditions and log lines.
-pub fn shorten(text: &str) -> String {
+pub fn shorten(words: &str) -> String {
     const LONGEST: usize = 700;
-    if text.len() <= LONGEST {
-        return text.to_owned();
-    }
-    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end));
-    format!("{}...", &text[..end.unwrap_or(0)])
+    text::shorten(words, LONGEST).into_owned()
 }
 
 /// HTTP status that the API server answered with.
@@ -69,16 +66,4 @@ pub fn is_stale(error: &Error) -> bool {
 /// The object as it was sent is refused, and will be refused again.
 pub fn is_invalid(error: &Error) -> bool {
     matches!(code(error), Some(400 | 422))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_words_are_cut_between_characters() {
-        assert_eq!(shorten("short"), "short");
-        let cut = shorten(&"ä".repeat(10_000));
-        assert!(cut.len() < 1_000 && cut.ends_with("ä..."), "{cut}");
-    }
 }

@@ -23,10 +23,10 @@ pub mod namespaces;
 mod patience;
 pub mod problems;
 pub mod provider;
-mod queue;
 pub mod supervisor;
 pub mod sync;
-pub mod wake;
+pub mod wait_queue;
+mod wake;
 pub mod watch;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Names that only the konnector uses: field managers, event reasons, its label keys. No IO.
+//! Names that only the konnector uses: field managers, reasons of events and conditions. No IO.
 
 /// User agent towards both sides.
 pub const USER_AGENT: &str = concat!("kube-bind-konnector/", env!("CARGO_PKG_VERSION"));
@@ -28,16 +28,6 @@ pub const EVENT_UNBINDING: &str = "Unbinding";
 pub const EVENT_ACCEPTANCE_PENDING: &str = "AcceptancePending";
 /// Event on a referring object: a claimed object is in the way.
 pub const EVENT_CLAIM_CONFLICT: &str = "ClaimConflict";
-
-/// On a claimed copy on the consumer, and on a binding: uid of the provider's cluster namespace. Two
-/// providers may use the same names, so nothing else tells whose copies they are.
-pub const ANNOTATION_PROVIDER_CLUSTER: &str = "kube-bind.io/provider-cluster";
-/// On a binding: what is bound, for a column of `kubectl get`.
-pub const ANNOTATION_RESOURCES: &str = "kube-bind.io/resources";
-/// On a claimed object on the consumer: the binding whose claim it is.
-pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";
-/// On a claimed copy on the provider: the binding whose claim made it.
-pub const ANNOTATION_CONSUMER_BINDING: &str = "kube-bind.io/consumer-binding";
 
 /// Condition reason: copies are kept although their objects vanished.
 pub const REASON_DELETES_HELD: &str = "DeletesHeld";

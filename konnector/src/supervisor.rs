@@ -9,8 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use kube_bind_crds::api::APIServiceBinding;
-use kube_bind_crds::names::GROUP;
+use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingBundle, is_owner_of_kind};
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::client::Options;
 use kube_bind_runtime::clock::SharedClock;
@@ -205,7 +204,7 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
 /// Wakes the binding that owns the CRD, and those that would like to.
 fn crd_changed(ctx: &Context, name: &str, owners: &[OwnerReference]) {
     for owner in owners {
-        if owner.kind == "APIServiceBinding" && owner.api_version.starts_with(GROUP) {
+        if is_owner_of_kind::<APIServiceBinding>(owner) {
             ctx.wake.binding(&owner.name);
         }
     }
@@ -277,7 +276,7 @@ fn watch_bindings(
 /// name free.
 fn wake_bundle(ctx: &Context, binding: &APIServiceBinding) {
     for owner in binding.owner_references() {
-        if owner.kind == "APIServiceBindingBundle" && owner.api_version.starts_with(GROUP) {
+        if is_owner_of_kind::<APIServiceBindingBundle>(owner) {
             ctx.bundles.wake(&owner.name);
         }
     }

@@ -4,6 +4,7 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube_bind_crds::api::{APIServiceExportRequestSpec, GroupResource, PermissionClaim};
 use kube_bind_crds::claims::names_only;
 use kube_bind_crds::consumer_rights::{claim_rules, role_name};
+use kube_bind_crds::schema;
 
 use crate::binder::Wanted;
 use crate::manifests::rules;
@@ -192,7 +193,7 @@ fn display(resource: &GroupResource) -> String {
     }
     match resource.resource.split_once('/') {
         Some((plural, part)) => format!("{plural}.{}/{part}", resource.group),
-        None => format!("{}.{}", resource.resource, resource.group),
+        None => schema::name(resource),
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
-use crate::apply;
+use crate::{apply, text};
 
 /// The API server refuses longer notes.
 const LONGEST_NOTE: usize = 1024;
@@ -55,7 +55,7 @@ impl Events {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(shorten(note)),
+            note: Some(text::shorten(&note, LONGEST_NOTE).into_owned()),
             action: reason.to_owned(),
             secondary: None,
         };
@@ -70,18 +70,6 @@ impl Events {
             );
         }
     }
-}
-
-/// Cuts a note to what the API server takes, at a character boundary.
-fn shorten(mut note: String) -> String {
-    if note.len() > LONGEST_NOTE {
-        let end = (0..=LONGEST_NOTE - "...".len())
-            .rev()
-            .find(|end| note.is_char_boundary(*end));
-        note.truncate(end.unwrap_or(0));
-        note.push_str("...");
-    }
-    note
 }
 
 #[cfg(test)]
@@ -156,16 +144,5 @@ mod tests {
         Events::new(Client::new(refuse, "ns"), "konnector")
             .normal(&widget(), "Synced", "fine")
             .await;
-    }
-
-    #[test]
-    fn long_notes_are_cut_at_a_character() {
-        assert_eq!(shorten("short".to_owned()), "short");
-        let cut = shorten("\u{e4}".repeat(1000));
-        assert!(
-            cut.len() <= LONGEST_NOTE && cut.ends_with("\u{e4}..."),
-            "{}",
-            cut.len()
-        );
     }
 }

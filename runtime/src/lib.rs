@@ -15,5 +15,6 @@ pub mod lease;
 pub mod logging;
 pub mod proxy;
 pub mod shutdown;
+pub mod text;
 pub mod tls;
 mod transport;

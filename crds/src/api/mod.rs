@@ -10,6 +10,7 @@ mod export;
 mod export_request;
 mod lenient;
 mod namespace;
+mod owner;
 mod schema;
 mod shared;
 
@@ -22,4 +23,5 @@ pub use cluster_binding::*;
 pub use export::*;
 pub use export_request::*;
 pub use namespace::*;
+pub use owner::*;
 pub use shared::*;

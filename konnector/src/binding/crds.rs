@@ -7,16 +7,15 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, Client};
-use kube_bind_crds::names::{API_VERSION, GROUP};
+use kube::{Api, Client, Resource as _};
+use kube_bind_crds::api::{APIServiceBinding, is_owner_of_kind};
+use kube_bind_crds::names::API_VERSION;
 use kube_bind_runtime::apply;
 use serde_json::{Value, json};
 
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::names::MANAGER_CRD;
-
-const KIND: &str = "APIServiceBinding";
 
 /// Who a CRD must belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +35,7 @@ impl Owner {
     /// Whether the binding is one of these owners.
     pub fn is_among(&self, owners: &[OwnerReference]) -> bool {
         owners.iter().any(|owner| {
-            owner.kind == KIND
-                && owner.api_version.split('/').next() == Some(GROUP)
+            is_owner_of_kind::<APIServiceBinding>(owner)
                 && owner.name == self.name
                 && owner.uid == self.uid
         })
@@ -46,7 +44,7 @@ impl Owner {
     fn reference(&self) -> Value {
         json!({
             "apiVersion": API_VERSION,
-            "kind": KIND,
+            "kind": APIServiceBinding::kind(&()),
             "name": self.name,
             "uid": self.uid,
             "controller": true,
@@ -225,7 +223,7 @@ mod tests {
     }
 
     fn ours() -> CrdView {
-        crd(vec![reference(KIND, "widgets", "binding-1")])
+        crd(vec![reference("APIServiceBinding", "widgets", "binding-1")])
     }
 
     fn applied(hash: &str, generation: i64) -> Applied {
@@ -240,8 +238,12 @@ mod tests {
     fn a_crd_without_our_reference_is_foreign() {
         for owners in [
             vec![],
-            vec![reference(KIND, "widgets", "an older binding")],
-            vec![reference(KIND, "gadgets", "binding-1")],
+            vec![reference(
+                "APIServiceBinding",
+                "widgets",
+                "an older binding",
+            )],
+            vec![reference("APIServiceBinding", "gadgets", "binding-1")],
             vec![reference("Deployment", "widgets", "binding-1")],
         ] {
             let step = plan(Some(&crd(owners)), &owner(), "h", Some(&applied("h", 3)));

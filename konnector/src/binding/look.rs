@@ -150,7 +150,7 @@ impl Look<'_> {
             Ok(wanted) => wanted,
             Err(error) => return Ok(KindState::Unusable(error.to_string())),
         };
-        let name = format!("{}.{}", resource.resource, resource.group);
+        let name = schema::name(resource);
         let hash = schema::hash(&bound.spec);
         let rules = binding_rules(std::slice::from_ref(resource), &[]);
         let missing = self.missing(&rules, None, subtree).await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use kube_bind_crds::api::{APIServiceBinding, APIServiceExport};
-use kube_bind_crds::names::FINALIZER_BINDING;
+use kube_bind_crds::names::{ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_RESOURCES, FINALIZER_BINDING};
 use kube_bind_crds::schema;
 use kube_bind_crds::switches::ACCEPT;
 use kube_bind_runtime::apply;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Error;
 use crate::context::Context;
 use crate::fault;
-use crate::names::{ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_RESOURCES, MANAGER_BINDING};
+use crate::names::MANAGER_BINDING;
 
 /// Puts our finalizer on a binding; says whether that was needed.
 pub(super) async fn finalizer(ctx: &Context, binding: &APIServiceBinding) -> Result<bool, Error> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, Phase};
+use kube_bind_crds::names::ANNOTATION_PROVIDER_CLUSTER;
 use kube_bind_crds::switches;
 
 use super::Error;
@@ -15,7 +16,6 @@ use super::facts::{ClaimState, ExportFacts, Facts, KindState, ProviderFacts, Swi
 use super::look::Look;
 use super::subtree::Subtree;
 use super::{grant, mark, report, tally, unbind};
-use crate::names::ANNOTATION_PROVIDER_CLUSTER;
 use crate::provider::{ConnectProblem, Connection, LinkState, Provider, SecretState};
 use crate::supervisor::Supervisor;
 

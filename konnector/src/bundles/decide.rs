@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
-use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingBundle};
+use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingBundle, is_owner_of_kind};
+use kube_bind_crds::names::ANNOTATION_PROVIDER_CLUSTER;
 use kube_bind_crds::switches::{self, Acceptance, Invalid};
 
 use super::offer::Offer;
-use crate::names::ANNOTATION_PROVIDER_CLUSTER;
 
 /// Since when the exports of bindings are gone.
 pub type Gone = BTreeMap<String, Instant>;
@@ -123,7 +123,7 @@ pub fn is_owned(binding: &APIServiceBinding, bundle: &APIServiceBindingBundle) -
     let uid = bundle.metadata.uid.as_deref();
     binding.owner_references().iter().any(|owner| {
         owner.controller == Some(true)
-            && owner.kind == "APIServiceBindingBundle"
+            && is_owner_of_kind::<APIServiceBindingBundle>(owner)
             && Some(&*owner.uid) == uid
     })
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource as _, ResourceExt};
 use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingBundle, APIServiceExport, Phase};
-use kube_bind_crds::names::API_VERSION;
+use kube_bind_crds::names::{ANNOTATION_PROVIDER_CLUSTER, API_VERSION};
 use kube_bind_crds::switches::{ACCEPT, ACCEPTANCE};
 use kube_bind_runtime::apply;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::decide::{self, Doomed, Gone, Plan, Seen};
 use super::offer::Offer;
 use super::report::{self, Facts, Outcome};
 use crate::fault;
-use crate::names::{ANNOTATION_PROVIDER_CLUSTER, MANAGER_BUNDLE};
+use crate::names::MANAGER_BUNDLE;
 use crate::provider::{Connection, LinkState, Provider};
 use crate::supervisor::Supervisor;
 
@@ -210,7 +210,7 @@ fn binding_of(bundle: &APIServiceBindingBundle, name: &str, manual: bool) -> API
         "name": name,
         "ownerReferences": [{
             "apiVersion": API_VERSION,
-            "kind": "APIServiceBindingBundle",
+            "kind": APIServiceBindingBundle::kind(&()),
             "name": bundle.name_any(),
             "uid": bundle.uid(),
             "controller": true,

@@ -21,8 +21,8 @@ use kube::{Api, ResourceExt};
 use kube_bind_crds::api::APIServiceBindingBundle;
 
 use crate::fault;
-use crate::queue::WaitQueue;
 use crate::supervisor::Supervisor;
+use crate::wait_queue::WaitQueue;
 use crate::watch::{Signal, reflect};
 use decide::Gone;
 

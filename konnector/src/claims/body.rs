@@ -4,14 +4,14 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use kube_bind_crds::claims::Owner;
 use kube_bind_crds::names::{
-    ANNOTATION_CLUSTER_NAMESPACE, ANNOTATION_CONSUMER_NAMESPACE, ANNOTATION_CONSUMER_UID,
+    ANNOTATION_BINDING, ANNOTATION_CLUSTER_NAMESPACE, ANNOTATION_CONSUMER_BINDING,
+    ANNOTATION_CONSUMER_NAMESPACE, ANNOTATION_CONSUMER_UID, ANNOTATION_PROVIDER_CLUSTER,
     ANNOTATION_PROVIDER_NAMESPACE, ANNOTATION_PROVIDER_UID, LABEL_OWNER,
 };
 use serde_json::{Value, json};
 
 use super::copy::{Copy, content, crossing};
 use super::state::Side;
-use crate::names::{ANNOTATION_BINDING, ANNOTATION_CONSUMER_BINDING, ANNOTATION_PROVIDER_CLUSTER};
 
 /// Fields that the cluster of a copy filled in and that a PUT would take away.
 pub const KEPT: [&str; 2] = ["secrets", "imagePullSecrets"];

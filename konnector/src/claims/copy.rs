@@ -6,13 +6,13 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use kube_bind_crds::claims::{CopyState, ObjectRef, Owner, may_cross};
 use kube_bind_crds::names::{
-    ANNOTATION_CLUSTER_NAMESPACE, ANNOTATION_CONSUMER_UID, ANNOTATION_PROVIDER_UID, KEY_PREFIX,
+    ANNOTATION_BINDING, ANNOTATION_CLUSTER_NAMESPACE, ANNOTATION_CONSUMER_BINDING,
+    ANNOTATION_CONSUMER_UID, ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_PROVIDER_UID, KEY_PREFIX,
 };
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::state::Side;
-use crate::names::{ANNOTATION_BINDING, ANNOTATION_CONSUMER_BINDING, ANNOTATION_PROVIDER_CLUSTER};
 
 /// Top-level fields that are copied and compared, beside labels and annotations. A ServiceAccount's
 /// `secrets` and `imagePullSecrets` are not among them: they name objects of the cluster that they are in.

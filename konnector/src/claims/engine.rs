@@ -18,8 +18,8 @@ use super::rules::{Rule, Rules};
 use super::state::{Side, State};
 use crate::context::Context;
 use crate::provider::Provider;
-use crate::queue::WaitQueue;
 use crate::sync::{Key, Member, Namespaces, ObjectRef};
+use crate::wait_queue::WaitQueue;
 
 /// Keys that are worked on at the same time.
 const WORKERS: usize = 4;

@@ -27,8 +27,8 @@ use crate::consumer::ConsumerNamespaces;
 use crate::fault;
 use crate::names::MANAGER_NAMESPACES;
 use crate::provider::Link;
-use crate::queue::WaitQueue;
 use crate::sync;
+use crate::wait_queue::WaitQueue;
 use crate::watch::{Signal, reflect};
 use mapping::Mapping;
 

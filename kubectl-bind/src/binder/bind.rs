@@ -2,11 +2,11 @@
 
 use anyhow::Context as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
-use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingStatus};
+use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingStatus, is_owner_of_kind};
 use kube_bind_crds::names::{FIELD_MANAGER_PLUGIN, GROUP, KONNECTOR_NAMESPACE, KUBECONFIG_KEY};
+use kube_bind_crds::schema;
 use kube_bind_runtime::apply::timed;
 use kube_bind_runtime::clock::{Clock as _, SystemClock};
 use serde_json::json;
@@ -251,19 +251,15 @@ async fn look(
 }
 
 fn crd_names(wanted: &Wanted) -> Vec<String> {
-    let name = |r: &kube_bind_crds::api::ExportResource| {
-        format!("{}.{}", r.group_resource.resource, r.group_resource.group)
-    };
-    wanted.spec.resources.iter().map(name).collect()
+    let resources = wanted.spec.resources.iter();
+    resources.map(|r| schema::name(&r.group_resource)).collect()
 }
 
 /// The binding that a definition belongs to.
 fn owner(crd: &CustomResourceDefinition) -> Option<&str> {
     let mut owners = crd.metadata.owner_references.iter().flatten();
-    let is_binding = |owner: &&OwnerReference| {
-        owner.kind == "APIServiceBinding" && owner.api_version.starts_with("kube-bind.io/")
-    };
-    owners.find(is_binding).map(|owner| owner.name.as_str())
+    let binding = owners.find(|owner| is_owner_of_kind::<APIServiceBinding>(owner));
+    binding.map(|owner| owner.name.as_str())
 }
 
 fn is_established(crd: &CustomResourceDefinition) -> bool {

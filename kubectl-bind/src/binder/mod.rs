@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::HostAlias;
 use kube::Client;
 use kube::api::DynamicObject;
 use kube_bind_crds::api::APIServiceExportRequestSpec;
+use kube_bind_crds::schema;
 use kube_bind_runtime::client::Options as ClientOptions;
 use kube_bind_runtime::kubeconfig::SafeKubeconfig;
 use kube_bind_runtime::proxy::Proxy;
@@ -155,7 +156,7 @@ pub fn advise(wanted: &[Wanted]) {
     let kinds: Vec<String> = wanted
         .iter()
         .flat_map(|one| &one.spec.resources)
-        .map(|r| format!("{}.{}", r.group_resource.resource, r.group_resource.group))
+        .map(|r| schema::name(&r.group_resource))
         .collect();
     if let Some(first) = kinds.first() {
         say("\nTry next:");

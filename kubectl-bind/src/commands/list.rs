@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube_bind_crds::api::{APIServiceExportTemplate, Collection};
 use kube_bind_crds::names::API_VERSION;
+use kube_bind_crds::schema;
 use kube_bind_runtime::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
@@ -78,9 +79,7 @@ impl Templates {
                 let claims = template.spec.permission_claims.iter();
                 vec![
                     template.name_any(),
-                    joined(resources.map(|r| {
-                        format!("{}.{}", r.group_resource.resource, r.group_resource.group)
-                    })),
+                    joined(resources.map(|r| schema::name(&r.group_resource))),
                     joined(claims.map(|c| c.group_resource.resource.clone())),
                     text::age(created(template.creation_timestamp()), now),
                 ]

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
-use kube_bind_crds::api::{APIServiceExport, BoundSchema, BoundSchemaSpec, GroupResource};
+use kube_bind_crds::api::{
+    APIServiceExport, BoundSchema, BoundSchemaSpec, GroupResource, is_owner_of_kind,
+};
 use kube_bind_crds::conditions::{New, Severity, reasons, types};
-use kube_bind_crds::names::{ANNOTATION_LEFT_OUT, ANNOTATION_SOURCE_SPEC_HASH, GROUP};
+use kube_bind_crds::names::{ANNOTATION_LEFT_OUT, ANNOTATION_SOURCE_SPEC_HASH};
 use kube_bind_crds::schema;
 use serde_json::{Value, json};
 
@@ -220,9 +222,7 @@ fn owners(
     export: &APIServiceExport,
     exports: &[APIServiceExport],
 ) -> Vec<OwnerReference> {
-    let is_export = |owner: &OwnerReference| {
-        owner.kind == APIServiceExport::kind(&()) && owner.api_version.starts_with(GROUP)
-    };
+    let is_export = |owner: &OwnerReference| is_owner_of_kind::<APIServiceExport>(owner);
     let lives = |owner: &OwnerReference| {
         exports
             .iter()

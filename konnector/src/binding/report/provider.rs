@@ -70,7 +70,7 @@ pub(in super::super) async fn provider(
         if !installed {
             continue;
         }
-        let name = format!("{}.{}", resource.resource, resource.group);
+        let name = schema::name(resource);
         let crd = supervisor
             .crds
             .get(&name)

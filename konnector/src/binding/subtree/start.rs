@@ -183,7 +183,7 @@ pub(super) fn start(
         breaker,
         definition: Arc::new(Installed {
             crds: supervisor.crds.clone(),
-            name: format!("{}.{}", kind.plural, kind.group),
+            name: schema::name(resource),
         }),
         metrics: measured.clone(),
     };

@@ -119,7 +119,7 @@ impl Unbinding<'_> {
         resource: &GroupResource,
     ) -> Result<Result<Option<Arc<CrdView>>, String>, Error> {
         let crds = &self.supervisor.crds;
-        let name = format!("{}.{}", resource.resource, resource.group);
+        let name = schema::name(resource);
         match crds.get(&name).await {
             Ok(crd) => Ok(Ok(crd.filter(|crd| self.owner.owns(crd)))),
             // Enough to know that there is nothing of ours; otherwise the rights are needed.
@@ -172,7 +172,7 @@ impl Unbinding<'_> {
         let mut kinds = Vec::new();
         let mut installed: BTreeMap<String, Installed> = BTreeMap::new();
         for resource in resources(self.binding, self.observed) {
-            let name = format!("{}.{}", resource.resource, resource.group);
+            let name = schema::name(&resource);
             let crd = match self.crd(&resource).await? {
                 Ok(crd) => crd,
                 Err(why) => return Ok(Some(Message::blocked(why))),

@@ -5,7 +5,7 @@ mod events;
 mod fate;
 mod jobs;
 mod look;
-mod queued;
+mod measured;
 mod stalled;
 
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ use super::ports::{Definition, ProblemSink, ReferrerSink};
 use super::purpose::Control;
 use super::queue::{Priority, Queue};
 use fate::Causes;
-use queued::Measured;
+use measured::Measured;
 use stalled::Stalled;
 
 #[derive(Default)]
