@@ -34,7 +34,7 @@ pub const EMBEDDED_SUBJECT: &str = "kube-bind-embedded-user";
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kube-bind-backend", version = kube_bind_crds::version::VERSION)]
 pub struct Config {
-    /// Kubeconfig of the provider cluster; without it the in-cluster configuration.
+    /// Kubeconfig of the provider cluster; without it the default loading rules, then the pod's own.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig.

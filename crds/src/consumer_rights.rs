@@ -1,5 +1,5 @@
 //! The rights of a konnector on the consumer cluster: small fixed ones, and those of one binding.
-//! Pure. The plugin grants them, the konnector checks them, the chart repeats the fixed ones.
+//! Pure. The plugin grants them, the konnector checks them.
 //!
 //! No rule holds a wildcard. Objects that a konnector makes by server-side apply need `patch` *and*
 //! `create` on their name: the API server asks for `create` when the applied object is missing, and

@@ -44,7 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = ":8090")]
     pub server_address: String,
 
-    /// How often providers are asked for new exports.
+    /// How long an export must be gone before a bundle unbinds it, and how often bundles are looked at
+    /// beside the events.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub provider_polling_interval: Duration,
 

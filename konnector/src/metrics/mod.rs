@@ -11,7 +11,7 @@ use kube::Client;
 use kube_bind_crds::api::ClusterSecretKeyRef;
 use kube_bind_runtime::kubeconfig::SafeKubeconfig;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,12 +21,22 @@ pub use kinds::Kind;
 use kinds::Kinds;
 
 /// How something ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Well.
     Success,
     /// Not well; it is tried again.
     Error,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let name = match self {
+            Self::Success => "success",
+            Self::Error => "error",
+        };
+        EncodeLabelValue::encode(&name, encoder)
+    }
 }
 
 impl<T, E> From<&Result<T, E>> for Outcome {
@@ -219,8 +229,8 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
-            r#"kube_bind_reconciles_total{controller="binding",result="Success"} 1"#,
-            r#"kube_bind_reconciles_total{controller="heartbeat",result="Error"} 1"#,
+            r#"kube_bind_reconciles_total{controller="binding",result="success"} 1"#,
+            r#"kube_bind_reconciles_total{controller="heartbeat",result="error"} 1"#,
             "kube_bind_leading 1",
         ] {
             assert!(text.contains(line), "{text}");
