@@ -74,7 +74,7 @@ pub struct Supervisor {
     /// Looks at bindings that found rights missing.
     pub rights: Backoff<String>,
     /// The consumer for engines.
-    pub consumer_client: sync::SwapClient,
+    pub consumer_client: sync::EngineClient,
     /// Adapts the concurrency of all engines towards the consumer.
     pub consumer_limiter: sync::Limiter,
     /// Where engines tell what is wrong with objects.
@@ -193,7 +193,7 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
         subtrees: Subtrees::new(ctx.syncing.breaker),
         backoff: Backoff::new(),
         rights: Backoff::between(Duration::from_secs(2), Duration::from_secs(60)),
-        consumer_client: sync::SwapClient::new(ctx.client.clone()),
+        consumer_client: sync::EngineClient::new(ctx.client.clone()),
         consumer_limiter: sync::Limiter::new(),
         problems: Problems::start(ctx),
         rights_changes: AtomicU64::new(0),
@@ -248,6 +248,7 @@ fn watch_bindings(
             this.ctx.bindings_listed.set();
             this.ctx.bundles.wake_all();
             this.connections.refresh();
+            this.connections.beat();
             for name in vanished(&this.ctx.bindings, &this.subtrees.names()) {
                 forget(&this, name);
             }

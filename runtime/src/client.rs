@@ -12,6 +12,7 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tokio::sync::watch;
 
 use crate::kubeconfig::{Credential, SafeKubeconfig};
 use crate::proxy::Proxy;
@@ -193,6 +194,8 @@ fn configure(mut config: Config, options: &Options) -> Result<Config, Error> {
 #[derive(Clone)]
 pub struct SwapClient {
     current: Arc<ArcSwap<Client>>,
+    /// Counts the exchanges.
+    swaps: Arc<watch::Sender<u64>>,
 }
 
 impl SwapClient {
@@ -201,6 +204,7 @@ impl SwapClient {
     pub fn new(client: Client) -> Self {
         Self {
             current: Arc::new(ArcSwap::from_pointee(client)),
+            swaps: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -213,6 +217,13 @@ impl SwapClient {
     /// Replaces the client; requests under way finish on the old one.
     pub fn swap(&self, client: Client) {
         self.current.store(Arc::new(client));
+        self.swaps.send_modify(|swaps| *swaps += 1);
+    }
+
+    /// Changes with each exchange: what the old credential was refused may be tried again.
+    #[must_use]
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swaps.subscribe()
     }
 }
 
@@ -314,9 +325,12 @@ mod tests {
         let client = |token| from_safe(&kubeconfig(&server, token), &Options::new("test")).unwrap();
         let shared = SwapClient::new(client("old"));
         let user = shared.clone();
+        let swaps = user.swaps();
+        assert!(!swaps.has_changed().unwrap());
         assert!(ask(user.get()).await.is_err());
         shared.swap(client("new"));
         assert!(ask(user.get()).await.is_err());
+        assert!(swaps.has_changed().unwrap());
         let tokens: Vec<_> = asked
             .lock()
             .unwrap()

@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
@@ -111,7 +113,16 @@ where
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(filter).with(lines)
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(may_be_logged))
+        .with(lines)
+}
+
+/// What no filter of the user can turn on. kube's client shows whole answers that it cannot read, and they
+/// may be lists of Secrets; and it warns of each watch that a server ends. Who handles the failure logs it.
+fn may_be_logged(line: &Metadata<'_>) -> bool {
+    line.target() != "kube_client::client" || *line.level() == Level::ERROR
 }
 
 /// What a panic said, as far as it is text.
@@ -276,6 +287,23 @@ mod tests {
             (&line["message"], &line["binding.name"]),
             (&"failed to sync".into(), &"blue".into())
         );
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_read_is_not_logged_whatever_the_user_asks_for() {
+        let lines = captured::Lines::default();
+        let _guard = lines.capture(Format::Text);
+        let secrets = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            let body = kube::client::Body::from(br#"{"items": "hunter2"}"#.to_vec());
+            Ok::<_, kube::Error>(http::Response::new(body))
+        });
+        let client = kube::Client::new(secrets, "default");
+        let api: kube::Api<k8s_openapi::api::core::v1::Secret> =
+            kube::Api::default_namespaced(client);
+        assert!(api.list(&Default::default()).await.is_err());
+        tracing::warn!("seen");
+        assert!(lines.text().contains("seen"));
+        assert!(!lines.text().contains("hunter2"), "{}", lines.text());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{Condition, LocalSecretKeyRef, LocalSecretRef, lenient, schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterBindingSpec {
-    /// Secret of the cluster namespace that holds the consumer's kubeconfig; the konnector copies it whole.
+    /// Secret of the cluster namespace that holds the consumer's kubeconfig; the konnector copies it.
     #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
     pub kubeconfig_secret_ref: LocalSecretKeyRef,
     /// Display name of the provider.

@@ -6,7 +6,7 @@ mod decide;
 mod secret;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -141,7 +141,9 @@ impl Heart {
             (Some(cluster_binding), Some(watched)) if watched.ready() => {
                 self.report(&cluster_binding, watched).await
             }
-            (Some(_), _) => return TICK,
+            (Some(cluster_binding), _) => {
+                return self.wait_for(&cluster_binding.spec.kubeconfig_secret_ref.name, began);
+            }
             (None, _) => Err(format!(
                 "the provider has no ClusterBinding {CLUSTER_BINDING_NAME:?} in namespace {}",
                 self.provider.cluster_namespace
@@ -178,6 +180,18 @@ impl Heart {
                         pause
                     }
                 }
+            }
+        }
+    }
+
+    /// The Secret is not known yet, and without it nothing can be said. Its list wakes us.
+    fn wait_for(&mut self, secret: &str, began: Instant) -> Duration {
+        let now = self.ctx.clock.monotonic();
+        match unlisted(&mut self.patience, secret, began, now) {
+            Ok(left) => left,
+            Err(state) => {
+                self.publish(state);
+                TICK
             }
         }
     }
@@ -245,6 +259,20 @@ impl Heart {
     }
 }
 
+/// For how much longer it may stay unknown, or what is to be said.
+fn unlisted(
+    patience: &mut Patience,
+    secret: &str,
+    began: Instant,
+    now: Instant,
+) -> Result<Duration, HeartbeatState> {
+    patience.failed(began, now).ok_or_else(|| {
+        HeartbeatState::Failed(format!(
+            "no heartbeat is sent: the provider's secret {secret} cannot be watched"
+        ))
+    })
+}
+
 struct WatchedSecret {
     name: String,
     store: reflector::Store<Secret>,
@@ -255,5 +283,21 @@ struct WatchedSecret {
 impl WatchedSecret {
     fn ready(&self) -> bool {
         self.listed.is_set()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_that_waits_for_the_providers_secret_is_said_to_fail_after_a_while() {
+        let start = Instant::now();
+        let mut patience = Patience::default();
+        let left = unlisted(&mut patience, "kubeconfig", start, start);
+        let left = left.expect("it may come in a moment");
+        let later = start + left;
+        let said = unlisted(&mut patience, "kubeconfig", later, later);
+        assert!(matches!(said, Err(HeartbeatState::Failed(_))), "{said:?}");
     }
 }

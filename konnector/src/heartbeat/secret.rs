@@ -3,9 +3,10 @@
 //!
 //! The provider must be able to renew its credential, and must not be able to do anything else: what
 //! it writes is parsed like all foreign kubeconfigs, and has to name the server and the namespace
-//! that the administrator agreed to.
+//! that the administrator agreed to. That goes for every key that something on the consumer reads, and
+//! no other key is copied: the provider chooses its own names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use k8s_openapi::ByteString;
@@ -28,9 +29,9 @@ use crate::provider::Provider;
 /// What the provider's Secret is worth.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Source {
-    /// All of it may be copied.
+    /// These may be copied.
     Usable {
-        /// Its data.
+        /// The kubeconfigs that were judged, by their keys.
         data: BTreeMap<String, ByteString>,
     },
     /// There is none: why that is known.
@@ -75,47 +76,81 @@ pub fn judge(
     let Some((server, namespace)) = in_use else {
         return (Source::Refused("no kubeconfig is in use".into()), None);
     };
-    let bindings = ctx.bindings_of(&provider.secrets());
+    let targets = provider.secrets();
+    let bindings = ctx.bindings_of(&targets);
     let stored = ctx.bindings.state();
-    let mut users = stored.iter().filter(|b| bindings.contains(&b.name_any()));
     let accepts = |server: &str| {
+        let mut users = stored.iter().filter(|b| bindings.contains(&b.name_any()));
         !bindings.is_empty() && users.all(|b| acceptance::accepts_server(b.annotations(), server))
     };
-    let in_use = (&*server, &*namespace);
-    compare(secret, cluster_binding, in_use, accepts, ctx.policy)
+    let keys = targets.iter().map(|target| &*target.key).collect();
+    let agreed = Agreed {
+        server: &server,
+        namespace: &namespace,
+        accepts,
+        policy: ctx.policy,
+    };
+    compare(secret, cluster_binding, keys, &agreed)
 }
 
-fn compare(
-    secret: Option<&Secret>,
-    cluster_binding: &ClusterBinding,
-    (server, namespace): (&str, &str),
-    accepts: impl FnOnce(&str) -> bool,
+/// What the administrator agreed to.
+struct Agreed<'a, F> {
+    server: &'a str,
+    namespace: &'a str,
+    /// Whether another server was accepted by its name.
+    accepts: F,
     policy: Policy,
+}
+
+/// Judges what is under the provider's own key, and under each of the keys that the consumer reads.
+fn compare<'a>(
+    secret: Option<&Secret>,
+    cluster_binding: &'a ClusterBinding,
+    mut keys: BTreeSet<&'a str>,
+    agreed: &Agreed<'_, impl Fn(&str) -> bool>,
 ) -> (Source, Option<String>) {
     let wanted = &cluster_binding.spec.kubeconfig_secret_ref;
     let Some(secret) = secret else {
         let why = format!("secret {} does not exist", wanted.name);
         return (Source::Missing(why), None);
     };
-    let data = secret.data.clone().unwrap_or_default();
-    let Some(document) = data.get(&wanted.key) else {
+    let all = secret.data.as_ref();
+    if all.is_none_or(|all| !all.contains_key(&wanted.key)) {
         let why = format!("secret {} has no key {:?}", wanted.name, wanted.key);
         return (Source::Refused(why), None);
-    };
-    let new = match SafeKubeconfig::parse(&document.0, policy) {
-        Err(error) => return (Source::Refused(error.to_string()), None),
-        Ok(new) => new,
-    };
-    if new.namespace() != namespace {
-        let why = "the renewed kubeconfig names another namespace; to use it, bind again";
-        return (Source::Refused(why.into()), None);
     }
-    if new.server() != server && !accepts(new.server()) {
-        let why =
-            "the renewed kubeconfig names another server, which the consumer has not accepted";
-        return (Source::Refused(why.into()), Some(new.server().to_owned()));
+    keys.insert(&wanted.key);
+    let mut data = BTreeMap::new();
+    for key in keys {
+        // Who reads a key that is not there is told so when it is copied.
+        let Some(document) = all.and_then(|all| all.get(key)) else {
+            continue;
+        };
+        if let Err(refused) = examine(document, agreed) {
+            return refused;
+        }
+        data.insert(key.to_owned(), document.clone());
     }
     (Source::Usable { data }, None)
+}
+
+fn examine(
+    document: &ByteString,
+    agreed: &Agreed<'_, impl Fn(&str) -> bool>,
+) -> Result<(), (Source, Option<String>)> {
+    let new = SafeKubeconfig::parse(&document.0, agreed.policy)
+        .map_err(|error| (Source::Refused(error.to_string()), None))?;
+    if new.namespace() != agreed.namespace {
+        let why = "the renewed kubeconfig names another namespace; to use it, bind again";
+        return Err((Source::Refused(why.into()), None));
+    }
+    if new.server() != agreed.server && !(agreed.accepts)(new.server()) {
+        let why =
+            "the renewed kubeconfig names another server, which the consumer has not accepted";
+        let offered = new.server().to_owned();
+        return Err((Source::Refused(why.into()), Some(offered)));
+    }
+    Ok(())
 }
 
 /// What has to be done to the consumer's Secret.
@@ -123,7 +158,7 @@ fn compare(
 enum Write {
     Nothing,
     Patch(serde_json::Value),
-    Create,
+    Create(ByteString),
     Refuse(String),
 }
 
@@ -133,31 +168,24 @@ fn plan(
     key: &str,
     has_binding: bool,
 ) -> Write {
-    if !source.contains_key(key) {
+    let Some(new) = source.get(key) else {
         return Write::Refuse(format!("the provider's secret has no key {key:?}"));
-    }
+    };
     let Some(target) = target else {
         // Without a binding, deleting the Secret is how somebody ends the connection.
         return if has_binding {
-            Write::Create
+            Write::Create(new.clone())
         } else {
             Write::Nothing
         };
     };
-    let old = target.data.clone().unwrap_or_default();
-    if old == *source {
+    if target.data.as_ref().and_then(|data| data.get(key)) == Some(new) {
         return Write::Nothing;
     }
-    let mut data: BTreeMap<&String, Option<&ByteString>> = source
-        .iter()
-        .map(|(key, value)| (key, Some(value)))
-        .collect();
-    for key in old.keys() {
-        data.entry(key).or_insert(None);
-    }
+    // Other keys are not the provider's: they may lead to somebody else.
     Write::Patch(json!({
         "metadata": {"uid": target.uid(), "resourceVersion": target.resource_version()},
-        "data": data,
+        "data": {key: new},
     }))
 }
 
@@ -210,7 +238,7 @@ pub async fn copy(
                 Err(error) => Err(failed(&error)),
             }
         }
-        Write::Create => {
+        Write::Create(kubeconfig) => {
             let restored = Secret {
                 metadata: ObjectMeta {
                     name: Some(target.name.clone()),
@@ -220,7 +248,7 @@ pub async fn copy(
                     ),
                     ..ObjectMeta::default()
                 },
-                data: Some(data.clone()),
+                data: Some([(target.key.clone(), kubeconfig)].into()),
                 ..Secret::default()
             };
             match apply::timed(api.create(&Default::default(), &restored)).await {
@@ -270,25 +298,55 @@ mod tests {
 
     fn judged_by(
         secret: Option<&Secret>,
-        accepts: impl FnOnce(&str) -> bool,
+        accepts: impl Fn(&str) -> bool,
+    ) -> (Source, Option<String>) {
+        judged_for("kubeconfig", secret, accepts)
+    }
+
+    /// For a binding that reads the key `kubeconfig`, of a provider that names this one.
+    fn judged_for(
+        providers_key: &str,
+        secret: Option<&Secret>,
+        accepts: impl Fn(&str) -> bool,
     ) -> (Source, Option<String>) {
         let cluster_binding = ClusterBinding::new(
             "cluster",
             ClusterBindingSpec {
                 kubeconfig_secret_ref: LocalSecretKeyRef {
                     name: "kubeconfig".into(),
-                    key: "kubeconfig".into(),
+                    key: providers_key.into(),
                 },
                 ..ClusterBindingSpec::default()
             },
         );
-        compare(
-            secret,
-            &cluster_binding,
-            ("https://provider.example", "tenant"),
+        let agreed = Agreed {
+            server: "https://provider.example",
+            namespace: "tenant",
             accepts,
-            Policy::default(),
-        )
+            policy: Policy::default(),
+        };
+        compare(secret, &cluster_binding, ["kubeconfig"].into(), &agreed)
+    }
+
+    #[test]
+    fn a_good_kubeconfig_under_another_key_does_not_bring_a_bad_one_along() {
+        let good = render("https://provider.example", None, None, "tenant", "new");
+        let bad = render("https://attacker.example", None, None, "tenant", "new");
+        let mut both = secret(&bad);
+        let keys = both.data.as_mut().unwrap();
+        keys.insert("a".into(), ByteString(good.clone().into()));
+        let (source, offered) = judged_for("a", Some(&both), |_| false);
+        assert!(matches!(source, Source::Refused(_)), "{source:?}");
+        assert_eq!(offered.as_deref(), Some("https://attacker.example"));
+
+        let mut more = secret(&good);
+        let keys = more.data.as_mut().unwrap();
+        keys.insert("unread".into(), ByteString(bad.into()));
+        let (source, _) = judged_for("kubeconfig", Some(&more), |_| false);
+        let Source::Usable { data: copied } = source else {
+            panic!("expected it to be usable: {source:?}");
+        };
+        assert_eq!(copied, data(&good), "nobody has judged the other one");
     }
 
     #[test]
@@ -331,23 +389,24 @@ mod tests {
     }
 
     #[test]
-    fn a_different_secret_is_replaced_whole() {
+    fn only_the_key_that_is_read_is_written() {
         let mut old = secret("a");
-        old.data
-            .as_mut()
-            .unwrap()
-            .insert("stale".into(), ByteString(b"x".to_vec()));
-        let Write::Patch(patch) = plan(&data("b"), Some(&old), "kubeconfig", true) else {
+        let keys = old.data.as_mut().unwrap();
+        keys.insert("elsewhere".into(), ByteString(b"x".to_vec()));
+        let mut new = data("b");
+        new.insert("elsewhere".into(), ByteString(b"y".to_vec()));
+        let Write::Patch(patch) = plan(&new, Some(&old), "kubeconfig", true) else {
             panic!("expected a patch");
         };
-        assert_eq!(patch["data"]["kubeconfig"], "Yg==");
-        assert!(patch["data"]["stale"].is_null());
-        assert!(patch["data"].as_object().unwrap().contains_key("stale"));
+        assert_eq!(patch["data"], json!({"kubeconfig": "Yg=="}));
     }
 
     #[test]
     fn a_deleted_secret_is_restored_for_a_binding_only() {
-        assert_eq!(plan(&data("a"), None, "kubeconfig", true), Write::Create);
+        assert_eq!(
+            plan(&data("a"), None, "kubeconfig", true),
+            Write::Create(ByteString(b"a".to_vec()))
+        );
         assert_eq!(plan(&data("a"), None, "kubeconfig", false), Write::Nothing);
     }
 

@@ -115,6 +115,13 @@ impl Connections {
         self.refresh();
     }
 
+    /// What is in use is known better now: every provider should hear of it.
+    pub fn beat(&self) {
+        for provider in self.providers.all() {
+            provider.beat.notify_one();
+        }
+    }
+
     /// Starts and stops connections so that they are those in use.
     pub fn refresh(self: &Arc<Self>) {
         self.secrets.ensure(KONNECTOR_NAMESPACE);

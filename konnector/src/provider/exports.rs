@@ -2,6 +2,7 @@
 //! section 5.7). The documents are decided purely; IO: merge patches of `/status`, only when they
 //! differ.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -105,15 +106,26 @@ pub async fn report_export(
 
 /// Tells exports without a binding that nobody uses them.
 pub async fn report_unbound(ctx: &Context, provider: &Arc<Provider>) -> Result<(), kube::Error> {
-    // A binding of that name may be about to connect; what it says about the export is its business.
-    let bindings = ctx.bindings.state();
-    for export in provider.stores.exports() {
-        let name = export.name_any();
-        if !bindings.iter().any(|binding| binding.name_any() == name) {
-            report_export(provider, &export, unbound(), ctx.clock.now()).await?;
-        }
+    let bindings = ctx.bindings_listed.is_set().then(|| ctx.bindings.state());
+    for export in unused(provider.stores.exports(), bindings) {
+        report_export(provider, &export, unbound(), ctx.clock.now()).await?;
     }
     Ok(())
+}
+
+/// Exports that no binding is named like: one that is may be about to connect, and what it says about
+/// the export is its business. None while the bindings are not known.
+fn unused(
+    exports: Vec<Arc<APIServiceExport>>,
+    bindings: Option<Vec<Arc<APIServiceBinding>>>,
+) -> Vec<Arc<APIServiceExport>> {
+    let Some(bindings) = bindings else {
+        return Vec::new();
+    };
+    let named: BTreeSet<String> = bindings.iter().map(|b| b.name_any()).collect();
+    let mut exports = exports;
+    exports.retain(|export| !named.contains(&export.name_any()));
+    exports
 }
 
 /// The status of a bound schema, from the consumer's CRD.
@@ -219,6 +231,16 @@ mod tests {
         assert_eq!(types, ["Connected", "ConsumerInSync", "ProviderInSync"]);
         export.status = serde_json::from_value(patch["status"].clone()).unwrap();
         assert_eq!(export_patch(&export, unbound(), LATER), None);
+    }
+
+    #[test]
+    fn no_export_is_unused_before_the_bindings_are_known() {
+        let export = |name| Arc::new(APIServiceExport::new(name, Default::default()));
+        let exports = || vec![export("widgets"), export("gadgets")];
+        let binding = APIServiceBinding::new("widgets", APIServiceBindingSpec::default());
+        assert_eq!(unused(exports(), None), []);
+        let found = unused(exports(), Some(vec![Arc::new(binding)]));
+        assert_eq!(found, [export("gadgets")]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct Provider {
     /// Always uses the newest credential.
     pub client: Client,
     /// The same for engines.
-    pub engine_client: sync::SwapClient,
+    pub engine_client: sync::EngineClient,
     /// Adapts the concurrency of all engines towards this API server.
     pub limiter: sync::Limiter,
     /// Whether it answers.
@@ -236,7 +236,7 @@ impl Providers {
         let (stores, writers) = stores::new(&cluster_namespace);
         let provider = Arc::new(Provider {
             uid: uid.to_owned(),
-            engine_client: sync::SwapClient::new(client.clone()),
+            engine_client: sync::EngineClient::new(client.clone()).renewed_by(swap.swaps()),
             limiter: sync::Limiter::new(),
             stores,
             namespaces: ServiceNamespaces::start(

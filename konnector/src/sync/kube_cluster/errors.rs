@@ -9,6 +9,10 @@ use kube::core::Status;
 use super::super::cluster::Error;
 use crate::fault::shorten;
 
+/// A server that asks us to stay away for longer is tried sooner nevertheless: its words are not more
+/// than a wish, and far away times cannot be reckoned with.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         transport(&error)
@@ -54,6 +58,7 @@ pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error 
         let seconds = details?.retry_after_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     });
+    let retry_after = retry_after.map(|wait| wait.min(LONGEST_WAIT));
     match status.code {
         401 => Error::Unauthorized { message },
         403 if causes
@@ -200,5 +205,16 @@ mod tests {
         headers.insert(RETRY_AFTER, "3".parse().unwrap());
         let error = answer(429, &headers, b"Too many requests, please try again later.");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn no_server_sends_us_away_for_ever() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, u64::MAX.to_string().parse().unwrap());
+        let plain = answer(503, &headers, b"not now");
+        assert_eq!(plain.retry_after(), Some(LONGEST_WAIT));
+        let status = of(serde_json::json!({"code": 429, "message": "m",
+            "details": {"retryAfterSeconds": u32::MAX >> 1}}));
+        assert_eq!(status.retry_after(), Some(LONGEST_WAIT));
     }
 }

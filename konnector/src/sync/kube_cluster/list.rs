@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::cluster::{Error, WatchEvent};
+use super::requests::Untold;
 use super::watch::{LIST_TIMEOUT, Sender, read, unreadable};
 use super::{KubeCluster, requests};
 
@@ -24,13 +25,29 @@ struct PageMeta {
     r#continue: Option<String>,
 }
 
+/// A list that came to nothing.
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// It was too much for one answer, or for the time that one may take.
+    pub(super) too_much: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            too_much: matches!(error, Error::TimedOut { .. }),
+            error,
+        }
+    }
+}
+
 /// All pages; the version of the list, or `None` when nobody listens.
 pub(super) async fn list(
     cluster: &KubeCluster,
     path: &str,
     limit: usize,
     sender: &mut Sender,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<String>, Failed> {
     let known = match cluster.told() {
         0 => String::new(),
         known => known.to_string(),
@@ -79,7 +96,10 @@ pub(super) async fn is_behind(
     version: &str,
 ) -> Result<bool, Error> {
     let request = requests::get(format!("{path}?limit=1"))?;
-    let now = page(cluster, request).await?.metadata.resource_version;
+    let now = page(cluster, request)
+        .await
+        .map_err(|failed| failed.error)?;
+    let now = now.metadata.resource_version;
     Ok(is_before(&now, version))
 }
 
@@ -91,12 +111,17 @@ pub(super) fn is_before(one: &str, other: &str) -> bool {
         .is_some_and(|(one, other)| one < other)
 }
 
-async fn page(cluster: &KubeCluster, request: http::Request<Vec<u8>>) -> Result<Page, Error> {
+async fn page(cluster: &KubeCluster, request: http::Request<Vec<u8>>) -> Result<Page, Failed> {
     let after = LIST_TIMEOUT;
     // Not kept while the page is told: a slow listener must not hold up others.
     let _permit = cluster.limiter.acquire_list().await;
     let text = tokio::time::timeout(after, cluster.text(request)).await;
-    requests::parse(&text.map_err(|_| Error::TimedOut { after })??)
+    let text = text.map_err(|_| Error::TimedOut { after })?;
+    let text = text.map_err(|untold| Failed {
+        too_much: matches!(untold, Untold::Cut(_)),
+        error: untold.error(),
+    })?;
+    Ok(requests::parse(&text)?)
 }
 
 /// A continue token is URL-safe base64 in practice, but opaque by contract.
@@ -138,7 +163,7 @@ mod tests {
             kind: "Widget".into(),
         };
         let cluster = KubeCluster::new(
-            super::super::SwapClient::new(client),
+            super::super::EngineClient::new(client),
             super::super::super::Limiter::new(),
             &resource,
         );

@@ -8,46 +8,41 @@ mod watch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use kube::Client;
 use serde_json::Value;
+use tokio::sync::watch::Receiver;
 
 use super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::concurrency::Limiter;
 use super::config::Resource;
 
-/// A client whose credential can be exchanged under everything that uses it. Requests that begin
-/// after [`SwapClient::swap`] use the new one; watches change over when they next reconnect, so
-/// nothing is listed again.
+/// The client of one side. It must not retry by itself (design section 3.7); one whose credential can
+/// be exchanged uses the newest for each request, so watches go on and nothing is listed again.
 #[derive(Clone)]
-pub struct SwapClient(Arc<Swapped>);
-
-struct Swapped {
-    client: ArcSwap<Client>,
-    /// Counts the exchanges.
-    swaps: tokio::sync::watch::Sender<u64>,
+pub struct EngineClient {
+    client: Client,
+    /// Changes when the credential was exchanged.
+    renewals: Option<Receiver<u64>>,
 }
 
-impl SwapClient {
-    /// Begins with this client, which must not retry by itself (design section 3.7).
+impl EngineClient {
+    /// Of a side whose credential never needs to be told about.
     pub fn new(client: Client) -> Self {
-        Self(Arc::new(Swapped {
-            client: ArcSwap::from_pointee(client),
-            swaps: tokio::sync::watch::Sender::new(0),
-        }))
+        Self {
+            client,
+            renewals: None,
+        }
     }
 
-    /// The client to use for one request.
-    pub fn current(&self) -> Client {
-        Client::clone(&self.0.client.load())
-    }
-
-    /// Exchanges the client. What the old credential was refused is tried again at once.
-    pub fn swap(&self, client: Client) {
-        self.0.client.store(Arc::new(client));
-        self.0.swaps.send_modify(|swaps| *swaps += 1);
+    /// The same client, of a side whose credential is exchanged when this changes: what the old one
+    /// was refused is tried again at once.
+    pub fn renewed_by(self, renewals: Receiver<u64>) -> Self {
+        Self {
+            renewals: Some(renewals),
+            ..self
+        }
     }
 }
 
@@ -55,7 +50,7 @@ impl SwapClient {
 /// client and the limiter.
 #[derive(Clone)]
 pub struct KubeCluster {
-    client: SwapClient,
+    client: EngineClient,
     limiter: Limiter,
     /// The highest version that the server has told so far, of this resource.
     told: Arc<AtomicU64>,
@@ -66,7 +61,7 @@ pub struct KubeCluster {
 impl KubeCluster {
     /// The resource as this API server serves it; whether an object is namespaced follows from
     /// the key of each request.
-    pub fn new(client: SwapClient, limiter: Limiter, resource: &Resource) -> Self {
+    pub fn new(client: EngineClient, limiter: Limiter, resource: &Resource) -> Self {
         let base = if resource.group.is_empty() {
             format!("/api/{}", resource.version)
         } else {
@@ -116,8 +111,11 @@ impl Cluster for KubeCluster {
         self.limiter.limit()
     }
 
-    fn renewed(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
-        Some(self.client.0.swaps.subscribe())
+    fn renewed(&self) -> Option<Receiver<u64>> {
+        let mut renewals = self.client.renewals.clone()?;
+        // Those before do not matter to who asks now.
+        renewals.mark_unchanged();
+        Some(renewals)
     }
 
     fn watch(&self, scope: WatchScope) -> BoxStream<'static, WatchEvent> {
@@ -171,5 +169,38 @@ impl Cluster for KubeCluster {
             // as a Status.
             Ok((answer["kind"] != "Status").then_some(answer))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::answering;
+    use kube_bind_runtime::client::SwapClient;
+
+    #[test]
+    fn an_exchanged_credential_is_news_to_the_engine() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        let client = || answering(|_| (200, Value::Null));
+        let swap = SwapClient::new(client());
+        let engine_client = EngineClient::new(client()).renewed_by(swap.swaps());
+        let resource = Resource {
+            group: String::new(),
+            version: "v1".into(),
+            plural: "secrets".into(),
+            kind: "Secret".into(),
+        };
+        swap.swap(client());
+        let cluster = KubeCluster::new(engine_client, Limiter::new(), &resource);
+        let renewed = cluster.renewed().unwrap();
+        assert!(
+            !renewed.has_changed().unwrap(),
+            "it begins with the new one"
+        );
+        swap.swap(client());
+        assert!(renewed.has_changed().unwrap());
     }
 }

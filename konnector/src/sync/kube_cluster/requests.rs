@@ -82,23 +82,40 @@ impl KubeCluster {
 
     /// One request without the limiter.
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Value, Error> {
-        parse(&self.text(request).await?)
+        parse(&self.text(request).await.map_err(Untold::error)?)
     }
 
     /// The text of a successful answer, without the limiter: for lists, which are few and long.
-    pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Error> {
-        let client = self.client.current();
-        let response = client
+    pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Untold> {
+        let response = self
+            .client
+            .client
             .send(request.map(Body::from))
             .await
-            .map_err(|error| errors::transport(&error))?;
+            .map_err(|error| Untold::Refused(errors::transport(&error)))?;
         let (head, body) = response.into_parts();
-        let bytes = collect(body).await?;
+        let bytes = collect(body).await.map_err(Untold::Cut)?;
         if head.status.is_success() {
             Ok(bytes)
         } else {
-            Err(errors::answer(head.status.as_u16(), &head.headers, &bytes))
+            let error = errors::answer(head.status.as_u16(), &head.headers, &bytes);
+            Err(Untold::Refused(error))
         }
+    }
+}
+
+/// Why there is no text.
+pub(super) enum Untold {
+    /// The server says so, or says nothing.
+    Refused(Error),
+    /// The answer began, and was longer than is read or did not reach its end.
+    Cut(Error),
+}
+
+impl Untold {
+    pub(super) fn error(self) -> Error {
+        let (Self::Refused(error) | Self::Cut(error)) = self;
+        error
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tracing::{debug, warn};
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
-use super::list::{is_before, is_behind, list};
+use super::list::{Failed, is_before, is_behind, list};
 use super::{KubeCluster, errors, requests};
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
@@ -61,11 +61,14 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
     let mut page = PAGE;
     loop {
         let mut version = match list(&cluster, &path, page, &mut sender).await {
-            Ok(Some(version)) => version,
+            Ok(Some(version)) => {
+                page = PAGE;
+                version
+            }
             Ok(None) => return,
-            Err(error) => {
-                // Too much for one answer, or for the time that it may take.
-                if error.is_overload() {
+            Err(Failed { error, too_much }) => {
+                // Others, such as a server that is away, would fail as well with less.
+                if too_much {
                     page = (page / 4).max(1);
                 }
                 if !pause(&mut backoff, error, &mut sender).await {
@@ -153,7 +156,7 @@ async fn watch(
         http::header::ACCEPT_ENCODING,
         http::HeaderValue::from_static("identity"),
     );
-    let client = cluster.client.current();
+    let client = &cluster.client.client;
     let opened = tokio::time::timeout(LIST_TIMEOUT, client.request_stream(request))
         .await
         .map_err(|_| Error::TimedOut {
@@ -275,7 +278,20 @@ pub(super) fn unreadable(path: &str, known: Value) -> WatchEvent {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    fn widgets(client: kube::Client) -> KubeCluster {
+        let resource = super::super::super::Resource {
+            group: "example.io".into(),
+            version: "v1".into(),
+            plural: "widgets".into(),
+            kind: "Widget".into(),
+        };
+        let client = super::super::EngineClient::new(client);
+        KubeCluster::new(client, super::super::super::Limiter::new(), &resource)
+    }
 
     fn parsed(line: &str) -> Result<(WatchEvent, Option<String>), Error> {
         parse("/apis/example.io/v1/widgets", line.as_bytes())
@@ -319,6 +335,56 @@ mod tests {
         assert!(matches!(event, WatchEvent::Deleted(_)));
     }
 
+    /// How many objects each list asks for, of a server that answers like this; it ends every watch.
+    async fn pages(
+        answer: impl Fn(usize, &str) -> Option<u16> + Send + Sync + 'static,
+    ) -> Vec<String> {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let answer = Arc::new(answer);
+        let serve = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let uri = request.uri().to_string();
+            let (log, answer) = (log.clone(), answer.clone());
+            async move {
+                let gone = r#"{"type":"ERROR","object":{"code":410}}"#;
+                let (code, body) = match uri.split_once("limit=") {
+                    None => (200, format!("{gone}\n")),
+                    Some((_, limit)) => {
+                        let before = log.lock().unwrap().len();
+                        log.lock().unwrap().push(limit.to_owned());
+                        match answer(before, limit) {
+                            Some(code) => (code, r#"{"metadata":{"resourceVersion":"1"}}"#.into()),
+                            None => std::future::pending().await,
+                        }
+                    }
+                };
+                let body = kube::client::Body::from(body.into_bytes());
+                let answer = http::Response::builder().status(code).body(body).unwrap();
+                Ok::<_, kube::Error>(answer)
+            }
+        });
+        let mut events = stream(
+            widgets(kube::Client::new(serve, "default")),
+            WatchScope::All,
+        );
+        let listen = async { while events.next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(300), listen).await;
+        asked.lock().unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_does_not_make_lists_smaller() {
+        let away = pages(|before, _| Some(if before < 6 { 503 } else { 200 })).await;
+        assert!(away.len() > 6, "{away:?}");
+        assert!(away.iter().all(|limit| limit == "500"), "{away:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_is_too_much_is_asked_for_in_parts_and_the_next_one_is_not() {
+        let slow = pages(|before, _| (before >= 2).then_some(200)).await;
+        assert_eq!(slow[..4], ["500", "125", "31", "500"], "{slow:?}");
+    }
+
     /// A cluster whose lists are empty and whose watches end at once.
     #[tokio::test(start_paused = true)]
     async fn a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pause() {
@@ -335,18 +401,7 @@ mod tests {
                 serde_json::json!({"metadata": {"resourceVersion": "1"}, "items": []}),
             )
         });
-        let resource = super::super::super::Resource {
-            group: "example.io".into(),
-            version: "v1".into(),
-            plural: "widgets".into(),
-            kind: "Widget".into(),
-        };
-        let cluster = KubeCluster::new(
-            super::super::SwapClient::new(client),
-            super::super::super::Limiter::new(),
-            &resource,
-        );
-        let mut events = stream(cluster, WatchScope::All);
+        let mut events = stream(widgets(client), WatchScope::All);
         let listen = async { while events.next().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(60), listen).await;
         let asked = asked.load(Ordering::Relaxed);
