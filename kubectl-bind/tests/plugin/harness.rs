@@ -50,6 +50,17 @@ impl World {
         world
     }
 
+    /// Somebody is logged in, and may bind these.
+    pub async fn offering(templates: &[&str]) -> Self {
+        let world = Self::new().await;
+        world.logged_in(FUTURE);
+        let items: Vec<Value> = templates.iter().map(|name| template(name)).collect();
+        world
+            .answer("GET", "/api/templates", 200, json!({"items": items}))
+            .await;
+        world
+    }
+
     pub fn url(&self) -> String {
         self.provider.uri()
     }

@@ -1,13 +1,12 @@
 //! The provider's side: a control plane with our CRDs, the operator behind the offered service, the
 //! offering, the identity provider and the backend.
 
+mod operator;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::cluster::{ADMIN, ControlPlane, Options};
@@ -15,23 +14,11 @@ use crate::idp::{IdentityProvider, Person};
 use crate::ports::Port;
 use crate::process::{Launch, Process, own_binary};
 use crate::rundir::RunDir;
-use crate::toolchain;
-use crate::wait::wait_for;
+pub use operator::{ISSUER, TEMPLATE};
 
 /// Group of the identity provider whose members may bind.
 pub const CONSUMERS: &str = "consumers";
-/// Name of the offering.
-pub const TEMPLATE: &str = "certificates";
-/// The issuer that consumers' certificates name.
-pub const ISSUER: &str = "company-ca";
-const OPERATOR_NAMESPACE: &str = "cert-manager";
-const ROOT: &str = "company-root";
 const BACKEND_NAMESPACE: &str = "kube-bind";
-
-/// The parts of the operator that a CA and its certificates need.
-const OPERATOR_CONTROLLERS: &str = "clusterissuers,issuers,certificaterequests-approver,\
-    certificaterequests-issuer-ca,certificaterequests-issuer-selfsigned,certificates-issuing,certificates-key-manager,\
-    certificates-readiness,certificates-request-manager,certificates-revision-manager,certificates-trigger";
 
 /// How a provider differs from the usual one.
 #[derive(Debug, Clone, Default)]
@@ -267,21 +254,6 @@ impl Provider {
         Ok(launch)
     }
 
-    /// The certificate of the provider's own authority, as its operator keeps it.
-    pub async fn authority(&self) -> Result<Vec<u8>> {
-        let secrets: Api<Secret> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
-        let secret = secrets
-            .get(ROOT)
-            .await
-            .context("failed to get the authority's Secret")?;
-        let data = secret.data.unwrap_or_default();
-        Ok(data
-            .get("tls.crt")
-            .context("the authority's Secret has no certificate")?
-            .0
-            .clone())
-    }
-
     /// Memory of the backend in bytes.
     pub fn backend_memory(&self) -> Result<u64> {
         self.backend()?.memory()
@@ -298,61 +270,6 @@ impl Provider {
             .kubectl(&["create", "namespace", BACKEND_NAMESPACE])
             .await?;
         Ok(())
-    }
-
-    async fn start_operator(&mut self) -> Result<()> {
-        let cert_manager = tokio::task::spawn_blocking(toolchain::cert_manager).await??;
-        let mut objects = cert_manager.crds;
-        for crd in &mut objects {
-            if crd["metadata"]["name"] == "certificates.cert-manager.io" {
-                crd["metadata"]["labels"] = json!({"kube-bind.io/exported": "true"});
-            }
-        }
-        self.apply(&objects).await?;
-        self.plane
-            .kubectl(&[
-                "wait",
-                "--for=condition=Established",
-                "--timeout=60s",
-                "crd",
-                "--all",
-            ])
-            .await?;
-        let process = Launch::new("cert-manager", &cert_manager.controller)
-            .arg("--kubeconfig")
-            .arg(self.plane.kubeconfig(ADMIN)?)
-            .arg("--leader-elect=false")
-            .arg(format!("--cluster-resource-namespace={OPERATOR_NAMESPACE}"))
-            .arg(format!(
-                "--metrics-listen-address={}",
-                self._metrics.address()
-            ))
-            .arg(format!("--controllers={OPERATOR_CONTROLLERS}"))
-            .start(self.dir.path())?;
-        self.operator = Some(process);
-        // One after the other: an issuer that finds no Secret looks again only seconds later.
-        self.apply(&root()).await?;
-        self.wait_ready("Certificate", Some(OPERATOR_NAMESPACE), ROOT)
-            .await?;
-        self.apply(&offering()).await?;
-        self.wait_ready("ClusterIssuer", None, ISSUER).await
-    }
-
-    async fn wait_ready(&self, kind: &str, namespace: Option<&str>, name: &str) -> Result<()> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cert-manager.io", "v1", kind));
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(self.plane.client(), namespace, &resource),
-            None => Api::all_with(self.plane.client(), &resource),
-        };
-        wait_for(&format!("{kind} {name}"), || async {
-            let object = api.get(name).await?;
-            if is_ready(&object.data) {
-                Ok(())
-            } else {
-                Err(anyhow::anyhow!("{}", object.data["status"]))
-            }
-        })
-        .await
     }
 
     /// Applies objects as the provider's administrator.
@@ -394,55 +311,4 @@ pub fn is_ready(object: &Value) -> bool {
         all.iter()
             .any(|c| c["type"] == "Ready" && c["status"] == "True")
     })
-}
-
-fn issuer(name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}, "spec": spec})
-}
-
-/// An authority that signs itself.
-fn root() -> Vec<Value> {
-    vec![
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}}),
-        issuer("self-signed", &json!({"selfSigned": {}})),
-        json!({
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Certificate",
-            "metadata": {"name": ROOT, "namespace": OPERATOR_NAMESPACE},
-            "spec": {
-                "isCA": true,
-                "commonName": "Example Company root",
-                "secretName": ROOT,
-                "privateKey": {"algorithm": "ECDSA", "size": 256},
-                "issuerRef": {"name": "self-signed", "kind": "ClusterIssuer", "group": "cert-manager.io"},
-            },
-        }),
-    ]
-}
-
-/// The issuer that signs with it, and the offer.
-fn offering() -> Vec<Value> {
-    vec![
-        issuer(ISSUER, &json!({"ca": {"secretName": ROOT}})),
-        json!({
-            "apiVersion": "kube-bind.io/v1alpha2",
-            "kind": "APIServiceExportTemplate",
-            "metadata": {"name": TEMPLATE},
-            "spec": {
-                "description": "TLS certificates of the company's own authority",
-                "scope": "Namespaced",
-                "resources": [{"group": "cert-manager.io", "resource": "certificates", "versions": ["v1"]}],
-                "permissionClaims": [{
-                    "group": "",
-                    "resource": "secrets",
-                    "selector": {"references": [{
-                        "group": "cert-manager.io",
-                        "resource": "certificates",
-                        "versions": ["v1"],
-                        "jsonPath": {"name": "spec.secretName"},
-                    }]},
-                }],
-            },
-        }),
-    ]
 }
