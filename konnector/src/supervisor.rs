@@ -232,33 +232,38 @@ fn watch_bindings(
     let shutdown = &supervisor.ctx.shutdown;
     health.set(CHECK, Err("the bindings have not been listed yet".into()));
     let this = supervisor.clone();
-    let tell = move |signal: Signal<'_, APIServiceBinding>| match signal {
-        Signal::Changed(binding) => {
-            this.connections.refresh();
-            wake_bundle(&this.ctx, binding);
-            this.ctx.wake.binding(binding.name_any());
+    let mut readiness = Readiness::default();
+    let tell = move |signal: Signal<'_, APIServiceBinding>| {
+        if let Some(check) = readiness.after(&signal) {
+            health.set(CHECK, check);
         }
-        Signal::Removed(binding) => {
-            this.connections.refresh();
-            this.ctx.bundles.wake_all();
-            forget(&this, binding.name_any());
-        }
-        Signal::Listed => {
-            health.set(CHECK, Ok(()));
-            this.ctx.bindings_listed.set();
-            this.ctx.bundles.wake_all();
-            this.connections.refresh();
-            this.connections.beat();
-            for name in vanished(&this.ctx.bindings, &this.subtrees.names()) {
-                forget(&this, name);
+        match signal {
+            Signal::Changed(binding) => {
+                this.connections.refresh();
+                wake_bundle(&this.ctx, binding);
+                this.ctx.wake.binding(binding.name_any());
             }
-        }
-        Signal::Failed(error) => {
-            tracing::warn!(
-                error = fault::describe_watch(error),
-                "failed to watch bindings"
-            );
-            health.set(CHECK, Err("the bindings cannot be watched".into()));
+            Signal::Removed(binding) => {
+                this.connections.refresh();
+                this.ctx.bundles.wake_all();
+                forget(&this, binding.name_any());
+            }
+            Signal::Listed => {
+                this.ctx.bindings_listed.set();
+                this.ctx.bundles.wake_all();
+                this.connections.refresh();
+                this.connections.beat();
+                for name in vanished(&this.ctx.bindings, &this.subtrees.names()) {
+                    forget(&this, name);
+                }
+            }
+            Signal::Running => {}
+            Signal::Failed(error) => {
+                tracing::warn!(
+                    error = fault::describe_watch(error),
+                    "failed to watch bindings"
+                );
+            }
         }
     };
     shutdown.spawn(
@@ -271,6 +276,25 @@ fn watch_bindings(
             tell,
         ),
     );
+}
+
+/// What the watch of bindings says about being ready.
+#[derive(Default)]
+struct Readiness {
+    listed: bool,
+}
+
+impl Readiness {
+    /// The check, if this says something about it.
+    fn after<K>(&mut self, signal: &Signal<'_, K>) -> Option<Result<(), String>> {
+        match signal {
+            Signal::Listed => self.listed = true,
+            Signal::Failed(_) => return Some(Err("the bindings cannot be watched".into())),
+            // A watch that goes on after a failure brings no list.
+            Signal::Changed(_) | Signal::Removed(_) | Signal::Running => {}
+        }
+        self.listed.then_some(Ok(()))
+    }
 }
 
 /// Wakes the bundle that made the binding. Others need to know of it only when it goes, and makes a
@@ -305,4 +329,28 @@ fn forget(supervisor: &Arc<Supervisor>, name: String) {
         // There may be a new one of that name, which has lost what ran for it.
         this.ctx.wake.binding(name);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_again_as_soon_as_the_watch_of_bindings_runs_again() {
+        let mut readiness = Readiness::default();
+        let binding = APIServiceBinding::new("widgets", Default::default());
+        let error = watcher::Error::NoResourceVersion;
+        assert_eq!(readiness.after(&Signal::Changed(&binding)), None);
+        type Told<'a> = Signal<'a, APIServiceBinding>;
+        assert_eq!(readiness.after(&Told::Listed), Some(Ok(())));
+        for works in [
+            Told::Running,
+            Told::Changed(&binding),
+            Told::Removed(&binding),
+        ] {
+            let failed = readiness.after(&Told::Failed(&error));
+            assert!(failed.is_some_and(|check| check.is_err()));
+            assert_eq!(readiness.after(&works), Some(Ok(())));
+        }
+    }
 }

@@ -3,18 +3,20 @@
 //! Every watch of the konnector but those of the sync engine goes through here: managed fields are
 //! dropped, failures are retried by themselves with a growing pause, and are told to whoever asked.
 
+mod follow;
+
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+pub use follow::{Told, Wanted, at_most, follow, is_before};
 
 /// Whether a first list is complete. Stores know that too, but wake only one of those who wait.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub enum Signal<'a, K> {
     Removed(&'a K),
     /// A list is complete: objects that it did not name are gone without a [`Signal::Removed`].
     Listed,
+    /// The watch runs, after a list or again after a failure.
+    Running,
     /// A request failed and is being retried.
     Failed(&'a watcher::Error),
 }
@@ -64,7 +68,7 @@ pub enum Signal<'a, K> {
 /// Watches until `stop`.
 pub async fn reflect<K>(
     api: Api<K>,
-    config: watcher::Config,
+    wanted: impl Into<Wanted>,
     mut writer: Writer<K>,
     stop: CancellationToken,
     mut tell: impl FnMut(Signal<'_, K>),
@@ -72,27 +76,26 @@ pub async fn reflect<K>(
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    let stream = watcher(api, config).default_backoff();
-    let mut stream = pin!(stream.take_until(stop.cancelled_owned()));
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => {
-                let event = event.modify(|object| {
-                    object.managed_fields_mut().clear();
-                });
-                writer.apply_watcher_event(&event);
-                match &event {
-                    watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-                        tell(Signal::Changed(object));
-                    }
-                    watcher::Event::Delete(object) => tell(Signal::Removed(object)),
-                    watcher::Event::InitDone => tell(Signal::Listed),
-                    watcher::Event::Init => {}
-                }
+    let told = |told: Told<K>| {
+        let event = match told {
+            Told::Event(event) => event,
+            Told::Running => return tell(Signal::Running),
+            Told::Failed(error) => return tell(Signal::Failed(&error)),
+        };
+        let event = event.modify(|object| {
+            object.managed_fields_mut().clear();
+        });
+        writer.apply_watcher_event(&event);
+        match &event {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                tell(Signal::Changed(object));
             }
-            Err(error) => tell(Signal::Failed(&error)),
+            watcher::Event::Delete(object) => tell(Signal::Removed(object)),
+            watcher::Event::InitDone => tell(Signal::Listed),
+            watcher::Event::Init => {}
         }
-    }
+    };
+    stop.run_until_cancelled(follow(api, wanted, told)).await;
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ pub fn watch(supervisor: &Arc<Supervisor>, writer: Writer<APIServiceBindingBundl
             this.connections.refresh();
             this.ctx.bundles.wake_all();
         }
+        Signal::Running => {}
         Signal::Failed(error) => tracing::warn!(
             error = fault::describe_watch(error),
             "failed to watch bundles"

@@ -2,12 +2,10 @@
 //! of the claims, on the provider one for each service namespace. IO: reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use kube::api::DynamicObject;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +15,7 @@ use super::rules::Scope;
 use super::state::{Side, State};
 use crate::fault;
 use crate::sync::{Key, Namespaces};
+use crate::watch::{Told, follow};
 
 /// Bodies pass through memory while a list is read; Secrets can be 1 MiB each.
 const PAGE: u32 = 32;
@@ -127,29 +126,28 @@ impl ClaimsEngine {
         if let Some(name) = &part.scope.name {
             config = config.fields(&format!("metadata.name={name}"));
         }
-        let stream = watcher(api, config).default_backoff();
-        let mut stream = pin!(stream.take_until(stop.clone().cancelled_owned()));
         let mut listed = HashSet::new();
-        while let Some(event) = stream.next().await {
-            if stop.is_cancelled() {
-                return;
-            }
+        let tell = |told: Told<DynamicObject>| {
+            let event = match told {
+                Told::Event(event) => event,
+                Told::Running => return,
+                Told::Failed(error) => return self.failed(side, &part.scope, &error),
+            };
             match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(object)) => {
+                watcher::Event::Init => listed.clear(),
+                watcher::Event::InitApply(object) => {
                     listed.insert(self.file(side, &object));
                 }
-                Ok(watcher::Event::InitDone) => {
-                    self.list_complete(side, &part, &listed);
-                    listed = HashSet::new();
+                watcher::Event::InitDone => {
+                    self.list_complete(side, &part, &std::mem::take(&mut listed));
                 }
-                Ok(watcher::Event::Apply(object)) => {
+                watcher::Event::Apply(object) => {
                     self.file(side, &object);
                 }
-                Ok(watcher::Event::Delete(object)) => self.unfile(side, &object),
-                Err(error) => self.failed(side, &part.scope, &error),
+                watcher::Event::Delete(object) => self.unfile(side, &object),
             }
-        }
+        };
+        stop.run_until_cancelled(follow(api, config, tell)).await;
     }
 
     fn failed(&self, side: Side, scope: &Scope, error: &watcher::Error) {

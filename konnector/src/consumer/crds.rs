@@ -114,6 +114,7 @@ impl Crds {
                     changed(&crd.name_any(), crd.owner_references());
                 }
                 Signal::Listed => told.set(),
+                Signal::Running => {}
                 Signal::Failed(error) => tracing::warn!(
                     error = fault::describe_watch(error),
                     "failed to watch custom resource definitions"

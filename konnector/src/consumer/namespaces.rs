@@ -36,7 +36,7 @@ impl ConsumerNamespaces {
                 told.set();
                 gone("");
             }
-            Signal::Changed(_) => {}
+            Signal::Changed(_) | Signal::Running => {}
             Signal::Failed(error) => tracing::warn!(
                 error = fault::describe_watch(error),
                 "failed to watch namespaces"

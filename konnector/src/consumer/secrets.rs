@@ -132,6 +132,11 @@ impl Secrets {
                     listed.set();
                     changed(&watched_namespace, "");
                 }
+                Signal::Running => {
+                    if failure.take().is_some() {
+                        changed(&watched_namespace, "");
+                    }
+                }
                 Signal::Failed(error) => {
                     tracing::warn!(
                         error = fault::describe_watch(error),

@@ -101,6 +101,7 @@ impl Heart {
         let told = listed.clone();
         let tell = move |signal: Signal<'_, Secret>| match signal {
             Signal::Failed(_) => provider.link.check(),
+            Signal::Running => {}
             Signal::Changed(_) | Signal::Removed(_) => provider.beat.notify_one(),
             Signal::Listed => {
                 told.set();

@@ -29,11 +29,13 @@ use crate::names::MANAGER_NAMESPACES;
 use crate::provider::Link;
 use crate::sync;
 use crate::wait_queue::WaitQueue;
-use crate::watch::{Signal, reflect};
+use crate::watch::{Signal, at_most, reflect};
 use mapping::Mapping;
 
 /// Most characters of what a provider says about a namespace.
 const LONGEST_PROBLEM: usize = 300;
+/// More mappings are not read from a provider.
+const MOST: usize = 20_000;
 /// Longest name of a namespace.
 const LONGEST_NAME: usize = 63;
 
@@ -86,7 +88,7 @@ impl ServiceNamespaces {
             "watch of service namespaces",
             reflect(
                 api,
-                watcher::Config::default(),
+                at_most(MOST, watcher::Config::default()),
                 writer,
                 shutdown.token.clone(),
                 tell,
@@ -136,6 +138,7 @@ impl ServiceNamespaces {
                 self.requested().clear();
                 self.post(Job::CheckAll);
             }
+            Signal::Running => {}
             Signal::Failed(error) => {
                 tracing::warn!(
                     error = fault::describe_watch(error),

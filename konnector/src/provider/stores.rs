@@ -19,10 +19,12 @@ use serde::de::DeserializeOwned;
 use super::Provider;
 use crate::context::Context;
 use crate::fault;
-use crate::watch::{Signal, reflect};
+use crate::watch::{Signal, at_most, reflect};
 
 /// How many kinds are watched here.
 const KINDS: usize = 4;
+/// More objects of one kind are not read from a provider: it decides how many there are.
+const MOST: usize = 5_000;
 /// The watch that bundles live on.
 const EXPORTS: &str = "exports";
 
@@ -222,6 +224,9 @@ fn watch<K>(
             ctx.wake_users(&provider.secrets());
             provider.beat.notify_one();
         }
+        Signal::Running => {
+            provider.stores.failing().remove(what);
+        }
         Signal::Failed(error) => {
             tracing::warn!(
                 error = fault::describe_watch(error),
@@ -235,6 +240,6 @@ fn watch<K>(
     };
     shutdown.spawn(
         format!("watch of {what}"),
-        reflect(api, config, writer, stop, tell),
+        reflect(api, at_most(MOST, config), writer, stop, tell),
     );
 }

@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use tracing::{debug, warn};
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
-use super::list::{Failed, is_before, is_behind, list};
+use super::list::{Failed, is_behind, list};
 use super::{KubeCluster, errors, requests};
+use crate::watch::is_before;
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
 const PAGE: usize = 500;

@@ -1,0 +1,290 @@
+//! List in pages, then watch, for ever: for what is read through kube's types. IO: reads only.
+//!
+//! kube's own watcher does not tell when a watch runs again, takes lists of any length, and resumes
+//! from a version that is yet to come when a server was restored from a backup: it would be silent
+//! until then. The sync engine has its own, over text (`sync::kube_cluster`).
+
+use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use kube::api::{ListParams, WatchParams};
+use kube::core::{Status, WatchEvent};
+use kube::runtime::watcher::{Config, Error, Event};
+use kube::{Api, Resource, ResourceExt};
+use kube_bind_runtime::apply;
+use kube_bind_runtime::backoff::Backoff;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+/// A page that takes longer is broken, and so is a watch that does not begin.
+const ANSWER: Duration = Duration::from_secs(60);
+/// The server ends a watch after this long; a random part is added so that not all end at once.
+const WATCH_SECONDS: u32 = 240;
+/// A watch that the server does not end in time is a dead connection.
+const WATCH_GRACE: Duration = Duration::from_secs(30);
+/// A watch that ended sooner tells of a server or a proxy that does not let it live.
+const SHORT: Duration = Duration::from_secs(5);
+/// Waiting after a failure: doubles from the first to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Which objects are wanted, and how many of them at most.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    config: Config,
+    most: usize,
+}
+
+/// All of them: of a cluster that is trusted to hold no more than can be borne.
+impl From<Config> for Wanted {
+    fn from(config: Config) -> Self {
+        let most = usize::MAX;
+        Self { config, most }
+    }
+}
+
+/// The watch of somebody who holds more fails, and says so.
+pub fn at_most(most: usize, config: Config) -> Wanted {
+    Wanted { config, most }
+}
+
+/// What is told while following.
+pub enum Told<K> {
+    /// A list or a watch brought this.
+    Event(Event<K>),
+    /// The watch runs, after a list or again after a failure.
+    Running,
+    /// A request failed and is being repeated.
+    Failed(Error),
+}
+
+/// Follows until dropped. A panic in what is told costs a new list, and nothing else.
+pub async fn follow<K>(api: Api<K>, wanted: impl Into<Wanted>, mut tell: impl FnMut(Told<K>))
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let mut following = Following {
+        api,
+        wanted: wanted.into(),
+        backoff: Backoff::between(BACKOFF.0, BACKOFF.1),
+        objects: 0,
+    };
+    loop {
+        // The message is logged by the panic hook; what was told half is told again by the list.
+        let run = AssertUnwindSafe(following.run(&mut tell));
+        let _ = run.catch_unwind().await;
+        following.pause().await;
+    }
+}
+
+struct Following<K> {
+    api: Api<K>,
+    wanted: Wanted,
+    backoff: Backoff<()>,
+    /// How many there are.
+    objects: usize,
+}
+
+/// How one watch ended.
+enum End {
+    /// Nothing is lost: watch again from where we were.
+    Resume,
+    /// The position is gone: list.
+    List,
+    /// The same for now, but something is wrong.
+    Failed(Error),
+    /// Something is wrong with the list.
+    Broken(Error),
+}
+
+impl<K> Following<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    async fn run(&mut self, tell: &mut impl FnMut(Told<K>)) {
+        loop {
+            match self.list(tell).await {
+                Ok(version) => self.watches(version, tell).await,
+                Err(error) => tell(Told::Failed(error)),
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Watches again and again, until a new list is needed.
+    async fn watches(&mut self, mut version: String, tell: &mut impl FnMut(Told<K>)) {
+        let mut broke = false;
+        loop {
+            if broke {
+                match self.is_behind(&version).await {
+                    Ok(false) => {}
+                    Ok(true) => return,
+                    Err(error) => {
+                        tell(Told::Failed(Error::WatchStartFailed(error)));
+                        self.pause().await;
+                        continue;
+                    }
+                }
+            }
+            let began = Instant::now();
+            let end = self.watch(&mut version, tell).await;
+            let lived = began.elapsed();
+            // A server that lives on ends a watch when it was asked to.
+            broke = lived < Duration::from_secs(WATCH_SECONDS.into());
+            if lived >= SHORT {
+                self.backoff.reset(&());
+            }
+            match end {
+                End::List => return,
+                End::Broken(error) => return tell(Told::Failed(error)),
+                End::Resume if lived >= SHORT => {}
+                End::Resume => self.pause().await,
+                End::Failed(error) => {
+                    tell(Told::Failed(error));
+                    self.pause().await;
+                }
+            }
+        }
+    }
+
+    /// All pages; the version of the list.
+    async fn list(&mut self, tell: &mut impl FnMut(Told<K>)) -> Result<String, Error> {
+        let mut params = self.params(self.wanted.config.page_size);
+        let mut found = 0;
+        tell(Told::Event(Event::Init));
+        loop {
+            let page = apply::timed_for(ANSWER, self.api.list(&params)).await;
+            let page = page.map_err(Error::InitialListFailed)?;
+            found += page.items.len();
+            self.bear(found)?;
+            for object in page.items {
+                tell(Told::Event(Event::InitApply(object)));
+            }
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_some() {
+                continue;
+            }
+            let version = page.metadata.resource_version;
+            let version = version.filter(|version| !version.is_empty());
+            let version = version.ok_or(Error::NoResourceVersion)?;
+            self.objects = found;
+            tell(Told::Event(Event::InitDone));
+            return Ok(version);
+        }
+    }
+
+    /// One watch until it ends; `version` follows what was told.
+    async fn watch(&mut self, version: &mut String, tell: &mut impl FnMut(Told<K>)) -> End {
+        let seconds = WATCH_SECONDS + rand::random_range(0..50);
+        let params = WatchParams {
+            label_selector: self.wanted.config.label_selector.clone(),
+            field_selector: self.wanted.config.field_selector.clone(),
+            timeout: Some(seconds),
+            ..WatchParams::default()
+        };
+        let begun = apply::timed_for(ANSWER, self.api.watch(&params, version)).await;
+        let events = match begun {
+            Ok(events) => events,
+            Err(kube::Error::Api(status)) if status.code == 410 => return End::List,
+            Err(error) => return End::Failed(Error::WatchStartFailed(error)),
+        };
+        tell(Told::Running);
+        let mut events = pin!(events);
+        let deadline = Instant::now() + Duration::from_secs(seconds.into()) + WATCH_GRACE;
+        while let Ok(Some(event)) = tokio::time::timeout_at(deadline, events.next()).await {
+            let (at, event) = match event {
+                Ok(WatchEvent::Added(object)) => {
+                    self.objects = self.objects.saturating_add(1);
+                    if let Err(error) = self.bear(self.objects) {
+                        return End::Broken(error);
+                    }
+                    (object.resource_version(), Some(Event::Apply(object)))
+                }
+                Ok(WatchEvent::Modified(object)) => {
+                    (object.resource_version(), Some(Event::Apply(object)))
+                }
+                Ok(WatchEvent::Deleted(object)) => {
+                    self.objects = self.objects.saturating_sub(1);
+                    (object.resource_version(), Some(Event::Delete(object)))
+                }
+                Ok(WatchEvent::Bookmark(mark)) => (Some(mark.metadata.resource_version), None),
+                Ok(WatchEvent::Error(status)) if status.code == 410 => return End::List,
+                Ok(WatchEvent::Error(status)) => {
+                    return End::Failed(Error::WatchError(status.boxed()));
+                }
+                // One object that makes no sense: those after it do, and it would come again.
+                Err(error) if is_of_one_object(&error) => {
+                    tell(Told::Failed(Error::WatchFailed(error)));
+                    continue;
+                }
+                Err(error) => return End::Failed(Error::WatchFailed(error)),
+            };
+            let Some(at) = at.filter(|at| !at.is_empty()) else {
+                return End::Broken(Error::NoResourceVersion);
+            };
+            // Events that are older than our position are never sent: the server was restored.
+            if is_before(&at, version) {
+                return End::List;
+            }
+            *version = at;
+            if let Some(event) = event {
+                tell(Told::Event(event));
+            }
+        }
+        End::Resume
+    }
+
+    /// Whether the server has gone back behind this version: it was restored from a backup.
+    async fn is_behind(&self, version: &str) -> Result<bool, kube::Error> {
+        let params = self.params(Some(1));
+        let now = apply::timed_for(ANSWER, self.api.list_metadata(&params)).await?;
+        let now = now.metadata.resource_version.unwrap_or_default();
+        Ok(is_before(&now, version))
+    }
+
+    fn params(&self, limit: Option<u32>) -> ListParams {
+        ListParams {
+            label_selector: self.wanted.config.label_selector.clone(),
+            field_selector: self.wanted.config.field_selector.clone(),
+            limit,
+            ..ListParams::default()
+        }
+    }
+
+    fn bear(&self, objects: usize) -> Result<(), Error> {
+        let most = self.wanted.most;
+        if objects <= most {
+            return Ok(());
+        }
+        let words = format!("there are more than {most} objects, which is more than is read");
+        let status = Status::failure(&words, "TooManyObjects").with_code(413);
+        Err(Error::WatchError(status.boxed()))
+    }
+
+    async fn pause(&self) {
+        let pause = self.backoff.next(&());
+        tokio::time::sleep(pause.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
+    }
+}
+
+/// An event that cannot be read; kube takes some of them for a `Status` that says nothing.
+fn is_of_one_object(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::SerdeError(_) => true,
+        kube::Error::Api(status) => status.code == 0,
+        _ => false,
+    }
+}
+
+/// Whether a version is older than another one; unknown is no.
+pub fn is_before(one: &str, other: &str) -> bool {
+    let number = |version: &str| version.parse::<u64>().ok();
+    number(one)
+        .zip(number(other))
+        .is_some_and(|(one, other)| one < other)
+}
+
+#[cfg(test)]
+mod tests;

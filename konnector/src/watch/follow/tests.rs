@@ -1,0 +1,183 @@
+//! What is told of scripted servers.
+
+use std::sync::{Arc, Mutex};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::client::Body;
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A client whose server answers the nth request for this path and query so.
+fn server(script: impl Fn(usize, &str) -> (u16, String) + Send + Sync + 'static) -> Client {
+    let asked = Arc::new(Mutex::new(0));
+    let script = Arc::new(script);
+    let serve = tower::service_fn(move |request: http::Request<Body>| {
+        let (asked, script) = (asked.clone(), script.clone());
+        async move {
+            let mut asked = asked.lock().unwrap();
+            let (code, body) = script(*asked, &request.uri().to_string());
+            *asked += 1;
+            let body = Body::from(body.into_bytes());
+            let answer = http::Response::builder().status(code).body(body).unwrap();
+            Ok::<_, kube::Error>(answer)
+        }
+    });
+    Client::new(serve, "default")
+}
+
+fn is_watch(uri: &str) -> bool {
+    uri.contains("watch=true")
+}
+
+fn object(name: &str, version: u32) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": name, "namespace": "default", "resourceVersion": version.to_string()}})
+}
+
+fn list(version: u32, names: &[&str]) -> (u16, String) {
+    let items: Vec<_> = names.iter().map(|name| object(name, version)).collect();
+    let list = json!({"apiVersion": "v1", "kind": "ConfigMapList", "items": items,
+        "metadata": {"resourceVersion": version.to_string()}});
+    (200, list.to_string())
+}
+
+fn events(lines: &[Value]) -> (u16, String) {
+    let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+    (200, lines.concat())
+}
+
+fn added(name: &str, version: u32) -> Value {
+    json!({"type": "ADDED", "object": object(name, version)})
+}
+
+/// The first so many words of what is told.
+async fn told(client: Client, most: usize, count: usize) -> Vec<String> {
+    let api: Api<ConfigMap> = Api::default_namespaced(client);
+    let words = Arc::new(Mutex::new(Vec::new()));
+    let said = words.clone();
+    let enough = tokio_util::sync::CancellationToken::new();
+    let stop = enough.clone();
+    let tell = move |told: Told<ConfigMap>| {
+        let mut said = said.lock().unwrap();
+        if said.len() == count {
+            return stop.cancel();
+        }
+        said.push(match told {
+            Told::Event(Event::Init) => "list".into(),
+            Told::Event(Event::InitApply(object)) => format!("listed {}", object.name_any()),
+            Told::Event(Event::InitDone) => "done".into(),
+            Told::Event(Event::Apply(object)) => format!("applied {}", object.name_any()),
+            Told::Event(Event::Delete(object)) => format!("deleted {}", object.name_any()),
+            Told::Running => "running".into(),
+            Told::Failed(_) => "failed".into(),
+        });
+        let first = said.len() <= 3 && said.last().is_some_and(|last| last == "listed panic");
+        drop(said);
+        assert!(!first, "on purpose");
+    };
+    let following = follow(api, at_most(most, Config::default()), tell);
+    let run = enough.run_until_cancelled(following);
+    let _ = tokio::time::timeout(Duration::from_secs(3600), run).await;
+    words.lock().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_runs_again_says_so_without_a_new_list() {
+    let client = server(|asked, uri| match (asked, is_watch(uri)) {
+        (1, _) => (503, "away".into()),
+        (_, true) => events(&[]),
+        (_, false) => list(10, &["a"]),
+    });
+    let words = told(client, 9, 5).await;
+    assert_eq!(words, ["list", "listed a", "done", "failed", "running"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_restored_is_listed_again() {
+    let client = server(|asked, uri| match (asked, is_watch(uri)) {
+        (_, true) => events(&[]),
+        (0, false) => list(100, &["a", "b"]),
+        (_, false) => list(50, &["a"]),
+    });
+    let words = told(client, 9, 7).await;
+    let again = [
+        "list", "listed a", "listed b", "done", "running", "list", "listed a",
+    ];
+    assert_eq!(words, again);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_from_before_our_position_means_a_restored_server() {
+    let client = server(|asked, uri| match (asked, is_watch(uri)) {
+        (1, true) => events(&[added("b", 50)]),
+        (_, true) => events(&[]),
+        (0, false) => list(100, &[]),
+        (_, false) => list(200, &[]),
+    });
+    let words = told(client, 9, 4).await;
+    assert_eq!(words, ["list", "done", "running", "list"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_objects_than_wanted_are_read() {
+    let client = server(|_, uri| match is_watch(uri) {
+        true => events(&[]),
+        false => list(10, &["a", "b", "c"]),
+    });
+    assert_eq!(
+        told(client, 2, 4).await,
+        ["list", "failed", "list", "failed"]
+    );
+    let client = server(|asked, uri| match (asked, is_watch(uri)) {
+        (1, true) => events(&[added("b", 11), added("c", 12)]),
+        (_, true) => events(&[]),
+        (0, false) => list(10, &["a"]),
+        (_, false) => list(12, &["a", "b", "c"]),
+    });
+    let words = told(client, 2, 8).await;
+    let refused = [
+        "list",
+        "listed a",
+        "done",
+        "running",
+        "applied b",
+        "failed",
+        "list",
+        "failed",
+    ];
+    assert_eq!(words, refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_that_makes_no_sense_hides_no_other() {
+    let client = server(|asked, uri| match (asked, is_watch(uri)) {
+        (1, true) => events(&[json!({"type": "ADDED", "object": 7}), added("b", 11)]),
+        (_, true) => events(&[]),
+        (_, false) => list(10, &[]),
+    });
+    let words = told(client, 9, 5).await;
+    assert_eq!(words, ["list", "done", "running", "failed", "applied b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_who_is_told_costs_a_list_and_no_more() {
+    let client = server(|_, uri| match is_watch(uri) {
+        true => events(&[]),
+        false => list(10, &["panic"]),
+    });
+    let words = told(client, 9, 5).await;
+    assert_eq!(
+        words,
+        ["list", "listed panic", "list", "listed panic", "done"]
+    );
+}
+
+#[test]
+fn only_numbers_can_go_back() {
+    assert!(is_before("9", "10"));
+    assert!(!is_before("10", "10"));
+    assert!(!is_before("", "10"));
+    assert!(!is_before("abc", "10"));
+}
