@@ -14,6 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::watch;
 
+use crate::bounded;
 use crate::kubeconfig::{Credential, SafeKubeconfig};
 use crate::proxy::Proxy;
 use crate::transport;
@@ -149,7 +150,8 @@ pub fn from_config(config: Config, options: &Options) -> Result<Client, Error> {
     transport::client(configure(config, options)?).map_err(Error::Build)
 }
 
-/// Builds a client from somebody else's kubeconfig. Needs a running runtime, but does not connect.
+/// Builds a client from somebody else's kubeconfig. Needs a running runtime, but does not connect. Its
+/// answers are bounded: the server is somebody else's, too.
 pub fn from_safe(kubeconfig: &SafeKubeconfig, options: &Options) -> Result<Client, Error> {
     let mut config = safe_config(kubeconfig)?;
     config.proxy_url = options
@@ -158,7 +160,7 @@ pub fn from_safe(kubeconfig: &SafeKubeconfig, options: &Options) -> Result<Clien
         .and_then(|proxy| proxy.for_server(&config.cluster_url))
         .cloned();
     config.root_cert = options.authorities.beside(config.root_cert.take());
-    from_config(config, options)
+    from_config(config, options).map(bounded::client)
 }
 
 /// The configuration of somebody else's kubeconfig; nothing of this process is in it.

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod backoff;
+mod bounded;
 pub mod client;
 pub mod clock;
 pub mod events;
