@@ -11,10 +11,10 @@ use kube_bind_crds::schema;
 use kube_bind_crds::switches;
 
 use super::Error;
-use super::facts::{ClaimFacts, ClaimState};
+use super::facts::{ClaimFacts, ClaimState, KindFacts};
 use super::look::Look;
 use super::subtree::{ActiveClaim, Subtree, references_to};
-use crate::claims::{Origin, Rule};
+use crate::claims::{Ending, Origin, Rule};
 use crate::provider::Provider;
 
 impl Look<'_> {
@@ -42,18 +42,86 @@ impl Look<'_> {
                 state,
             });
         }
+        Ok((facts, active))
+    }
+
+    /// Takes the claims back that the export does not make any more. Returns the kinds of which nothing is
+    /// left.
+    pub(super) async fn take_back(
+        &self,
+        provider: &Arc<Provider>,
+        export: &APIServiceExport,
+        subtree: &Subtree,
+    ) -> Vec<GroupResource> {
         let name = self.binding.name_any();
+        let claims = export.spec.permission_claims.iter();
+        let exported: BTreeSet<&GroupResource> = claims.map(|c| &c.group_resource).collect();
+        let is_leaving = |resource: &GroupResource| !exported.contains(resource);
+        let mut gone = Vec::new();
         for engine in provider.running_claims().await {
-            if seen.contains(&engine.resource()) {
-                continue;
-            }
-            if subtree.is_suspended() {
+            if is_leaving(&engine.resource()) && subtree.is_suspended() {
                 engine.suspend(&name, true);
-            } else {
+            } else if is_leaving(&engine.resource()) {
                 engine.end(&name);
             }
         }
-        Ok((facts, active))
+        if subtree.is_suspended() {
+            return gone;
+        }
+        let status = self.binding.status.iter();
+        let recorded = status.flat_map(|status| &status.permission_claims);
+        for claim in recorded.filter(|claim| is_leaving(&claim.group_resource)) {
+            let ctx = &self.supervisor.ctx;
+            let resource = &claim.group_resource;
+            let left = match provider.claims(ctx, resource).await {
+                None => Some(0),
+                Some(engine) => {
+                    engine.claim(&name, ending(self.binding, claim, Ending::Delete));
+                    engine.copies_of(&name)
+                }
+            };
+            if left == Some(0) {
+                gone.push(resource.clone());
+            }
+        }
+        gone
+    }
+
+    /// Tells the claims of kinds that no engine serves, because there is nothing of ours to serve: nobody
+    /// else does, and until all have been heard nothing is taken back for any binding.
+    pub(super) async fn tell_claims(
+        &self,
+        export: &APIServiceExport,
+        claims: &[ActiveClaim],
+        kinds: &[KindFacts],
+        subtree: &Subtree,
+    ) {
+        let running = subtree.running();
+        for resource in export.spec.resources.iter().map(|r| &r.group_resource) {
+            let name = schema::name(resource);
+            let found = kinds.iter().find(|kind| kind.name == name);
+            let Some(state) = found.map(|kind| &kind.state) else {
+                continue;
+            };
+            if running.contains(resource) || state.may_hide_objects(false) {
+                continue;
+            }
+            let crd = format!("{}.{}", resource.resource, resource.group);
+            let installed = match self.supervisor.crds.get(&crd).await {
+                Ok(found) => found.is_some_and(|crd| self.owner.owns(&crd)),
+                Err(_) => true,
+            };
+            if state.may_hide_objects(installed) {
+                continue;
+            }
+            let origin = Origin {
+                binding: self.binding.name_any(),
+                resource: resource.clone(),
+            };
+            for active in claims {
+                active.engine.refers_nowhere(&origin);
+            }
+        }
     }
 
     async fn claim(
@@ -120,15 +188,19 @@ impl Look<'_> {
 }
 
 /// What a binding claims, and where.
-pub(super) fn rule(
-    binding: &APIServiceBinding,
-    claim: &PermissionClaim,
-) -> Result<Rule, switches::Invalid> {
+fn rule(binding: &APIServiceBinding, claim: &PermissionClaim) -> Result<Rule, switches::Invalid> {
     let annotations = binding.annotations();
     let namespaces = switches::claim_namespaces(annotations)?;
     // A mistyped value is not meant to go on, and is told as such elsewhere.
     let suspended = switches::suspended(annotations).unwrap_or(true);
     Ok(Rule::new(claim, namespaces).suspend(suspended))
+}
+
+/// A claim whose time is over.
+pub(super) fn ending(binding: &APIServiceBinding, claim: &PermissionClaim, how: Ending) -> Rule {
+    // Whatever the annotation says now: what is marked is in those namespaces or in some.
+    let rule = rule(binding, claim).unwrap_or_else(|_| Rule::new(claim, None));
+    rule.end(how)
 }
 
 async fn running(

@@ -1,5 +1,7 @@
 //! What is known about a binding before anything is said about it. No IO.
 
+use kube_bind_crds::api::GroupResource;
+
 use crate::heartbeat::HeartbeatState;
 use crate::provider::{ConnectProblem, LinkState, SecretState};
 
@@ -16,6 +18,8 @@ pub struct Facts {
     pub kinds: Vec<KindFacts>,
     /// The claims, if the export was found.
     pub claims: Vec<ClaimFacts>,
+    /// Claimed kinds that left the export, and of which nothing is left.
+    pub taken_back: Vec<GroupResource>,
     /// What a person says by annotations.
     pub switches: Switches,
     /// What waits for a person, in words.
@@ -128,6 +132,16 @@ impl KindState {
         matches!(self, Self::Installed(_) | Self::NotEstablished)
     }
 
+    /// Whether it can have objects of ours that nobody reads. `installed` is whether the consumer has our
+    /// definition of it.
+    pub fn may_hide_objects(&self, installed: bool) -> bool {
+        match self {
+            Self::Foreign(_) | Self::CreateFailed(_) => false,
+            Self::NoSchema | Self::Unusable(_) => installed,
+            _ => true,
+        }
+    }
+
     /// How its sync is doing, if it may run.
     pub fn sync(&self) -> Option<&SyncState> {
         match self {
@@ -172,4 +186,26 @@ pub enum ClaimState {
     Listing,
     /// Running.
     Running,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_kind_that_is_not_ours_or_not_there_has_no_objects_of_ours() {
+        let foreign = KindState::Foreign("of somebody else".into());
+        let failed = KindState::CreateFailed("refused".into());
+        for none in [foreign, failed] {
+            assert!(!none.may_hide_objects(true), "{none:?}");
+        }
+        for unknown in [KindState::NoSchema, KindState::Unusable("bad".into())] {
+            assert!(!unknown.may_hide_objects(false), "{unknown:?}");
+            assert!(unknown.may_hide_objects(true), "{unknown:?}");
+        }
+        let missing = KindState::MissingRights(vec!["list widgets".into()]);
+        for some in [missing, KindState::NotEstablished] {
+            assert!(some.may_hide_objects(false), "{some:?}");
+        }
+    }
 }

@@ -69,6 +69,7 @@ impl Observed {
             }),
             kinds: Vec::new(),
             claims: Vec::new(),
+            taken_back: Vec::new(),
             switches: Switches::default(),
             waiting: None,
             unbinding: None,
@@ -122,7 +123,10 @@ pub(super) async fn reconcile(
         subtree.provider = Some(provider.clone());
         let (claims, active) = look.claims(provider, export, &mut subtree).await?;
         facts.claims = claims;
+        facts.taken_back = look.take_back(provider, export, &subtree).await;
         facts.kinds = look.kinds(provider, export, &active, &mut subtree).await?;
+        look.tell_claims(export, &active, &facts.kinds, &subtree)
+            .await;
         grant::show(
             &supervisor.ctx.client,
             &binding,

@@ -12,8 +12,10 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
+use kube_bind_crds::api::APIServiceBinding;
 use kube_bind_crds::names::KONNECTOR_NAMESPACE;
+use kube_bind_crds::switches;
 use kube_bind_runtime::apply;
 
 use crate::fault;
@@ -31,7 +33,8 @@ pub async fn follow(supervisor: Arc<Supervisor>) {
     let mut unsure = 0;
     loop {
         tokio::time::sleep(FOLLOW).await;
-        let (rules, complete) = match all(&supervisor.ctx.client).await {
+        let namespaces = reviewed(&supervisor.ctx.bindings.state());
+        let (rules, complete) = match all(&supervisor.ctx.client, &namespaces).await {
             Ok(rules) => rules,
             // What fails for everybody is told by everybody else.
             Err(error) => {
@@ -56,21 +59,44 @@ pub async fn follow(supervisor: Arc<Supervisor>) {
     }
 }
 
-/// All rules that apply to the konnector, and whether the API server could tell all.
-async fn all(client: &Client) -> Result<(BTreeSet<String>, bool), kube::Error> {
+/// Where rights can be that are not rights in all namespaces.
+fn reviewed(bindings: &[Arc<APIServiceBinding>]) -> BTreeSet<String> {
+    let limits = bindings.iter().filter_map(|binding| {
+        // What is mistyped is told elsewhere.
+        switches::claim_namespaces(binding.annotations())
+            .ok()
+            .flatten()
+    });
+    limits
+        .flatten()
+        .chain([KONNECTOR_NAMESPACE.to_owned()])
+        .collect()
+}
+
+/// All rules that apply to the konnector in these namespaces, and whether the API server could tell all.
+async fn all(
+    client: &Client,
+    namespaces: &BTreeSet<String>,
+) -> Result<(BTreeSet<String>, bool), kube::Error> {
     let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
-    let review = SelfSubjectRulesReview {
-        spec: SelfSubjectRulesReviewSpec {
-            namespace: Some(KONNECTOR_NAMESPACE.to_owned()),
-        },
-        ..SelfSubjectRulesReview::default()
-    };
-    let answer = apply::timed(api.create(&PostParams::default(), &review)).await?;
-    let status = answer.status.unwrap_or_default();
-    // In whatever order they come.
-    let rules = status.resource_rules.iter();
-    let rules = rules.map(|rule| serde_json::to_string(rule).expect("rules have only string keys"));
-    Ok((rules.collect(), !status.incomplete))
+    let (mut all, mut complete) = (BTreeSet::new(), true);
+    for namespace in namespaces {
+        let review = SelfSubjectRulesReview {
+            spec: SelfSubjectRulesReviewSpec {
+                namespace: Some(namespace.clone()),
+            },
+            ..SelfSubjectRulesReview::default()
+        };
+        let answer = apply::timed(api.create(&PostParams::default(), &review)).await?;
+        let status = answer.status.unwrap_or_default();
+        complete &= !status.incomplete;
+        // In whatever order they come.
+        all.extend(status.resource_rules.iter().map(|rule| {
+            let rule = serde_json::to_string(rule).expect("rules have only string keys");
+            format!("{namespace}: {rule}")
+        }));
+    }
+    Ok((all, complete))
 }
 
 /// Reviews asked at the same time.
@@ -249,11 +275,47 @@ mod tests {
                 (201, answer)
             })
         };
-        let one = all(&answered(vec![rule("a"), rule("b")])).await.unwrap();
-        let same = all(&answered(vec![rule("b"), rule("a")])).await.unwrap();
-        let less = all(&answered(vec![rule("a")])).await.unwrap();
+        let here = ["kube-bind".to_owned()].into();
+        let one = all(&answered(vec![rule("a"), rule("b")]), &here)
+            .await
+            .unwrap();
+        let same = all(&answered(vec![rule("b"), rule("a")]), &here)
+            .await
+            .unwrap();
+        let less = all(&answered(vec![rule("a")]), &here).await.unwrap();
         assert_eq!(one, same);
         assert_ne!(one.0, less.0);
+    }
+
+    #[tokio::test]
+    async fn a_role_that_is_withdrawn_from_a_namespace_of_claims_is_noticed() {
+        let mut limited = APIServiceBinding::new("widgets", Default::default());
+        let annotations = limited.annotations_mut();
+        annotations.insert(switches::CLAIM_NAMESPACES.into(), "shop, team".into());
+        let unlimited = APIServiceBinding::new("gadgets", Default::default());
+        let namespaces = reviewed(&[Arc::new(limited), Arc::new(unlimited)]);
+        assert_eq!(
+            namespaces,
+            ["kube-bind", "shop", "team"].map(String::from).into()
+        );
+        let granted_in = |namespace: &'static str| {
+            answering(move |asked| {
+                let mut answer = asked.body.clone();
+                let granted = answer["spec"]["namespace"] == namespace;
+                let rules = if granted {
+                    json!([{"verbs": ["get"]}])
+                } else {
+                    json!([])
+                };
+                answer["status"] =
+                    json!({"incomplete": false, "nonResourceRules": [], "resourceRules": rules});
+                (201, answer)
+            })
+        };
+        let before = all(&granted_in("team"), &namespaces).await.unwrap();
+        let after = all(&granted_in("nowhere"), &namespaces).await.unwrap();
+        let moved = all(&granted_in("shop"), &namespaces).await.unwrap();
+        assert!(before != after && before != moved);
     }
 
     #[tokio::test]

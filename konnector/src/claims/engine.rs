@@ -185,6 +185,22 @@ impl ClaimsEngine {
         self.touch_all();
     }
 
+    /// No object of ours can refer by this bound kind.
+    pub fn refers_nowhere(&self, origin: &Origin) {
+        let news = self.index().silence(origin).is_some();
+        if news {
+            self.touch_all();
+        }
+    }
+
+    /// Other bindings of which it is not known yet what their objects refer to. Until it is, nothing is
+    /// taken back.
+    pub fn unheard(&self, binding: &str) -> BTreeSet<String> {
+        let index = self.index();
+        let others = index.unheard().into_iter().filter(|b| *b != binding);
+        others.map(str::to_owned).collect()
+    }
+
     /// Whether the lists of all scopes on the consumer and of all known service namespaces are
     /// complete.
     pub fn listed(&self) -> bool {

@@ -66,6 +66,29 @@ impl Index {
             .collect()
     }
 
+    /// This origin has no objects of ours, so nothing refers by it. Returns the names that were referred
+    /// to; `None` if that was known already, or if nothing is expected from it.
+    pub fn silence(&mut self, origin: &Origin) -> Option<BTreeSet<String>> {
+        let was_heard = std::mem::replace(self.heard.get_mut(origin)?, true);
+        let referrers = self.referrers.get(origin);
+        let gone: Vec<_> = referrers
+            .into_iter()
+            .flatten()
+            .map(|(k, _)| k.clone())
+            .collect();
+        if was_heard && gone.is_empty() {
+            return None;
+        }
+        let names = gone.iter().flat_map(|key| self.remove(origin, key));
+        Some(names.collect())
+    }
+
+    /// Bindings of which it is not known yet what their objects refer to.
+    pub fn unheard(&self) -> BTreeSet<&str> {
+        let unheard = self.heard.iter().filter(|(_, heard)| !**heard);
+        unheard.map(|(origin, _)| &*origin.binding).collect()
+    }
+
     /// Sets what an object refers to and returns the names that this concerns.
     pub fn set(
         &mut self,
@@ -248,6 +271,23 @@ mod tests {
         assert!(!index.complete());
         index.heard(&origin("b"), 1);
         assert!(index.complete());
+    }
+
+    #[test]
+    fn a_kind_that_never_starts_keeps_nobody_waiting() {
+        let mut index = Index::default();
+        index.expect(origin("started"));
+        index.expect(origin("foreign"));
+        index.heard(&origin("started"), 1);
+        assert_eq!(index.unheard(), ["foreign"].into());
+        assert_eq!(index.silence(&origin("foreign")), Some(BTreeSet::new()));
+        assert!(index.complete() && index.unheard().is_empty());
+        assert_eq!(index.silence(&origin("foreign")), None, "that is no news");
+        index.set(&origin("foreign"), object("web"), to("tls"), 1);
+        let names = index.silence(&origin("foreign"));
+        assert_eq!(names, Some(["tls".into()].into()));
+        assert!(index.referrers("any", "tls").is_empty());
+        assert_eq!(index.silence(&origin("unknown")), None);
     }
 
     #[test]

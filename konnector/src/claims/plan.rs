@@ -223,5 +223,4 @@ fn is_marked_source(pair: &Pair<'_>, side: Side, source: &Copy) -> bool {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use kube_bind_crds::api::{
-    APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition,
+    APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition, PermissionClaim,
 };
 use kube_bind_crds::conditions::{self, Severity, types};
 use kube_bind_crds::schema;
@@ -56,7 +56,7 @@ fn status(
     }
     conditions::summarize(&mut new.conditions, now);
     if let Some(export) = export {
-        new.permission_claims = export.spec.permission_claims.clone();
+        new.permission_claims = claims(old, export, facts);
         for resource in export.spec.resources.iter().map(|r| &r.group_resource) {
             let known = facts
                 .kinds
@@ -72,6 +72,22 @@ fn status(
         new.provider_pretty_name = Some(name);
     }
     new
+}
+
+/// The claims of the export, and those that left it while something of them may be left: after a restart
+/// nothing else tells that there is something to be taken back.
+fn claims(
+    old: &APIServiceBindingStatus,
+    export: &APIServiceExport,
+    facts: &Facts,
+) -> Vec<PermissionClaim> {
+    let exported = &export.spec.permission_claims;
+    let leaving = old.permission_claims.iter().filter(|claim| {
+        let resource = &claim.group_resource;
+        !exported.iter().any(|c| c.group_resource == *resource)
+            && !facts.taken_back.contains(resource)
+    });
+    exported.iter().chain(leaving).cloned().collect()
 }
 
 /// Whether a condition says only that somebody is on the way to find out.
@@ -171,6 +187,7 @@ mod tests {
     use super::*;
     use crate::heartbeat::HeartbeatState;
     use crate::provider::{LinkState, SecretState};
+    use kube_bind_crds::api::GroupResource;
     use kube_bind_crds::conditions::New;
 
     fn facts(link: LinkState, synced: bool) -> Facts {
@@ -185,6 +202,7 @@ mod tests {
             }),
             kinds: Vec::new(),
             claims: Vec::new(),
+            taken_back: Vec::new(),
             switches: Switches::default(),
             waiting: None,
             unbinding: None,
@@ -215,6 +233,32 @@ mod tests {
         assert!(!is_ready(&after(&good, &beginning, true)));
         let down = facts(LinkState::Unreachable("refused".into()), false);
         assert!(!is_ready(&after(&good, &down, false)));
+    }
+
+    #[test]
+    fn a_claim_that_left_the_export_is_on_record_until_nothing_of_it_is_left() {
+        let claim = |resource: &str| PermissionClaim {
+            group_resource: GroupResource {
+                group: String::new(),
+                resource: resource.into(),
+            },
+            ..PermissionClaim::default()
+        };
+        let resources = |claims: &[PermissionClaim]| -> Vec<String> {
+            let names = claims.iter().map(|c| c.group_resource.resource.clone());
+            names.collect()
+        };
+        let old = APIServiceBindingStatus {
+            permission_claims: vec![claim("secrets"), claim("configmaps")],
+            ..APIServiceBindingStatus::default()
+        };
+        let mut export = APIServiceExport::new("widgets", Default::default());
+        export.spec.permission_claims = vec![claim("configmaps")];
+        let mut facts = facts(LinkState::Up, true);
+        let leaving = claims(&old, &export, &facts);
+        assert_eq!(resources(&leaving), ["configmaps", "secrets"]);
+        facts.taken_back = vec![claim("secrets").group_resource];
+        assert_eq!(resources(&claims(&old, &export, &facts)), ["configmaps"]);
     }
 
     #[test]

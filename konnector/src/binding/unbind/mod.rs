@@ -7,7 +7,7 @@ mod next;
 mod orphan;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use kube_bind_crds::schema;
 use kube_bind_crds::switches::{self, DeletionPolicy, SUSPEND};
 
 use super::Error;
-use super::claims::rule;
+use super::claims::ending;
 use super::crds::{self, Owner};
 use super::facts::{SyncState, Unbinding as Message};
 use super::reconcile::Observed;
 use super::subtree::{ActiveClaim, Subtree};
 use super::{mark, report};
-use crate::claims::{Ending, Rule};
+use crate::claims::Ending;
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::LinkState;
@@ -197,8 +197,13 @@ impl Unbinding<'_> {
             }
         }
         let copies = self.copies(&kinds).await;
-        Ok(Some(match next(&kinds, provider, copies) {
+        Ok(Some(match next(&kinds, provider, copies.left) {
             Next::Release => return Ok(None),
+            Next::Wait(_) if copies.denied.is_some() => Message::blocked(format!(
+                "copies of claimed objects cannot be looked for: {}; {}",
+                copies.denied.unwrap_or_default(),
+                next::remedy()
+            )),
             Next::Wait(why) => {
                 self.again = if installed.is_empty() {
                     AGAIN
@@ -209,7 +214,8 @@ impl Unbinding<'_> {
             }
             Next::Blocked(why) => Message::blocked(why),
             Next::Copies(left) => Message::going(format!(
-                "{left} copies of claimed objects are being deleted"
+                "{left} copies of claimed objects are being deleted{}",
+                waiting_for(&copies.unheard)
             )),
             Next::Drain(names) => self.drain(&names, &installed).await?,
             Next::Delete(names) => self.delete_crds(&names, &installed).await?,
@@ -299,27 +305,54 @@ impl Unbinding<'_> {
     }
 
     /// Takes the claims back once the objects that made them are gone; says how many copies are left.
-    async fn copies(&self, kinds: &[Kind]) -> Option<usize> {
+    async fn copies(&self, kinds: &[Kind]) -> Copies {
+        let mut copies = Copies::default();
         if kinds.iter().any(|kind| kind.crd) {
-            return None;
+            return copies;
         }
         let name = self.binding.name_any();
         let status = self.binding.status.iter();
-        let mut left = Some(0);
+        copies.left = Some(0);
         for claim in status.flat_map(|status| &status.permission_claims) {
             let provider = self.observed.provider().or(self.subtree.provider.as_ref());
             // Without it nothing tells whose copies there are.
-            let provider = provider?;
+            let Some(provider) = provider else {
+                copies.left = None;
+                return copies;
+            };
             let ctx = &self.supervisor.ctx;
             if let Some(engine) = provider.claims(ctx, &claim.group_resource).await {
-                // Whatever the annotation says now: what is marked is in those namespaces or in some.
-                let rule = rule(self.binding, claim).unwrap_or_else(|_| Rule::new(claim, None));
-                engine.claim(&name, rule.end(Ending::Delete));
-                left = left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
+                engine.claim(&name, ending(self.binding, claim, Ending::Delete));
+                copies.left = copies.left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
+                copies.unheard.extend(engine.unheard(&name));
+                copies.denied = copies.denied.or_else(|| engine.denied());
             }
         }
-        left
+        copies
     }
+}
+
+/// The copies of claimed objects that an unbinding takes back.
+#[derive(Default)]
+struct Copies {
+    /// How many are left, if that is known.
+    left: Option<usize>,
+    /// Other bindings that have to be heard before any of them goes.
+    unheard: BTreeSet<String>,
+    /// Why claimed objects cannot be listed.
+    denied: Option<String>,
+}
+
+/// Which other bindings something waits for.
+fn waiting_for(unheard: &BTreeSet<String>) -> String {
+    if unheard.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = unheard.iter().map(String::as_str).collect();
+    format!(
+        "; it is not known yet which of them the objects of {} refer to, see the conditions there",
+        names.join(", ")
+    )
 }
 
 /// Releases the objects of a kind that are being deleted while no engine may serve it: nobody can

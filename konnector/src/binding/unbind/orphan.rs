@@ -15,12 +15,13 @@ use kube_bind_crds::names::LABEL_OWNER;
 use kube_bind_crds::schema;
 
 use super::super::Error;
-use super::super::claims::rule;
+use super::super::claims::ending;
 use super::super::crds::{self, Owner};
 use super::super::reconcile::Observed;
 use super::super::subtree::Subtree;
 use super::sweep::{self, Field, Swept, sweep};
-use crate::claims::{Ending, Rule};
+use super::waiting_for;
+use crate::claims::Ending;
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::Provider;
@@ -183,19 +184,20 @@ impl Letting<'_> {
         clean
     }
 
-    /// Has the marks of a claim taken off on both sides, and says how many objects still carry some;
-    /// `None` while there is no provider to do it with, or no right.
-    async fn released(&self, claim: &PermissionClaim) -> Option<usize> {
+    /// Has the marks of a claim taken off on both sides, and says how many objects still carry some, and what
+    /// that waits for; `None` while there is no provider to do it with, or no right.
+    async fn released(&self, claim: &PermissionClaim) -> Option<(usize, String)> {
         let provider = self.provider?;
         let ctx = &self.supervisor.ctx;
         let engine = provider.claims(ctx, &claim.group_resource).await?;
-        let rule = rule(self.binding, claim).unwrap_or_else(|_| Rule::new(claim, None));
-        engine.claim(&self.binding.name_any(), rule.end(Ending::Orphan));
+        let name = self.binding.name_any();
+        engine.claim(&name, ending(self.binding, claim, Ending::Orphan));
         if engine.denied().is_some() {
             return None;
         }
         // Until the lists are complete there may be one more.
-        Some(engine.copies_of(&self.binding.name_any()).unwrap_or(1))
+        let left = engine.copies_of(&name).unwrap_or(1);
+        Some((left, waiting_for(&engine.unheard(&name))))
     }
 
     /// Claimed copies stay too; they are only not ours any more.
@@ -207,11 +209,11 @@ impl Letting<'_> {
             let Some(kind) = claimable(resource) else {
                 continue;
             };
-            if let Some(left) = self.released(claim).await
+            if let Some((left, waiting)) = self.released(claim).await
                 && left > 0
             {
                 return Ok(Outcome::More(format!(
-                    "letting {left} claimed {} go on both sides",
+                    "letting {left} claimed {} go on both sides{waiting}",
                     resource.resource
                 )));
             }
