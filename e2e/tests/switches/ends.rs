@@ -14,7 +14,7 @@ use kube_bind_e2e::wait_for;
 use kube_bind_e2e::widgets::{self, TEMPLATE, offer_all};
 use serde_json::json;
 
-use crate::{Scene, named, size};
+use crate::{GEARS, Scene, named, size};
 
 /// Its objects and copies stay, the other kind goes on, and the binding can still end.
 pub async fn a_kind_that_the_export_drops(scene: &Scene) -> Result<()> {
@@ -85,32 +85,42 @@ pub async fn a_kind_that_the_export_drops(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Said while it is gone; and when it is back all goes on, without a restart.
+/// A running konnector restores it from the provider's; one that starts without it says so, and goes on
+/// without a restart when it is back.
 pub async fn a_credential_that_is_gone_for_a_while(scene: &Scene) -> Result<()> {
     let consumer = &scene.consumer.plane;
     let widgets = scene.both("Widget");
-    let konnector = scene.consumer.konnector()?.pid();
-    let mut secret = provider_credential(consumer).await?;
+    let secret = provider_credential(consumer).await?;
     let name = secret.name_any();
     let all = secrets(consumer, KONNECTOR_NAMESPACE);
     all.delete(&name, &DeleteParams::default()).await?;
+    let restored = wait_for("the credential to be restored", || async {
+        let found = all.get(&name).await?;
+        ensure!(found.metadata.uid != secret.metadata.uid, "not yet");
+        anyhow::Ok(found)
+    })
+    .await?;
+    ensure!(restored.data == secret.data && restored.labels() == secret.labels());
+
+    scene.consumer.stop_konnector().await?;
+    all.delete(&name, &DeleteParams::default()).await?;
+    let konnector = scene.consumer.start_konnector()?;
     let missing = ("False", "KubeconfigSecretNotFound");
     says(consumer, TEMPLATE, "SecretValid", missing).await?;
     says(consumer, TEMPLATE, "Ready", ("False", "*")).await?;
     merge(&widgets.mine, "changed", size(11)).await?;
-    let (labels, annotations) = (secret.labels().clone(), secret.annotations().clone());
-    secret.metadata = Default::default();
-    secret.metadata.name = Some(name);
-    secret.metadata.labels = Some(labels);
-    secret.metadata.annotations = Some(annotations);
-    all.create(&PostParams::default(), &secret).await?;
+    let mut again = restored.clone();
+    again.metadata = Default::default();
+    again.metadata.name = Some(name);
+    again.metadata.labels = Some(restored.labels().clone());
+    again.metadata.annotations = Some(restored.annotations().clone());
+    all.create(&PostParams::default(), &again).await?;
     scene.ready(TEMPLATE).await?;
     wait_until(&widgets.copies, "changed", "the change", |copy| {
         copy.data["spec"]["size"] == 11
     })
     .await?;
-    ensure!(scene.consumer.konnector()?.pid() == konnector);
-    Ok(())
+    konnector.check_running()
 }
 
 /// A credential that leads elsewhere is not used before a person accepts the address.
@@ -126,19 +136,21 @@ pub async fn an_address_that_is_not_accepted_yet(scene: &Scene) -> Result<()> {
     let new = old.replace("127.0.0.1", "localhost");
     scene.provider.advertise(&new);
     scene.provider.restart_backend(&[]).await?;
-    let pending = ("True", "AcceptancePending");
-    let message = says(consumer, TEMPLATE, "Connected", pending).await?;
-    ensure!(message.contains(&new), "{message}");
-    wait_event(consumer, "default", TEMPLATE, "AcceptancePending").await?;
-    ensure!(kubeconfig().await?.contains(old), "it was used unasked");
-    // The command that the message shows.
-    let argument = message
-        .split_whitespace()
-        .find(|word| word.starts_with(ACCEPT));
-    let argument = argument.context("the message shows no command")?;
-    let kind = "apiservicebinding";
-    let command = ["annotate", kind, TEMPLATE, argument, "--overwrite"];
-    consumer.kubectl(&command).await?;
+    // Every binding that uses the credential has to accept, with the command that its message shows.
+    for binding in [GEARS, TEMPLATE] {
+        let pending = ("True", "AcceptancePending");
+        let message = says(consumer, binding, "Connected", pending).await?;
+        ensure!(message.contains(&new), "{message}");
+        wait_event(consumer, "default", binding, "AcceptancePending").await?;
+        ensure!(kubeconfig().await?.contains(old), "it was used unasked");
+        let argument = message
+            .split_whitespace()
+            .find(|word| word.starts_with(ACCEPT));
+        let argument = argument.context("the message shows no command")?;
+        let kind = "apiservicebinding";
+        let command = ["annotate", kind, binding, argument, "--overwrite"];
+        consumer.kubectl(&command).await?;
+    }
     wait_for("the new address to be used", || async {
         let text = kubeconfig().await?;
         ensure!(text.contains(&new) && !text.contains(old), "not yet");

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 
 const SHOP: &str = "shop";
 
+/// The second binding of the scene.
+const GEARS: &str = "gears";
+
 /// Both clusters, with the consumer's namespaces there.
 struct Scene {
     provider: Provider,

@@ -12,9 +12,8 @@ use kube_bind_e2e::widgets::TEMPLATE;
 use kube_bind_e2e::{ControlPlane, wait_for};
 use serde_json::json;
 
-use crate::{Both, Scene, named, object, uids};
+use crate::{Both, GEARS, Scene, named, object, uids};
 
-const GEARS: &str = "gears";
 const DEFINITION: &str = "gears.example.org";
 
 fn namespaces(plane: &ControlPlane) -> Api<DynamicObject> {

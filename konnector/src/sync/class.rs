@@ -4,7 +4,7 @@ use super::breaker::Share;
 use super::counts::Counts;
 use super::entry::Owner;
 use super::pair::Pair;
-use super::plan::{Rules, Target, plan, problem};
+use super::plan::{Rules, Target, plan, problem, succeeds};
 use super::ports::{Problem, ProblemKind};
 use super::purpose::Fate;
 
@@ -45,6 +45,7 @@ impl Class {
             return Self::WaitingNamespace;
         }
         match &pair.provider {
+            _ if succeeds(pair, rules) => Self::Pending,
             Some(provider) if matches!(&provider.owner, Owner::Ours(uid) if *uid != consumer.uid) => {
                 Self::Replaced(vanished)
             }

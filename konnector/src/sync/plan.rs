@@ -129,15 +129,11 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
     match &provider.owner {
         Owner::Foreign if consumer.terminating => return release(consumer),
         Owner::Foreign => return annotate(pair, consumer, rules),
-        // The copy of an object of that name that vanished without us, such as one that was restored
-        // from a backup and has another uid: the copy is deleted and made anew, because nothing says
-        // that the data of the old one is meant for the new one.
         Owner::Ours(uid) if *uid != consumer.uid => {
-            let steps = orphan(provider, rules);
-            return if steps.is_empty() && !consumer.terminating {
-                annotate(pair, consumer, rules)
+            return if succeeds(pair, rules) {
+                succeed(pair, consumer, rules)
             } else {
-                steps
+                replaced(pair, consumer, provider, rules)
             };
         }
         Owner::Ours(_) => {}
@@ -171,6 +167,44 @@ fn both(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) ->
         steps.extend(&marks);
     }
     steps
+}
+
+/// Whether the consumer object takes over the copy of one of its name that vanished without anybody
+/// having deleted it: it was restored from a backup, or made anew from what its author has in git. What
+/// the provider keeps for it is not given up because of that.
+pub(super) fn succeeds(pair: &Pair, rules: &Rules) -> bool {
+    match (&pair.consumer, &pair.provider) {
+        (Some(consumer), Some(provider)) => {
+            rules.fate == Fate::Vanished
+                && matches!(&provider.owner, Owner::Ours(uid) if *uid != consumer.uid)
+                && !consumer.terminating
+                && !provider.terminating
+        }
+        _ => false,
+    }
+}
+
+fn succeed(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
+    if is_refused(pair, consumer, rules) {
+        return annotate(pair, consumer, rules);
+    }
+    let mut steps = tell_failing(pair, consumer, rules);
+    if !consumer.finalizer {
+        steps.push(Step::Mark);
+    }
+    steps.extend([Step::Change, Step::Annotate]);
+    steps
+}
+
+/// The copy is still the one of a deleted object of that name: it goes first.
+fn replaced(pair: &Pair, consumer: &Consumer, provider: &Provider, rules: &Rules) -> Vec<Step> {
+    let steps = orphan(provider, rules);
+    match steps.is_empty() {
+        // What it never had a copy of, it need not wait for.
+        true if consumer.terminating => release(consumer),
+        true => annotate(pair, consumer, rules),
+        false => steps,
+    }
 }
 
 /// What fails for long is told before it is tried again. Nothing is marked that terminates without our
@@ -282,7 +316,7 @@ pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
         let message = message.to_owned();
         Some(Problem { kind, message })
     };
-    if rules.is_held() && pair.provider.is_some() {
+    if rules.is_held() && pair.provider.is_some() && !succeeds(pair, rules) {
         return says(ProblemKind::Held, HELD);
     }
     if consumer.terminating {

@@ -130,7 +130,7 @@ impl Run<'_> {
             }
             Err(error) => return Err(Stop::Failed(Side::Consumer, error)),
         };
-        if is_its_own(&self.pair.consumer) {
+        if is_its_own(&self.pair.consumer) || succeeds(&self.pair, &self.rules) {
             return Err(Stop::Replan);
         }
         Ok(())

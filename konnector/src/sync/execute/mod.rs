@@ -21,7 +21,7 @@ use super::entry::{Consumer, Owner, Provider};
 use super::form::{Form, MARK_MANAGER};
 use super::metrics::{EngineMetrics, Side, Verb, WriteResult};
 use super::pair::{Lost, Pair, Refused};
-use super::plan::{Marks, Rules, Step, Target, plan};
+use super::plan::{Marks, Rules, Step, Target, plan, succeeds};
 use super::ports::{Problem, ProblemKind};
 use super::purpose::Control;
 

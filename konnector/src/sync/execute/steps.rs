@@ -182,8 +182,12 @@ impl Run<'_> {
     pub(super) async fn delete(&mut self) -> Result<(), Stop> {
         let at = self.target()?;
         self.confirm_end().await?;
-        let uid = self.provider()?.uid.to_string();
-        let request = self.shared.provider.delete(&at, &uid);
+        let copy = self.provider()?;
+        let (uid, version) = (copy.uid.to_string(), copy.version.0.to_string());
+        // Before the end of an object was known another one may have taken its copy over, perhaps
+        // while this request is under way.
+        let version = self.pair.owned_copy().is_none().then_some(&*version);
+        let request = self.shared.provider.delete(&at, &uid, version);
         match self.write((Side::Provider, Verb::Delete), request).await? {
             Ok(Some(body)) => self.on_provider(Ok(body)).await,
             Ok(None) | Err(Error::NotFound) => {

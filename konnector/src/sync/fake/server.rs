@@ -58,7 +58,7 @@ impl FakeCluster {
     /// What `kubectl delete` does.
     pub(in super::super) fn remove(&self, key: &Key) {
         let uid = self.object(key).expect("the object exists")["metadata"]["uid"].clone();
-        self.act(|store| store.delete(key, uid.as_str().unwrap()))
+        self.act(|store| store.delete(key, uid.as_str().unwrap(), None))
             .unwrap();
     }
 
@@ -257,7 +257,8 @@ impl Cluster for FakeCluster {
         &'a self,
         key: &'a Key,
         uid: &'a str,
+        version: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
-        Box::pin(async move { self.request("delete", |store| store.delete(key, uid)) })
+        Box::pin(async move { self.request("delete", |store| store.delete(key, uid, version)) })
     }
 }

@@ -228,8 +228,12 @@ impl Store {
         &mut self,
         key: &Key,
         uid: &str,
+        version: Option<&str>,
     ) -> Result<Option<Value>, Error> {
         let object = self.existing(key, Some(uid))?;
+        if version.is_some_and(|version| object["metadata"]["resourceVersion"] != version) {
+            return Err(Error::Changed);
+        }
         if !is_terminating(object) {
             let mut object = Value::clone(object);
             object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();

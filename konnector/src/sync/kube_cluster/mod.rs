@@ -160,10 +160,11 @@ impl Cluster for KubeCluster {
         &'a self,
         key: &'a Key,
         uid: &'a str,
+        version: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
         Box::pin(async move {
             let answer = self
-                .send(requests::delete(self.object_path(key), uid))
+                .send(requests::delete(self.object_path(key), uid, version))
                 .await?;
             // An object that stays because of finalizers is answered as itself, one that is gone
             // as a Status.

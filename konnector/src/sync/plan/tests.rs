@@ -190,14 +190,32 @@ fn orphans_are_deleted_unless_too_many_vanished() {
         ..rules()
     };
     assert_eq!(plan(&pair(None, Some(provider())), &hold), []);
-    // The copy of an older object of the same name goes before a new one is made.
+}
+
+#[test]
+fn the_copy_of_a_deleted_object_goes_and_that_of_a_vanished_one_has_a_successor() {
     let older = Provider {
         owner: Owner::Ours(Uid::from(9)),
         ..provider()
     };
-    assert_eq!(steps(Some(consumer()), Some(older.clone())), [Step::Delete]);
-    let tells = plan(&pair(Some(consumer()), Some(older)), &hold);
-    assert_eq!(tells, [Step::Annotate], "the new object tells why it waits");
+    let pair = pair(Some(consumer()), Some(older));
+    let takes_over = [Step::Change, Step::Annotate];
+    for hold in [false, true] {
+        let rules = Rules { hold, ..rules() };
+        assert_eq!(plan(&pair, &rules), takes_over);
+        let meant = Rules {
+            fate: Fate::Meant,
+            ..rules
+        };
+        assert_eq!(plan(&pair, &meant), [Step::Delete]);
+    }
+    let mut going = pair;
+    going.consumer.as_mut().unwrap().terminating = true;
+    let held = Rules {
+        hold: true,
+        ..rules()
+    };
+    assert_eq!(plan(&going, &held), [Step::Release], "it waits for nobody");
 }
 
 #[test]

@@ -87,15 +87,16 @@ async fn the_copy_of_a_vanished_object_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_made_anew_under_the_same_name_gets_a_copy_of_its_own() {
-    let mut world = World::synced("a").await;
+async fn an_object_made_anew_after_its_deletion_gets_a_copy_of_its_own() {
+    let world = World::synced("a").await;
     let first = world.copy("a")["metadata"]["uid"].clone();
     world.provider.change(&provider_key("a"), |copy| {
         copy["metadata"]["finalizers"] = json!(["operator/x"]);
     });
+    // The watch tells that it was deleted, whoever took its finalizer off.
     world.consumer.vanish(&consumer_key("a"));
     world.consumer.put(widget("a"));
-    world.restart().await;
+    world.rest().await;
     assert_eq!((world.counts().objects, world.counts().pending), (1, 1));
     world.provider.change(&provider_key("a"), |copy| {
         copy["metadata"]["finalizers"] = json!([]);
@@ -103,6 +104,25 @@ async fn an_object_made_anew_under_the_same_name_gets_a_copy_of_its_own() {
     world.rest().await;
     assert_eq!(world.counts().synced, 1);
     assert_ne!(world.copy("a")["metadata"]["uid"], first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_made_anew_after_it_vanished_takes_its_copy_over() {
+    let mut world = World::synced("a").await;
+    let first = world.copy("a")["metadata"]["uid"].clone();
+    world.stop().await;
+    world.consumer.vanish(&consumer_key("a"));
+    let mut again = widget("a");
+    again["spec"]["size"] = 44.into();
+    world.consumer.put(again);
+    world.restart().await;
+    assert_eq!(world.counts().synced, 1);
+    assert_eq!(world.copy("a")["metadata"]["uid"], first);
+    assert_eq!(world.copy("a")["spec"]["size"], 44);
+    world.consumer.remove(&consumer_key("a"));
+    world.rest().await;
+    assert_eq!(world.provider.object(&provider_key("a")), None);
+    assert_eq!(world.consumer.object(&consumer_key("a")), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,8 @@ pub(super) enum Op {
     Apply(String, Value),
     JsonPatch(Part, Value),
     MergePatch(Value),
-    Delete(String),
+    /// Uid and version.
+    Delete(String, Option<String>),
 }
 
 impl Op {
@@ -50,7 +51,7 @@ impl Op {
             Self::Apply(manager, body) => format!("{manager} {body}"),
             Self::JsonPatch(part, operations) => format!("{part:?} {operations}"),
             Self::MergePatch(body) => body.to_string(),
-            Self::Delete(uid) => uid.clone(),
+            Self::Delete(uid, version) => format!("{uid} {version:?}"),
         }
     }
 
@@ -61,7 +62,7 @@ impl Op {
             Self::Apply(..) => "APPLY",
             Self::JsonPatch(..) => "PATCH",
             Self::MergePatch(_) => "MERGE",
-            Self::Delete(_) => "DELETE",
+            Self::Delete(..) => "DELETE",
         }
     }
 }
@@ -182,7 +183,7 @@ impl Connection {
             Op::Apply(manager, body) => store.apply(key, manager, body).map(Some),
             Op::JsonPatch(part, operations) => store.json_patch(key, *part, operations).map(Some),
             Op::MergePatch(body) => store.merge_patch(key, body).map(Some),
-            Op::Delete(uid) => store.delete(key, uid),
+            Op::Delete(uid, version) => store.delete(key, uid, version.as_deref()),
         };
         let after = store.objects.get(key).cloned();
         if store.version != version {
@@ -281,11 +282,12 @@ impl Cluster for Connection {
         &'a self,
         key: &'a Key,
         uid: &'a str,
+        version: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
-        Box::pin(
-            self.clone()
-                .perform(key.clone(), Op::Delete(uid.to_owned())),
-        )
+        Box::pin(self.clone().perform(
+            key.clone(),
+            Op::Delete(uid.to_owned(), version.map(str::to_owned)),
+        ))
     }
 }
 

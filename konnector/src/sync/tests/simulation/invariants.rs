@@ -53,7 +53,7 @@ pub(super) fn begin(sim: &Sim, konnector: usize, op: &Op) -> Option<String> {
             let replaces = metadata.get("finalizers").is_some();
             metadata["uid"].is_string() && (!replaces || metadata["resourceVersion"].is_string())
         }
-        Op::Delete(uid) => !uid.is_empty(),
+        Op::Delete(uid, _) => !uid.is_empty(),
     };
     (!has_precondition).then(|| format!("a write without a precondition: {op:?}"))
 }
@@ -71,7 +71,7 @@ fn on_provider(sim: &mut Sim, write: &Write<'_>) -> Option<String> {
     if let Some(before) = write.before.filter(|before| owner(before).is_none()) {
         return Some(format!("a foreign object is written: {key} {before}"));
     }
-    let Op::Delete(_) = write.op else {
+    let Op::Delete(..) = write.op else {
         return None;
     };
     let copy = write.before?;
@@ -128,7 +128,7 @@ fn on_consumer(sim: &Sim, write: &Write<'_>) -> Option<String> {
     let Some(before) = write.before else {
         return Some(format!("a consumer object is created: {key}"));
     };
-    if matches!(write.op, Op::Delete(_)) {
+    if matches!(write.op, Op::Delete(..)) {
         return Some(format!("a consumer object is deleted: {key}"));
     }
     if let Some(after) = write.after

@@ -95,7 +95,7 @@ pub(super) fn remove(sim: &mut Sim, key: &Key) {
             .unwrap_or_default()
             .to_owned();
         sim.trace.note("operator", "deletes", key, String::new);
-        let _ = store.delete(key, &uid);
+        let _ = store.delete(key, &uid, None);
     }
 }
 

@@ -112,10 +112,12 @@ fn disagreement(sim: &Sim, held: bool) -> Option<String> {
         }
     }
     for (key, copy) in &provider.store.objects {
-        let Some(uid) = owner(copy) else { continue };
+        if owner(copy).is_none() {
+            continue;
+        }
+        // Whether it may be the copy of an older one has been judged above.
         let original = sim.mode.original_of(key);
-        let original = original.and_then(|key| consumer.store.objects.get(&key));
-        let lives = original.is_some_and(|object| object["metadata"]["uid"] == uid);
+        let lives = original.is_some_and(|key| consumer.store.objects.contains_key(&key));
         if !lives && !held {
             return Some(format!("{key}: a copy without an object is left over"));
         }
@@ -145,9 +147,8 @@ fn pair(object: &Value, copy: Option<&Value>, held: bool) -> Option<&'static str
     let refused = is_refused(object);
     let Some(copy) = own else {
         return match copy {
-            Some(copy) if ours(&copy) => {
-                (!held).then_some("the copy of an older object is in its place")
-            }
+            Some(copy) if ours(&copy) => (!held && !(problem && refused))
+                .then_some("the copy of an older object is in its place"),
             Some(_) => (!problem).then_some("a conflict is not shown"),
             None if refused => (!problem).then_some("a refusal is not shown"),
             None => Some("it has no copy"),
