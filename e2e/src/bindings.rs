@@ -36,6 +36,18 @@ pub async fn merge(api: &Api<DynamicObject>, name: &str, patch: Value) -> Result
         .with_context(|| format!("failed to patch {name}"))
 }
 
+/// Changes the status as an operator would.
+pub async fn merge_status(
+    api: &Api<DynamicObject>,
+    name: &str,
+    patch: Value,
+) -> Result<DynamicObject> {
+    let params = PatchParams::default();
+    api.patch_status(name, &params, &Patch::Merge(&patch))
+        .await
+        .with_context(|| format!("failed to patch the status of {name}"))
+}
+
 /// Sets an annotation of a binding, or takes it off.
 pub async fn switch(
     consumer: &ControlPlane,

@@ -5,7 +5,8 @@
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
+use kube_bind_e2e::bindings::{merge, merge_status};
 use kube_bind_e2e::cluster::{AuditedRequest, Mark, count_by_kind};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
@@ -77,8 +78,7 @@ fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
 
         let since = marks(&provider, &consumer)?;
         let change = json!({"spec": {"size": 2, "colours": ["red", "blue"]}});
-        mine.patch("counted", &PatchParams::default(), &Patch::Merge(&change))
-            .await?;
+        merge(&mine, "counted", change).await?;
         wait_until(&copies, "counted", "the new size", |copy| {
             copy.data["spec"]["size"] == 2
         })
@@ -87,9 +87,7 @@ fn an_object_costs_three_one_one_two_and_a_restart_nothing() -> Result<()> {
 
         let since = marks(&provider, &consumer)?;
         let status = json!({"status": {"phase": "Built"}});
-        copies
-            .patch_status("counted", &PatchParams::default(), &Patch::Merge(&status))
-            .await?;
+        merge_status(&copies, "counted", status).await?;
         wait_until(&mine, "counted", "the status", |object| {
             object.data["status"]["phase"] == "Built"
         })

@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
+use kube_bind_e2e::bindings::{bindings, ours};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::manifests::{apply, credential, konnector, user_of};
 use kube_bind_e2e::objects::{
@@ -17,11 +18,6 @@ use regex::Regex;
 use serde_json::json;
 
 const BUNDLE: &str = "company";
-
-fn of(consumer: &Consumer, kind: &str) -> Api<DynamicObject> {
-    let client = consumer.plane.client();
-    api(client, ("kube-bind.io", "v1alpha2", kind), "")
-}
 
 async fn wait_condition(
     api: &Api<DynamicObject>,
@@ -56,8 +52,8 @@ fn applied_yaml_is_enough_and_no_list_takes_a_binding_away_by_mistake() -> Resul
         let polling = ["--provider-polling-interval", "2s"];
         consumer.keep_konnector(consumer.launch_konnector()?.args(polling))?;
         let (bundles, bindings) = (
-            of(&consumer, "APIServiceBindingBundle"),
-            of(&consumer, "APIServiceBinding"),
+            ours(&consumer.plane, "APIServiceBindingBundle", ""),
+            bindings(&consumer.plane),
         );
         // Before the Secret: the order of applied files is nobody's business.
         wait_for("the konnector's CRDs", || names(&bundles)).await?;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{definitions, merge, merge_status};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::idp::Person;
 use kube_bind_e2e::objects::{
@@ -138,12 +139,6 @@ fn widget(size: i64) -> Value {
     })
 }
 
-async fn merge(api: &Api<DynamicObject>, patch: Value) -> Result<()> {
-    api.patch("web", &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
-    Ok(())
-}
-
 #[test]
 fn what_a_reseller_offers_on_travels_both_hops_and_its_consumers_stay_apart() -> Result<()> {
     run(async {
@@ -192,7 +187,7 @@ async fn there_and_back(
         "metadata": {"labels": {"team": null, "tier": "gold"}},
         "spec": {"size": 7},
     });
-    merge(&mine, change).await?;
+    merge(&mine, "web", change).await?;
     wait_until(&top, "web", "changed", |object| {
         object.data["spec"]["size"] == 7
             && object.labels().get("tier").map(String::as_str) == Some("gold")
@@ -202,8 +197,7 @@ async fn there_and_back(
     .await?;
 
     let status = json!({"status": {"phase": content}});
-    top.patch_status("web", &PatchParams::default(), &Patch::Merge(&status))
-        .await?;
+    merge_status(&top, "web", status.clone()).await?;
     wait_until(&mine, "web", "status", |object| {
         object.data["status"] == status["status"]
     })
@@ -335,24 +329,20 @@ async fn a_new_schema_reaches_the_end_and_labels_of_others_stay(chain: &Chain) -
     changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
         ["added"] = json!({"type": "string"});
     chain.provider.apply(&[changed]).await?;
-    let kinds = |plane: &ControlPlane| {
-        let kind = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
-        api(plane.client(), kind, "")
-    };
     let has_it = |crd: &DynamicObject| {
         let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/added";
         crd.data.pointer(path).is_some()
     };
     for consumer in [&chain.north, &chain.south] {
-        wait_until(&kinds(&consumer.plane), CRD, "the new field", has_it).await?;
+        wait_until(&definitions(&consumer.plane), CRD, "the new field", has_it).await?;
     }
-    let between = kinds(&chain.shop.plane).get(CRD).await?;
+    let between = definitions(&chain.shop.plane).get(CRD).await?;
     let label = |key: &str| between.labels().get(key).map(String::as_str);
     ensure!(
         label(names::LABEL_EXPORTED) == Some("true") && label("example.org/mine") == Some("yes")
     );
     ensure!(
-        !kinds(&chain.north.plane)
+        !definitions(&chain.north.plane)
             .get(CRD)
             .await?
             .labels()
@@ -369,6 +359,7 @@ async fn the_end_of_an_object_is_awaited_over_both_hops(
     let [mine, middle, top] = chain.widgets(&chain.north, north);
     merge(
         &top,
+        "web",
         json!({"metadata": {"finalizers": ["example.org/wait"]}}),
     )
     .await?;
@@ -382,7 +373,7 @@ async fn the_end_of_an_object_is_awaited_over_both_hops(
             .context("it went before its copy")?;
         ensure!(going(&waiting));
     }
-    merge(&top, json!({"metadata": {"finalizers": null}})).await?;
+    merge(&top, "web", json!({"metadata": {"finalizers": null}})).await?;
     for api in [&top, &middle, &mine] {
         wait_gone(api, "web").await?;
     }

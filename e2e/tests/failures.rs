@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams};
 use kube::{ResourceExt, api::DeleteParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{bindings, merge};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
-    api, as_consumer, condition, create, create_namespace, provider_credential, service_namespace,
+    as_consumer, condition, create, create_namespace, provider_credential, service_namespace,
     wait_event, wait_gone, wait_until,
 };
 use kube_bind_e2e::provider::Provider;
@@ -169,8 +170,7 @@ fn a_rejected_object_says_why_in_the_providers_words() -> Result<()> {
         ensure!(note.contains("sold out"), "{note}");
         // Its author mends it, and it goes through at once.
         let mend = json!({"spec": {"size": 10}});
-        mine.patch("huge", &PatchParams::default(), &Patch::Merge(&mend))
-            .await?;
+        merge(&mine, "huge", mend).await?;
         wait_until(&mine, "huge", "solved", |object| problem(object).is_none()).await?;
         wait_until(&theirs, "huge", "at the provider", |object| {
             object.data["spec"]["size"] == 10
@@ -194,15 +194,10 @@ fn an_unreachable_provider_loses_nothing_and_needs_no_restart() -> Result<()> {
         bound.provider.plane.kill_api_server()?;
         create(&mine, &widget("during", 1)).await?;
         let change = json!({"spec": {"size": 7}});
-        mine.patch("seed", &PatchParams::default(), &Patch::Merge(&change))
-            .await?;
+        merge(&mine, "seed", change).await?;
         mine.delete("during", &DeleteParams::default()).await?;
         create(&mine, &widget("kept", 3)).await?;
-        let bindings = api(
-            bound.consumer.plane.client(),
-            ("kube-bind.io", "v1alpha2", "APIServiceBinding"),
-            "",
-        );
+        let bindings = bindings(&bound.consumer.plane);
         wait_until(&bindings, TEMPLATE, "not ready", |binding| {
             condition(binding, "Ready").is_some_and(|(status, ..)| status == "False")
         })
@@ -247,11 +242,7 @@ fn a_kubeconfig_with_an_exec_plugin_or_a_file_path_is_refused() -> Result<()> {
         }});
         let mut file = original.clone();
         file["users"][0]["user"] = json!({"tokenFile": "/etc/hostname"});
-        let bindings = api(
-            bound.consumer.plane.client(),
-            ("kube-bind.io", "v1alpha2", "APIServiceBinding"),
-            "",
-        );
+        let bindings = bindings(&bound.consumer.plane);
         for (name, kubeconfig, field) in [
             ("evil-exec", exec, "exec"),
             ("evil-file", file, "tokenFile"),

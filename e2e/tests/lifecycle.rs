@@ -6,24 +6,16 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{bindings, definitions, ours};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
-    api, as_consumer, condition, create, create_namespace, provider_credential, secrets,
+    as_consumer, condition, create, create_namespace, provider_credential, secrets,
     service_namespace, wait_event, wait_gone, wait_until,
 };
 use kube_bind_e2e::provider::Provider;
 use kube_bind_e2e::run;
 use kube_bind_e2e::widgets::{self, TEMPLATE, widget, widgets};
 use serde_json::{Value, json};
-
-/// A kind of ours on either side.
-fn ours(plane: &kube_bind_e2e::ControlPlane, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    api(
-        plane.client(),
-        ("kube-bind.io", "v1alpha2", kind),
-        namespace,
-    )
-}
 
 fn is(object: &DynamicObject, kind: &str, status: &str) -> bool {
     condition(object, kind).is_some_and(|(found, ..)| found == status)
@@ -148,9 +140,7 @@ async fn provider_side(
 
 /// Contract section 5.4 and 5.6.
 async fn consumer_side(consumer: &Consumer) -> Result<()> {
-    let binding = ours(&consumer.plane, "APIServiceBinding", "")
-        .get(TEMPLATE)
-        .await?;
+    let binding = bindings(&consumer.plane).get(TEMPLATE).await?;
     for kind in [
         "SecretValid",
         "InformersSynced",
@@ -174,11 +164,7 @@ async fn consumer_side(consumer: &Consumer) -> Result<()> {
         status["boundSchemas"] == json!([{"group": "example.org", "resource": "widgets"}]),
         "{status}"
     );
-    let crds = api(
-        consumer.plane.client(),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-        "",
-    );
+    let crds = definitions(&consumer.plane);
     let crd = crds.get("widgets.example.org").await?;
     let owner = crd
         .owner_references()
@@ -296,7 +282,7 @@ async fn a_deleted_credential_comes_back_as_it_was(consumer: &Consumer) -> Resul
 
 /// Contract section 5.6 without defect C10: nothing hangs and nothing is left behind.
 async fn unbind(provider: &Provider, consumer: &Consumer, service: &str) -> Result<()> {
-    let bindings = ours(&consumer.plane, "APIServiceBinding", "");
+    let bindings = bindings(&consumer.plane);
     bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
     wait_gone(&bindings, TEMPLATE).await?;
     // What a person asked for is no trouble.
@@ -312,11 +298,7 @@ async fn unbind(provider: &Provider, consumer: &Consumer, service: &str) -> Resu
     });
     ensure!(warning.is_none(), "{warning:?}");
     wait_event(&consumer.plane, "default", TEMPLATE, "Unbinding").await?;
-    let crds = api(
-        consumer.plane.client(),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-        "",
-    );
+    let crds = definitions(&consumer.plane);
     ensure!(
         crds.get_opt("widgets.example.org").await?.is_none(),
         "the CRD is left"
@@ -330,11 +312,7 @@ async fn unbind(provider: &Provider, consumer: &Consumer, service: &str) -> Resu
         copies.items.len()
     );
     // The provider's own kind is untouched.
-    let theirs = api(
-        provider.plane.client(),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-        "",
-    );
+    let theirs = definitions(&provider.plane);
     ensure!(theirs.get_opt("widgets.example.org").await?.is_some());
     consumer.konnector()?.check_running()
 }

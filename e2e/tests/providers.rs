@@ -4,8 +4,9 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{bindings, merge_status, ours};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, condition, create, create_namespace, secrets, service_namespace, wait_event, wait_gone,
@@ -21,14 +22,6 @@ const GADGETS: &str = "gadgets";
 
 fn gadgets(plane: &ControlPlane, namespace: &str) -> Api<DynamicObject> {
     api(plane.client(), ("example.org", "v1", "Gadget"), namespace)
-}
-
-fn ours(plane: &ControlPlane, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    api(
-        plane.client(),
-        ("kube-bind.io", "v1alpha2", kind),
-        namespace,
-    )
 }
 
 /// The kind, whose objects name a Secret.
@@ -87,9 +80,7 @@ fn made_by(secret: &Secret, whom: &str) -> bool {
 
 /// The Secret that a binding names, and the namespace of the provider that it leads to.
 async fn connection(consumer: &Consumer, binding: &str) -> Result<(String, String)> {
-    let binding = ours(&consumer.plane, "APIServiceBinding", "")
-        .get(binding)
-        .await?;
+    let binding = bindings(&consumer.plane).get(binding).await?;
     let name = binding.data["spec"]["kubeconfigSecretRef"]["name"]
         .as_str()
         .context("the binding names no Secret")?
@@ -153,9 +144,7 @@ async fn serve(
     wait_until(&copies, name, "at its provider", |_| true).await?;
     make_secret(plane, service, &secret, kind).await?;
     let status = json!({"status": {"phase": kind}});
-    copies
-        .patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
-        .await?;
+    merge_status(&copies, name, status).await?;
     wait_until(&mine, name, "its provider's status", |object| {
         object.data["status"]["phase"] == kind
     })
@@ -244,7 +233,7 @@ fn two_providers_with_one_export_name_never_see_each_others_objects() -> Result<
         never_crossed(&first, &second, (&first_service, &second_service)).await?;
 
         // The end of one.
-        let bindings = ours(&consumer.plane, "APIServiceBinding", "");
+        let bindings = bindings(&consumer.plane);
         bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
         wait_gone(&bindings, TEMPLATE).await?;
         wait_gone(&copied, "w-secret").await?;

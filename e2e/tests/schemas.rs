@@ -3,9 +3,10 @@
 
 use anyhow::{Result, anyhow, ensure};
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject};
 use kube_bind_crds::consumer_rights::binding_rules;
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{bindings, definitions, merge, merge_status, ours};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, as_consumer, condition, create, create_namespace, service_namespace, wait_until,
@@ -22,28 +23,8 @@ async fn bound() -> Result<&'static (Provider, Consumer)> {
     BOUND.get_or_try_init(widgets::bound).await
 }
 
-fn custom_resource_definitions(plane: &ControlPlane) -> Api<DynamicObject> {
-    api(
-        plane.client(),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-        "",
-    )
-}
-
 fn object(version: &str, kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": format!("example.org/{version}"), "kind": kind, "metadata": {"name": name}, "spec": spec})
-}
-
-fn merge(patch: &Value) -> (PatchParams, Patch<&Value>) {
-    (PatchParams::default(), Patch::Merge(patch))
-}
-
-fn ours(plane: &ControlPlane, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    api(
-        plane.client(),
-        ("kube-bind.io", "v1alpha2", kind),
-        namespace,
-    )
 }
 
 /// What the plugin would make if it did not look first: an export, all rights, and a binding.
@@ -61,9 +42,7 @@ async fn bind_by_hand(provider: &Provider, consumer: &Consumer, plural: &str) ->
     let role = format!("test-{plural}");
     let rules = binding_rules(&[serde_json::from_value(resource)?], &[]);
     let user = User::service_account(names::KONNECTOR_NAMESPACE, "konnector");
-    let widgets = ours(&consumer.plane, "APIServiceBinding", "")
-        .get(widgets::TEMPLATE)
-        .await?;
+    let widgets = bindings(&consumer.plane).get(widgets::TEMPLATE).await?;
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -98,12 +77,9 @@ async fn serve(plane: &ControlPlane, crd: &Value) -> Result<()> {
         .kubectl_with_input(&["apply", "--server-side", "-f", "-"], &crd.to_string())
         .await?;
     let name = crd["metadata"]["name"].as_str().unwrap_or_default();
-    wait_until(
-        &custom_resource_definitions(plane),
-        name,
-        "established",
-        |crd| condition(crd, "Established").is_some_and(|(status, ..)| status == "True"),
-    )
+    wait_until(&definitions(plane), name, "established", |crd| {
+        condition(crd, "Established").is_some_and(|(status, ..)| status == "True")
+    })
     .await?;
     Ok(())
 }
@@ -184,8 +160,7 @@ fn a_field_that_the_provider_adds_reaches_the_consumer_and_is_synced() -> Result
         serve(&provider.plane, &crd).await?;
         let change = json!({"spec": {"coating": "chrome"}});
         wait_for("the consumer to know the new field", || async {
-            let (params, patch) = merge(&change);
-            let object = mine.patch("one", &params, &patch).await?;
+            let object = merge(&mine, "one", change.clone()).await?;
             match &object.data["spec"]["coating"] {
                 Value::String(_) => Ok(()),
                 other => Err(anyhow!("{other}")),
@@ -197,8 +172,7 @@ fn a_field_that_the_provider_adds_reaches_the_consumer_and_is_synced() -> Result
         })
         .await?;
         // And its removal, which only an engine that knows the field can see.
-        let (params, removal) = (PatchParams::default(), json!({"spec": {"coating": null}}));
-        mine.patch("one", &params, &Patch::Merge(&removal)).await?;
+        merge(&mine, "one", json!({"spec": {"coating": null}})).await?;
         wait_until(&copies, "one", "without the field", |copy| {
             copy.data["spec"].get("coating").is_none() && copy.data["spec"]["size"] == 1
         })
@@ -222,9 +196,7 @@ fn a_new_first_version_is_followed_without_a_restart() -> Result<()> {
         let uid = before.get("old").await?.uid();
         // The operator wrote in the old version, too.
         let status = json!({"status": {"phase": "Ordered"}});
-        before
-            .patch_status("old", &PatchParams::default(), &Patch::Merge(&status))
-            .await?;
+        merge_status(&before, "old", status).await?;
 
         // The provider moves on to v1, and still serves what it had.
         let mut first_version = crd["spec"]["versions"][0].clone();
@@ -235,7 +207,7 @@ fn a_new_first_version_is_followed_without_a_restart() -> Result<()> {
         let last_version = crd["spec"]["versions"][0].take();
         crd["spec"]["versions"] = json!([first_version, last_version]);
         serve(&provider.plane, &crd).await?;
-        let installed = custom_resource_definitions(&consumer.plane);
+        let installed = definitions(&consumer.plane);
         wait_until(&installed, "valves.example.org", "with v1", |crd| {
             crd.data["spec"]["versions"][0]["name"] == "v1"
         })
@@ -261,16 +233,13 @@ fn a_new_first_version_is_followed_without_a_restart() -> Result<()> {
         .await?;
         // What was there before goes on with what only v1 knows, in both directions.
         let change = json!({"spec": {"grade": "B"}});
-        let (params, patch) = merge(&change);
-        mine.patch("old", &params, &patch).await?;
+        merge(&mine, "old", change).await?;
         wait_until(&copies, "old", "with what only v1 knows", |copy| {
             copy.data["spec"]["grade"] == "B"
         })
         .await?;
         let status = json!({"status": {"phase": "Fitted"}});
-        copies
-            .patch_status("old", &PatchParams::default(), &Patch::Merge(&status))
-            .await?;
+        merge_status(&copies, "old", status).await?;
         wait_until(&mine, "old", "its status", |object| {
             object.data["status"]["phase"] == "Fitted"
         })
@@ -294,16 +263,14 @@ fn a_kind_without_status_subresource_gets_its_status_and_keeps_its_spec() -> Res
         let label = object("v1", "Label", "one", &json!({"size": 1}));
         let (mine, copies) = first(world, gvk, "labels", &label).await?;
         let built = json!({"status": {"phase": "Printed"}});
-        let (params, patch) = merge(&built);
-        copies.patch("one", &params, &patch).await?;
+        merge(&copies, "one", built).await?;
         wait_until(&mine, "one", "its status", |object| {
             object.data["status"]["phase"] == "Printed"
         })
         .await?;
         // The spec goes one way only and the status the other, though both lie in one object.
         let change = json!({"spec": {"size": 2}, "status": {"phase": "forged"}});
-        let (params, patch) = merge(&change);
-        mine.patch("one", &params, &patch).await?;
+        merge(&mine, "one", change).await?;
         wait_until(&copies, "one", "the new size", |copy| {
             copy.data["spec"]["size"] == 2
         })
@@ -332,7 +299,7 @@ fn a_kind_that_the_consumer_has_already_is_neither_touched_nor_synced() -> Resul
         );
         let badge = object("v1", "Badge", "own", &json!({"size": 1}));
         let before = create(&badges, &badge).await?;
-        let installed = custom_resource_definitions(&consumer.plane);
+        let installed = definitions(&consumer.plane);
         let crd_before = installed.get("badges.example.org").await?;
         let since = (
             provider.plane.audit().mark()?,
@@ -349,7 +316,7 @@ fn a_kind_that_the_consumer_has_already_is_neither_touched_nor_synced() -> Resul
             refused.stderr
         );
         bind_by_hand(provider, consumer, &plural).await?;
-        let bindings = ours(&consumer.plane, "APIServiceBinding", "");
+        let bindings = bindings(&consumer.plane);
         let binding = wait_until(&bindings, &plural, "not connected", |binding| {
             condition(binding, "Connected").is_some_and(|(status, reason, _)| {
                 status == "False" && reason == "ForeignCustomResourceDefinition"

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::merge;
 use kube_bind_e2e::cluster::ControlPlane;
 use kube_bind_e2e::consumer::{Consumer, PluginRun};
 use kube_bind_e2e::objects::{
@@ -303,8 +304,7 @@ fn what_a_user_changes_travels_and_what_the_operator_adds_stays() -> Result<()> 
 
         // The provider's administrator marks the copy; that is not ours to remove.
         let own = json!({"metadata": {"labels": {"backup": "daily"}}});
-        copy.patch("api", &PatchParams::default(), &Patch::Merge(&own))
-            .await?;
+        merge(&copy, "api", own).await?;
         // A change, an addition and two removals.
         let change = json!({
             "metadata": {"labels": {"team": null, "tier": "gold"}},
@@ -314,8 +314,7 @@ fn what_a_user_changes_travels_and_what_the_operator_adds_stays() -> Result<()> 
                 "privateKey": {"algorithm": null, "size": null, "rotationPolicy": "Always"},
             },
         });
-        mine.patch("api", &PatchParams::default(), &Patch::Merge(&change))
-            .await?;
+        merge(&mine, "api", change).await?;
         wait_until(&copy, "api", "the change at the provider", |object| {
             object.data["spec"]["dnsNames"] == json!(["api.example", "www.example"])
                 && object.data["spec"]["privateKey"] == json!({"rotationPolicy": "Always"})
@@ -349,8 +348,7 @@ fn a_deletion_waits_for_the_providers_finalizers() -> Result<()> {
         let copy = certificates(&world.provider.plane, &service);
         let hold = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
         let patch = hold(json!(["example.com/backup-first"]));
-        copy.patch("old", &PatchParams::default(), &Patch::Merge(&patch))
-            .await?;
+        merge(&copy, "old", patch).await?;
 
         mine.delete("old", &DeleteParams::default()).await?;
         wait_until(&copy, "old", "terminating", |object| {
@@ -367,12 +365,7 @@ fn a_deletion_waits_for_the_providers_finalizers() -> Result<()> {
                 .any(|finalizer| finalizer == names::FINALIZER_SYNCER)
         );
 
-        copy.patch(
-            "old",
-            &PatchParams::default(),
-            &Patch::Merge(&hold(json!([]))),
-        )
-        .await?;
+        merge(&copy, "old", hold(json!([]))).await?;
         wait_gone(&copy, "old").await?;
         wait_gone(&mine, "old").await?;
         // The Secret was claimed through the certificate, and goes with it.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
-use kube_bind_e2e::bindings::merge;
+use kube_bind_e2e::bindings::{bindings, merge, ours};
 use kube_bind_e2e::claims::{
     KINDS, LABELLED, claim, crd, ensure_absent, has, labelled, object, objects, referrer, template,
     wait_copy,
@@ -208,11 +208,7 @@ async fn nothing_else_crossed(shop: &Shop<'_>, home: &str) -> Result<()> {
     for name in ["token", "kubeconfig"] {
         ensure_absent(&shop.theirs("Secret"), name).await?;
     }
-    let mappings = api(
-        shop.provider.client(),
-        ("kube-bind.io", "v1alpha2", "APIServiceNamespace"),
-        home,
-    );
+    let mappings = ours(shop.provider, "APIServiceNamespace", home);
     let mapped = mappings.list(&ListParams::default()).await?;
     let mut mapped: Vec<_> = mapped.items.iter().map(ResourceExt::name_any).collect();
     mapped.sort();
@@ -240,11 +236,7 @@ async fn pre_seeded(consumer: &ControlPlane, provider: &Provider, home: &str) ->
 
 /// With the binding all copies go, and no source.
 async fn the_end(shop: &Shop<'_>) -> Result<()> {
-    let bindings = api(
-        shop.consumer.client(),
-        ("kube-bind.io", "v1alpha2", "APIServiceBinding"),
-        "",
-    );
+    let bindings = bindings(shop.consumer);
     bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
     wait_gone(&bindings, TEMPLATE).await?;
     for (_, kind) in KINDS {

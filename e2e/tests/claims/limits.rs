@@ -1,11 +1,12 @@
 //! Claims with fewer rights: by name, and in some namespaces only.
 
 use anyhow::{Context, Result, ensure};
+use kube_bind_e2e::bindings::{bindings, ours};
 use kube_bind_e2e::claims::{
     claim, crd, ensure_absent, labelled, object, objects, template, wait_copy,
 };
 use kube_bind_e2e::objects::{
-    api, as_consumer, create, create_namespace, service_namespace, wait_until,
+    as_consumer, create, create_namespace, service_namespace, wait_until,
 };
 use kube_bind_e2e::widgets::{TEMPLATE, bind, started_with};
 use kube_bind_e2e::{run, wait_for};
@@ -119,11 +120,7 @@ fn claims_limited_to_namespaces_need_rights_only_there() -> Result<()> {
             let mine = objects(&consumer.plane, "Secret", namespace);
             wait_copy(&mine, "lent", "lent", "provider").await?;
         }
-        let mappings = api(
-            provider.plane.client(),
-            ("kube-bind.io", "v1alpha2", "APIServiceNamespace"),
-            &home,
-        );
+        let mappings = ours(&provider.plane, "APIServiceNamespace", &home);
         ensure_absent(&mappings, "other").await?;
         let may = async |namespace: &[&str]| {
             let konnector = "--as=system:serviceaccount:kube-bind:konnector";
@@ -153,11 +150,7 @@ fn claims_limited_to_namespaces_need_rights_only_there() -> Result<()> {
         consumer.plane.kubectl(&role).await?;
         consumer.kill_konnector()?;
         consumer.start_konnector()?;
-        let bindings = api(
-            consumer.plane.client(),
-            ("kube-bind.io", "v1alpha2", "APIServiceBinding"),
-            "",
-        );
+        let bindings = bindings(&consumer.plane);
         wait_until(&bindings, TEMPLATE, "missing a right", |binding| {
             let told = binding.data["status"]["conditions"].to_string();
             told.contains("MissingPermissions") && told.contains("in namespace shop")

@@ -7,12 +7,11 @@ mod limits;
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject};
-use kube_bind_e2e::bindings::merge;
+use kube_bind_e2e::bindings::{bindings, merge};
 use kube_bind_e2e::claims::{claim, crd, has, labelled, object, objects, template, wait_copy};
 use kube_bind_e2e::cluster::ControlPlane;
 use kube_bind_e2e::objects::{
-    api, as_consumer, create, create_namespace, service_namespace, wait_event, wait_gone,
-    wait_until,
+    as_consumer, create, create_namespace, service_namespace, wait_event, wait_gone, wait_until,
 };
 use kube_bind_e2e::run;
 use kube_bind_e2e::widgets::{TEMPLATE, bind, started_with};
@@ -68,11 +67,7 @@ fn an_object_that_two_bindings_claim_is_synced_for_one_and_said_of_the_other() -
             now.metadata
         );
         // The end of the first hands it over.
-        let bindings = api(
-            consumer.plane.client(),
-            ("kube-bind.io", "v1alpha2", "APIServiceBinding"),
-            "",
-        );
+        let bindings = bindings(&consumer.plane);
         bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
         wait_gone(&bindings, TEMPLATE).await?;
         let handed = wait_until(&theirs, "tls", "the other binding's", |copy| {

@@ -7,11 +7,10 @@ use anyhow::{Context, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube_bind_e2e::bindings::{merge, says};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::foreign::Foreign;
-use kube_bind_e2e::objects::{
-    api, as_consumer, condition, create_namespace, service_namespace, wait_until,
-};
+use kube_bind_e2e::objects::{as_consumer, create_namespace, service_namespace};
 use kube_bind_e2e::provider::{Provider, ProviderOptions};
 use kube_bind_e2e::proxy::FaultProxy;
 use kube_bind_e2e::sides::Sides;
@@ -133,12 +132,7 @@ impl Bed {
 
     /// Waits until the binding's `Ready` has this status.
     pub async fn wait_binding(&self, status: &str) -> Result<()> {
-        let gvk = ("kube-bind.io", "v1alpha2", "APIServiceBinding");
-        let bindings = api(self.consumer.plane.client(), gvk, "");
-        wait_until(&bindings, TEMPLATE, &format!("Ready={status}"), |binding| {
-            condition(binding, "Ready").is_some_and(|(found, ..)| found == status)
-        })
-        .await?;
+        says(&self.consumer.plane, TEMPLATE, "Ready", (status, "*")).await?;
         Ok(())
     }
 }
@@ -280,8 +274,7 @@ async fn put(api: &Api<DynamicObject>, name: &str, size: i64) -> Result<()> {
 
 async fn change(api: &Api<DynamicObject>, name: &str, size: i64) -> Result<()> {
     let change = json!({"metadata": {"labels": {"changed": "yes"}}, "spec": {"size": size}});
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&change))
-        .await?;
+    merge(api, name, change).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube_bind_e2e::bindings::merge;
 use kube_bind_e2e::objects::wait_until;
 use kube_bind_e2e::proxy::{Answer, Faults};
 use kube_bind_e2e::run;
@@ -90,10 +90,7 @@ fn watches_that_fall_silent_are_opened_again() -> Result<()> {
         // Single changes in both directions, after the last of them.
         let after = bed.burst("heard-again").await?;
         let change = json!({"spec": {"size": 5}});
-        after
-            .mine
-            .patch("first", &PatchParams::default(), &Patch::Merge(&change))
-            .await?;
+        merge(&after.mine, "first", change).await?;
         let back = wait_until(&after.mine, "first", "status of the change", |object| {
             object.data["status"]["phase"] == "size 5"
         })

@@ -1,12 +1,12 @@
 //! Backups that are older than what the other side knows, under a konnector that runs on.
 
 use anyhow::{Result, ensure};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use kube_bind_crds::switches;
-use kube_bind_e2e::objects::{api, wait_until};
+use kube_bind_e2e::bindings::{bindings, switch};
+use kube_bind_e2e::objects::wait_until;
 use kube_bind_e2e::widgets::TEMPLATE;
 use kube_bind_e2e::{run, wait_for};
-use serde_json::json;
 
 use crate::bed::{Burst, bed, change_all, make_all, remove_all};
 
@@ -69,19 +69,11 @@ fn a_consumer_restored_from_an_older_backup_loses_no_copy_without_a_person() -> 
         ensure!(held == new, "{held} of {new} copies are left");
 
         // The one documented action lets them go.
-        let gvk = ("kube-bind.io", "v1alpha2", "APIServiceBinding");
-        let bindings = api(bed.consumer.plane.client(), gvk, "");
-        let release = |value: Option<&str>| json!({"metadata": {"annotations": {switches::RELEASE_DELETES: value}}});
-        let patch = Patch::Merge(release(Some("true")));
-        bindings
-            .patch(TEMPLATE, &PatchParams::default(), &patch)
-            .await?;
+        let plane = &bed.consumer.plane;
+        switch(plane, TEMPLATE, (switches::RELEASE_DELETES, Some("true"))).await?;
         ensure!(burst.sides.wait_equal().await? == 1 + KEPT);
-        let patch = Patch::Merge(release(None));
-        bindings
-            .patch(TEMPLATE, &PatchParams::default(), &patch)
-            .await?;
-        wait_until(&bindings, TEMPLATE, "still there", |_| true).await?;
+        switch(plane, TEMPLATE, (switches::RELEASE_DELETES, None)).await?;
+        wait_until(&bindings(plane), TEMPLATE, "still there", |_| true).await?;
         let left = burst.theirs.list(&ListParams::default()).await?;
         ensure!(left.items.len() == 1 + KEPT + 2, "{}", left.items.len());
         burst.end().await

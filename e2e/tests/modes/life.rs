@@ -5,8 +5,9 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube_bind_crds::names;
 use kube_bind_e2e::ControlPlane;
+use kube_bind_e2e::bindings::{merge, merge_status};
 use kube_bind_e2e::objects::{create, wait_gone, wait_until};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::kinds::{Isolation, Row};
 
@@ -34,12 +35,6 @@ impl Sides {
             copy_name,
         }
     }
-}
-
-pub async fn merge(api: &Api<DynamicObject>, name: &str, patch: Value) -> Result<()> {
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
-    Ok(())
 }
 
 /// Lives it.
@@ -152,8 +147,7 @@ pub async fn status_travels(sides: &Sides) -> Result<()> {
     } = sides;
     for status in [json!({"phase": "Busy"}), json!({"phase": "Ready"})] {
         let patch = json!({"status": status});
-        copy.patch_status(copy_name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await?;
+        merge_status(copy, copy_name, patch).await?;
         wait_until(mine, name, "status", |object| {
             object.data["status"] == status
         })

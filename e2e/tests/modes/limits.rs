@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
 use kube_bind_crds::names;
 use kube_bind_e2e::ControlPlane;
+use kube_bind_e2e::bindings::merge;
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, as_consumer, create, create_namespace, service_namespace, wait_gone, wait_until,
@@ -15,7 +16,7 @@ use kube_bind_e2e::{run, widgets};
 use serde_json::{Value, json};
 
 use crate::kinds::{self, ROWS, Row};
-use crate::life::merge;
+
 use crate::{bind, provider, versions};
 
 #[test]

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::merge;
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{as_consumer, create, create_namespace, wait_until};
 use kube_bind_e2e::provider::{Provider, ProviderOptions};
@@ -19,7 +20,7 @@ use kube_bind_e2e::run;
 use serde_json::json;
 
 use kinds::{Isolation, ROWS, Row};
-use life::{Sides, live, merge};
+use life::{Sides, live};
 
 /// A provider without a real service.
 pub async fn provider() -> Result<Provider> {

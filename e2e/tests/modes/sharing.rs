@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::ours;
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{api, as_consumer, create, wait_gone, wait_until};
 use kube_bind_e2e::provider::Provider;
@@ -217,14 +218,7 @@ async fn rights_end_with_their_reason(
 ) -> Result<()> {
     let (_, north_home) = as_consumer(&north.plane).await?;
     north.stop_konnector().await?;
-    let ours = |kind: &str, namespace: &str| {
-        api(
-            provider.plane.client(),
-            ("kube-bind.io", "v1alpha2", kind),
-            namespace,
-        )
-    };
-    let exports = ours("APIServiceExport", &north_home);
+    let exports = ours(&provider.plane, "APIServiceExport", &north_home);
     exports.delete("tenants", &DeleteParams::default()).await?;
     wait_for("the rights of the export to end", || async {
         let left = cluster_roles(provider).await?;
@@ -235,7 +229,7 @@ async fn rights_end_with_their_reason(
         anyhow::Ok(())
     })
     .await?;
-    let connections = ours("ClusterBinding", south_home);
+    let connections = ours(&provider.plane, "ClusterBinding", south_home);
     connections
         .delete(names::CLUSTER_BINDING_NAME, &DeleteParams::default())
         .await?;

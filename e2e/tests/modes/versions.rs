@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use kube::api::DynamicObject;
+use kube_bind_e2e::bindings::{bindings, definitions};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, as_consumer, condition, create, create_namespace, service_namespace, wait_until,
@@ -51,10 +52,6 @@ pub async fn arrive(provider: &Provider, consumer: &Consumer) -> Result<()> {
         provider.plane.kubectl(&args).await?;
         bind(provider, consumer, plural).await?;
     }
-    let installed = |plane: &kube_bind_e2e::ControlPlane| {
-        let kind = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
-        api(plane.client(), kind, "")
-    };
     let versions = |crd: &DynamicObject| -> Vec<Value> {
         let all = crd.data["spec"]["versions"]
             .as_array()
@@ -62,17 +59,13 @@ pub async fn arrive(provider: &Provider, consumer: &Consumer) -> Result<()> {
             .flatten();
         all.map(|version| version["name"].clone()).collect()
     };
-    let kinds = installed(&consumer.plane);
+    let kinds = definitions(&consumer.plane);
     ensure!(versions(&kinds.get("multis.example.org").await?) == ["v1", "v1beta1"]);
     let hooked = kinds.get("hookeds.example.org").await?;
     ensure!(versions(&hooked) == ["v1"]);
     ensure!(hooked.data["spec"]["conversion"]["strategy"] == "None");
 
-    let bindings = api(
-        consumer.plane.client(),
-        ("kube-bind.io", "v1alpha2", "APIServiceBinding"),
-        "",
-    );
+    let bindings = bindings(&consumer.plane);
     let says = |binding: &DynamicObject| condition(binding, "SchemaInSync");
     let told = wait_until(
         &bindings,

@@ -11,9 +11,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube_bind_crds::names::{KONNECTOR_LEASE, KONNECTOR_NAMESPACE, KUBECONFIG_SECRET};
+use kube_bind_e2e::bindings::bindings;
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::manifests::{apply, credential, konnector, rights, user_of};
-use kube_bind_e2e::objects::{api, condition, create, create_namespace, wait_until};
+use kube_bind_e2e::objects::{condition, create, create_namespace, wait_until};
 use kube_bind_e2e::original::{self, CLUSTER_NAMESPACE, OriginalProvider};
 use kube_bind_e2e::ports::Port;
 use kube_bind_e2e::process::{Launch, Process};
@@ -137,11 +138,7 @@ fn a_provider_behind_a_proxy_and_a_private_authority_is_bound() -> Result<()> {
         let operated = operated().await?.lock().await;
         operated.consumer.keep_konnector(operated.launch()?)?;
         operated.bind().await?;
-        let bindings = api(
-            operated.consumer.plane.client(),
-            ("kube-bind.io", "v1alpha2", "APIServiceBinding"),
-            "",
-        );
+        let bindings = bindings(&operated.consumer.plane);
         wait_until(&bindings, "widgets", "ready", |binding| {
             condition(binding, "Ready").is_some_and(|(status, ..)| status == "True")
         })

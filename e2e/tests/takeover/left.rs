@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{bindings, definitions, merge, ours};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::manifests::{apply, credential, konnector, rights, user_of};
-use kube_bind_e2e::objects::{api, create, create_namespace, secrets};
+use kube_bind_e2e::objects::{create, create_namespace, secrets};
 use kube_bind_e2e::original::{CLUSTER_NAMESPACE, OriginalProvider};
 use kube_bind_e2e::wait_for;
 use kube_bind_e2e::widgets::widgets;
@@ -35,11 +36,6 @@ fn by(manager: &str) -> PostParams {
     }
 }
 
-/// Any kind of ours.
-pub fn ours(client: kube::Client, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    api(client, ("kube-bind.io", "v1alpha2", kind), namespace)
-}
-
 impl Installation {
     /// Both clusters, the binding, its CRD, and no object yet.
     pub async fn start(crd: &Value, claim: &Value) -> Result<Installation> {
@@ -61,7 +57,7 @@ impl Installation {
             kube_bind_crds::consumer_rights::OWN_CRDS.contains(&name)
         }));
         apply(&consumer, &objects).await?;
-        let bindings = ours(consumer.plane.client(), "APIServiceBinding", "");
+        let bindings = bindings(&consumer.plane);
         let binding = user_of(
             "APIServiceBinding",
             "widgets",
@@ -93,11 +89,7 @@ impl Installation {
             "ownerReferences": [{"apiVersion": names::API_VERSION, "kind": "APIServiceBinding",
                 "name": "widgets", "uid": self.binding, "controller": true}],
         });
-        let crds = api(
-            self.consumer.plane.client(),
-            ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-            "",
-        );
+        let crds = definitions(&self.consumer.plane);
         crds.create(&by(KONNECTOR), &serde_json::from_value(crd)?)
             .await?;
         let args = [
@@ -131,9 +123,8 @@ impl Installation {
             api.replace_status(name, &by(KONNECTOR), &object).await?;
             anyhow::Ok(())
         };
-        let (consumer, provider) = (self.consumer.plane.client(), self.provider.plane.client());
         put(
-            ours(consumer, "APIServiceBinding", ""),
+            bindings(&self.consumer.plane),
             "widgets",
             json!({
                 "providerPrettyName": "Example Company",
@@ -143,7 +134,7 @@ impl Installation {
             }),
         )
         .await?;
-        let of = |kind: &str| ours(provider.clone(), kind, CLUSTER_NAMESPACE);
+        let of = |kind: &str| ours(&self.provider.plane, kind, CLUSTER_NAMESPACE);
         put(of("ClusterBinding"), "cluster", json!({
             "lastHeartbeatTime": "2026-01-02T03:04:05Z", "heartbeatInterval": "5m0s", "konnectorVersion": "v0.6.0",
             "consumerSecretRef": {"name": "kubeconfig-abcde", "namespace": "kube-bind"},
@@ -219,10 +210,7 @@ impl Installation {
 
     /// A change that the original has brought over: an apply of the whole copy with the new spec.
     pub async fn changed(&self, name: &str, change: &Value) -> Result<()> {
-        let object = self
-            .mine()
-            .patch(name, &PatchParams::default(), &Patch::Merge(change))
-            .await?;
+        let object = merge(&self.mine(), name, change.clone()).await?;
         self.apply_spec(name, &object.data["spec"]).await
     }
 

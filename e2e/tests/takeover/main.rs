@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{bindings, definitions, merge, ours};
 use kube_bind_e2e::objects::{api, condition, create, secrets, wait_gone, wait_until};
 use kube_bind_e2e::original::{self, CLUSTER_NAMESPACE};
 use kube_bind_e2e::widgets::{self, widget};
 use kube_bind_e2e::{run, wait_for};
 use serde_json::{Value, json};
 
-use left::{Installation, NAMESPACE, ours};
+use left::{Installation, NAMESPACE};
 
 fn crd() -> Value {
     let mut crd = widgets::crd("widgets", "Widget", true);
@@ -45,37 +46,40 @@ fn managers(copy: &DynamicObject) -> Vec<(String, String)> {
 /// Uids of all that must outlive the change-over.
 async fn uids(left: &Installation) -> Result<BTreeMap<String, String>> {
     let (consumer, provider) = (left.consumer.plane.client(), left.provider.plane.client());
-    let crd = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let namespace = ("", "v1", "Namespace");
     let secret = ("", "v1", "Secret");
     let groups = [
         ("consumer", left.mine()),
-        ("consumer", api(consumer.clone(), crd, "")),
+        ("consumer", definitions(&left.consumer.plane)),
         ("consumer", api(consumer.clone(), secret, NAMESPACE)),
         (
             "consumer",
             api(consumer.clone(), secret, names::KONNECTOR_NAMESPACE),
         ),
-        ("consumer", api(consumer.clone(), namespace, "")),
-        ("consumer", ours(consumer, "APIServiceBinding", "")),
+        ("consumer", api(consumer, namespace, "")),
+        ("consumer", bindings(&left.consumer.plane)),
         ("provider", left.copies()),
         ("provider", api(provider.clone(), secret, &left.service)),
-        ("provider", api(provider.clone(), namespace, "")),
+        ("provider", api(provider, namespace, "")),
         (
             "provider",
-            ours(provider.clone(), "APIServiceExport", CLUSTER_NAMESPACE),
+            ours(&left.provider.plane, "APIServiceExport", CLUSTER_NAMESPACE),
         ),
         (
             "provider",
-            ours(provider.clone(), "BoundSchema", CLUSTER_NAMESPACE),
+            ours(&left.provider.plane, "BoundSchema", CLUSTER_NAMESPACE),
         ),
         (
             "provider",
-            ours(provider.clone(), "APIServiceNamespace", CLUSTER_NAMESPACE),
+            ours(
+                &left.provider.plane,
+                "APIServiceNamespace",
+                CLUSTER_NAMESPACE,
+            ),
         ),
         (
             "provider",
-            ours(provider, "ClusterBinding", CLUSTER_NAMESPACE),
+            ours(&left.provider.plane, "ClusterBinding", CLUSTER_NAMESPACE),
         ),
     ];
     let mut all = BTreeMap::new();
@@ -120,12 +124,6 @@ fn writes(
         }
     }
     Ok(counts)
-}
-
-async fn merge(api: &Api<DynamicObject>, name: &str, change: Value) -> Result<()> {
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&change))
-        .await?;
-    Ok(())
 }
 
 #[test]
@@ -206,7 +204,7 @@ async fn taken_over(left: &Installation, since: [kube_bind_e2e::cluster::Mark; 2
         .unwrap_or_default();
     ensure!(lease.holder_identity.as_deref() == Some("konnector-0"));
     ensure!(lease.lease_transitions == Some(4), "one change of hands");
-    let bindings = ours(left.consumer.plane.client(), "APIServiceBinding", "");
+    let bindings = bindings(&left.consumer.plane);
     wait_until(&bindings, "widgets", "ready by our konnector", |binding| {
         let ready = condition(binding, "Ready").is_some_and(|(status, ..)| status == "True");
         ready
@@ -320,11 +318,7 @@ async fn as_the_original_expects_it(left: &Installation) -> Result<()> {
     }
     ensure!(mine.get("plain").await?.data["status"]["phase"] == "Built");
 
-    let crds = api(
-        left.consumer.plane.client(),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-        "",
-    );
+    let crds = definitions(&left.consumer.plane);
     let crd = crds.get("widgets.example.org").await?;
     let owner = json!([{"apiVersion": names::API_VERSION, "kind": "APIServiceBinding",
         "name": "widgets", "uid": left.binding, "controller": true}]);
@@ -344,9 +338,7 @@ async fn as_the_original_expects_it(left: &Installation) -> Result<()> {
     ensure!(secret.annotations().get(names::ANNOTATION_PROVIDER_UID) == theirs.uid().as_ref());
     ensure!(secret.data == theirs.data);
 
-    let binding = ours(left.consumer.plane.client(), "APIServiceBinding", "")
-        .get("widgets")
-        .await?;
+    let binding = bindings(&left.consumer.plane).get("widgets").await?;
     let status = &binding.data["status"];
     let known = [
         "Ready",
@@ -377,11 +369,7 @@ async fn as_the_original_expects_it(left: &Installation) -> Result<()> {
         .spec
         .unwrap_or_default();
     ensure!(lease.holder_identity.as_deref() == Some(""), "{lease:?}");
-    let clusters = ours(
-        left.provider.plane.client(),
-        "ClusterBinding",
-        CLUSTER_NAMESPACE,
-    );
+    let clusters = ours(&left.provider.plane, "ClusterBinding", CLUSTER_NAMESPACE);
     let cluster = clusters.get("cluster").await?;
     ensure!(cluster.data["status"]["heartbeatInterval"] == "5m0s");
     ensure!(cluster.data["status"]["consumerSecretRef"]["name"] == "kubeconfig-abcde");
