@@ -130,10 +130,9 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     watch_bindings(&supervisor, writer, process.health.clone());
     bundles::watch(&supervisor, bundle_writer);
     shutdown.spawn("bundle controller", bundles::run(supervisor.clone()));
-    let (asking, stop) = (supervisor.clone(), shutdown.token.clone());
-    shutdown.spawn("review of rights", async move {
-        stop.run_until_cancelled(binding::follow_rights(asking))
-            .await;
+    let asking = supervisor.clone();
+    shutdown.keep("review of rights", move || {
+        binding::follow_rights(asking.clone())
     });
     let looking = supervisor.clone();
     let controller = shutdown.spawn("binding controller", binding::run(looking, names));

@@ -6,12 +6,14 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::sync::queue::{Priority, Queue};
 
-/// The queue of one worker.
+/// The queue of one worker, or of one who serves it.
 pub struct WaitQueue<K> {
     waiting: Mutex<Queue<K, ()>>,
     added: Notify,
@@ -60,6 +62,37 @@ impl<K: Clone + Eq + Hash + Ord> WaitQueue<K> {
         }
     }
 
+    /// Works on keys that are due, up to `most` at a time and each of them once at a time: one that takes
+    /// long holds up no other. The work says when to do it again if nothing happens.
+    pub async fn serve<W>(&self, most: usize, work: impl Fn(K) -> W)
+    where
+        W: Future<Output = (K, Option<Duration>)>,
+    {
+        let mut under_way = FuturesUnordered::new();
+        let mut busy = HashSet::new();
+        // Keys that came up while they were worked on.
+        let mut again = HashSet::new();
+        loop {
+            tokio::select! {
+                Some((key, pause)) = under_way.next() => {
+                    busy.remove(&key);
+                    if again.remove(&key) {
+                        self.push(key);
+                    } else if let Some(pause) = pause {
+                        self.push_after(key, pause);
+                    }
+                }
+                key = self.next(), if under_way.len() < most => {
+                    if busy.insert(key.clone()) {
+                        under_way.push(work(key));
+                    } else {
+                        again.insert(key);
+                    }
+                }
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue<K, ()>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,6 +101,27 @@ impl<K: Clone + Eq + Hash + Ord> WaitQueue<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_hangs_holds_up_no_other_and_is_not_begun_twice() {
+        let queue = WaitQueue::default();
+        let begun = Mutex::new(Vec::new());
+        for key in ["hangs", "works", "hangs"] {
+            queue.push(key);
+        }
+        let work = async |key| {
+            begun.lock().unwrap().push(key);
+            if key == "hangs" {
+                queue.push("hangs");
+                tokio::time::sleep(Duration::from_secs(30)).await;
+            }
+            (key, (key == "works").then_some(Duration::from_secs(20)))
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(25), queue.serve(8, work)).await;
+        let mut begun = begun.into_inner().unwrap();
+        begun.sort_unstable();
+        assert_eq!(begun, ["hangs", "works", "works"]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_waits_once_and_the_earlier_time_wins() {

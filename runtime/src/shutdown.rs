@@ -9,10 +9,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backoff::Backoff;
 use crate::logging;
 
 /// Exit code after a second signal, as a shell reports an interrupted process.
 const INTERRUPTED: i32 = 130;
+/// How long a kept task waits after its first panic.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// And at most after many.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The end of a process, shared by all of its parts.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +106,29 @@ impl Shutdown {
         })
     }
 
+    /// Runs a task that is needed until the token is cancelled: if it panics, it begins anew after a pause
+    /// that grows. Without it, what others rely on would stand still, and nobody would be told.
+    pub fn keep<F, T>(&self, name: impl Into<String>, mut begin: F)
+    where
+        F: FnMut() -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let name = name.into();
+        let stop = self.token.clone();
+        let pauses = Backoff::between(FIRST_PAUSE, LONGEST_PAUSE);
+        let kept = name.clone();
+        self.spawn(name, async move {
+            let work = async {
+                while survive(async { begin().await }).await.is_none() {
+                    let pause = pauses.next(&());
+                    tracing::error!(task.name = %kept, "task {kept} panicked and begins anew in {pause:?}");
+                    tokio::time::sleep(pause).await;
+                }
+            };
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
     /// Cancels the token and waits until all tasks have ended, but not longer than `limit`.
     pub async fn drain(&self, limit: Duration) -> Result<(), NotDrained> {
         self.token.cancel();
@@ -112,6 +140,12 @@ impl Shutdown {
                 after: limit,
             })
     }
+}
+
+/// What the work says, or nothing if it panics; the panic hook has logged the message then.
+pub async fn survive<T>(work: impl Future<Output = T>) -> Option<T> {
+    // Nobody sees the state of the work afterwards, except through locks that bear poisoning.
+    AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
 async fn received(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
@@ -157,6 +191,25 @@ mod tests {
             "{}",
             lines.text()
         );
+    }
+
+    #[tokio::test]
+    async fn a_kept_task_begins_anew_after_a_panic_and_ends_with_the_rest() {
+        let shutdown = Shutdown::new();
+        let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+        let mut begun = 0;
+        shutdown.keep("kept", move || {
+            begun += 1;
+            let (begun, send) = (begun, send.clone());
+            async move {
+                assert!(begun > 1, "on purpose");
+                send.send(begun).expect("the test listens");
+                std::future::pending::<()>().await;
+            }
+        });
+        let again = tokio::time::timeout(LONG, receive.recv()).await;
+        assert_eq!(again.expect("it begins anew"), Some(2));
+        shutdown.drain(LONG).await.expect("nothing is left");
     }
 
     #[tokio::test]

@@ -10,15 +10,15 @@ mod offer;
 mod report;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use kube_bind_crds::api::APIServiceBindingBundle;
+use kube_bind_runtime::shutdown::survive;
 
 use crate::fault;
 use crate::supervisor::Supervisor;
@@ -28,6 +28,8 @@ use decide::Gone;
 
 /// Several events of one moment are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Bundles that are looked at at the same time.
+const CONCURRENCY: usize = 32;
 
 /// Why a look at a bundle did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -105,37 +107,41 @@ pub fn watch(supervisor: &Arc<Supervisor>, writer: Writer<APIServiceBindingBundl
     );
 }
 
-/// Looks at bundles whose names come in, one at a time, until the term ends.
+/// Looks at bundles whose names come in until the term ends; one whose provider hangs holds up no other.
 pub async fn run(supervisor: Arc<Supervisor>) {
     let stop = supervisor.ctx.shutdown.token.clone();
-    let work = async {
-        // Since when exports are gone, per bundle. After a restart the wait begins anew.
-        let mut gone: HashMap<String, Gone> = HashMap::new();
-        loop {
-            let name = supervisor.ctx.bundles.queue.next().await;
-            let found = supervisor.ctx.bundles.store.get(&ObjectRef::new(&name));
-            let Some(bundle) = found else {
-                gone.remove(&name);
-                continue;
-            };
-            let seen = gone.entry(name.clone()).or_default();
-            let looked = std::panic::AssertUnwindSafe(look::look(&supervisor, &bundle, seen))
-                .catch_unwind()
-                .await;
-            let pause = match looked {
-                Ok(Ok(again)) => {
-                    supervisor.backoff.reset(&backoff_key(&name));
-                    supervisor.ctx.metrics.looked_at_bundle(true);
-                    again
-                }
-                Ok(Err(error)) => retry(&supervisor, &name, &error),
-                // The message was logged by the panic hook.
-                Err(_) => retry(&supervisor, &name, "the look at this bundle panicked"),
-            };
-            supervisor.ctx.bundles.queue.push_after(name, pause);
-        }
-    };
+    // Since when exports are gone, per bundle. After a restart the wait begins anew.
+    let gone: Mutex<HashMap<String, Gone>> = Mutex::default();
+    let queue = &supervisor.ctx.bundles.queue;
+    let work = queue.serve(CONCURRENCY, |name| visit(&supervisor, &gone, name));
     stop.run_until_cancelled(work).await;
+}
+
+/// A look at the bundle of that name, if there is one, and when to look again.
+async fn visit(
+    supervisor: &Arc<Supervisor>,
+    gone: &Mutex<HashMap<String, Gone>>,
+    name: String,
+) -> (String, Option<Duration>) {
+    let all = || gone.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = all().remove(&name).unwrap_or_default();
+    let found = supervisor.ctx.bundles.store.get(&ObjectRef::new(&name));
+    let Some(bundle) = found else {
+        supervisor.backoff.reset(&backoff_key(&name));
+        return (name, None);
+    };
+    let again = match survive(look::look(supervisor, &bundle, &mut seen)).await {
+        Some(Ok(again)) => {
+            supervisor.backoff.reset(&backoff_key(&name));
+            supervisor.ctx.metrics.looked_at_bundle(true);
+            again
+        }
+        Some(Err(error)) => retry(supervisor, &name, &error),
+        // The message was logged by the panic hook.
+        None => retry(supervisor, &name, "the look at this bundle panicked"),
+    };
+    all().insert(name.clone(), seen);
+    (name, Some(again))
 }
 
 fn retry(supervisor: &Supervisor, name: &str, error: impl Into<Failure>) -> Duration {

@@ -68,26 +68,19 @@ impl ClaimsEngine {
         let shutdown = &provider.shutdown;
         let name = engine.kind.plural;
         let (this, stop) = (engine.clone(), shutdown.token.clone());
-        shutdown.spawn(
-            format!("watches of claimed {name} on the consumer"),
-            async move {
-                let watching = this.watch_consumer(stop.clone());
-                stop.run_until_cancelled(watching).await;
-            },
-        );
+        let task = format!("watches of claimed {name} on the consumer");
+        shutdown.keep(task, move || {
+            this.clone().watch_consumer(stop.child_token())
+        });
         let (this, stop) = (engine.clone(), shutdown.token.clone());
-        shutdown.spawn(
-            format!("watches of claimed {name} on the provider"),
-            async move {
-                let watching = this.watch_provider(stop.clone());
-                stop.run_until_cancelled(watching).await;
-            },
-        );
+        let task = format!("watches of claimed {name} on the provider");
+        shutdown.keep(task, move || {
+            this.clone().watch_provider(stop.child_token())
+        });
         for worker in 0..WORKERS {
-            let (this, stop) = (engine.clone(), shutdown.token.clone());
-            shutdown.spawn(format!("claims on {name}, worker {worker}"), async move {
-                stop.run_until_cancelled(this.work(worker)).await;
-            });
+            let this = engine.clone();
+            let task = format!("claims on {name}, worker {worker}");
+            shutdown.keep(task, move || this.clone().work(worker));
         }
         Some(engine)
     }

@@ -32,6 +32,8 @@ struct Part {
 impl ClaimsEngine {
     /// The watches on the consumer, as claims come and go.
     pub(super) async fn watch_consumer(self: Arc<Self>, stop: CancellationToken) {
+        // What was begun ends with us.
+        let _end = stop.clone().drop_guard();
         let mut changed = self.rules_changed.subscribe();
         let mut running = BTreeMap::new();
         loop {
@@ -49,6 +51,8 @@ impl ClaimsEngine {
 
     /// The watches on the provider, as claims and service namespaces come and go.
     pub(super) async fn watch_provider(self: Arc<Self>, stop: CancellationToken) {
+        // What was begun ends with us.
+        let _end = stop.clone().drop_guard();
         let mut mapped = self.provider.namespaces.subscribe();
         let mut changed = self.rules_changed.subscribe();
         let mut running = BTreeMap::new();

@@ -1,10 +1,12 @@
 //! Performs what `plan` decides, one key at a time. IO.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Api;
 use kube_bind_runtime::apply;
+use kube_bind_runtime::shutdown::survive;
 use tokio::time::Instant;
 
 use super::ClaimsEngine;
@@ -25,16 +27,23 @@ const OTHER_BINDING: Duration = Duration::from_secs(60);
 /// side means it.
 const PATIENCE: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
+/// An object at which we panic is not tried again sooner.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 impl ClaimsEngine {
-    pub(super) async fn work(&self, worker: usize) {
+    pub(super) async fn work(self: Arc<Self>, worker: usize) {
         let queue = &self.queues[worker];
         loop {
             let key = queue.next().await;
-            match self.settle(&key).await {
-                Ok(None) => self.backoff.reset(&key),
-                Ok(Some(pause)) => queue.push_after(key, pause),
-                Err(error) => {
+            match survive(self.settle(&key)).await {
+                Some(Ok(None)) => self.backoff.reset(&key),
+                Some(Ok(Some(pause))) => queue.push_after(key, pause),
+                // The message was logged by the panic hook; other objects go on.
+                None => {
+                    let pause = self.backoff.next(&key).max(AFTER_PANIC);
+                    queue.push_after(key, pause);
+                }
+                Some(Err(error)) => {
                     let pause = self.backoff.next(&key);
                     tracing::warn!(
                         error = fault::describe(&error),

@@ -48,17 +48,18 @@ pub fn start(
     provider: &Arc<Provider>,
     state: watch::Sender<HeartbeatState>,
 ) {
-    let heart = Heart {
-        ctx: ctx.clone(),
-        secrets: secrets.clone(),
-        provider: provider.clone(),
-        state,
-        backoff: Backoff::between(Duration::from_secs(1), Duration::from_secs(60)),
-        patience: Patience::default(),
-    };
-    let stop = provider.shutdown.token.clone();
-    provider.shutdown.spawn("heartbeat", async move {
-        stop.run_until_cancelled(heart.run()).await;
+    let (ctx, secrets) = (ctx.clone(), secrets.clone());
+    let beating = provider.clone();
+    provider.shutdown.keep("heartbeat", move || {
+        let heart = Heart {
+            ctx: ctx.clone(),
+            secrets: secrets.clone(),
+            provider: beating.clone(),
+            state: state.clone(),
+            backoff: Backoff::between(Duration::from_secs(1), Duration::from_secs(60)),
+            patience: Patience::default(),
+        };
+        heart.run()
     });
 }
 

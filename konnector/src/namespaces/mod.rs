@@ -20,7 +20,7 @@ use kube_bind_crds::api::{APIServiceNamespace, APIServiceNamespaceSpec};
 use kube_bind_crds::names::ANNOTATION_NAMESPACE_PROBLEM;
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
-use kube_bind_runtime::shutdown::Shutdown;
+use kube_bind_runtime::shutdown::{Shutdown, survive};
 use tokio::sync::watch;
 
 use crate::consumer::ConsumerNamespaces;
@@ -94,10 +94,8 @@ impl ServiceNamespaces {
                 tell,
             ),
         );
-        let (worker, stop) = (this.clone(), shutdown.token.clone());
-        shutdown.spawn("service namespaces", async move {
-            stop.run_until_cancelled(worker.work()).await;
-        });
+        let worker = this.clone();
+        shutdown.keep("service namespaces", move || worker.clone().work());
         this
     }
 
@@ -171,8 +169,8 @@ impl ServiceNamespaces {
         loop {
             let job = self.jobs.next().await;
             let (name, outcome) = match &job {
-                Job::Request(name) => (name.clone(), self.create(name).await),
-                Job::Check(name) => (name.clone(), self.check(name).await),
+                Job::Request(name) => (name, survive(self.create(name)).await),
+                Job::Check(name) => (name, survive(self.check(name)).await),
                 Job::CheckAll => {
                     for object in self.store.state() {
                         self.post(Job::Check(object.name_any()));
@@ -181,9 +179,14 @@ impl ServiceNamespaces {
                 }
             };
             match outcome {
-                Ok(()) => backoff.reset(&name),
-                Err(error) => {
-                    let pause = backoff.next(&name);
+                Some(Ok(())) => backoff.reset(name),
+                // The message was logged by the panic hook; other namespaces go on.
+                None => {
+                    let pause = backoff.next(name);
+                    self.jobs.push_after(job, pause);
+                }
+                Some(Err(error)) => {
+                    let pause = backoff.next(name);
                     tracing::warn!(
                         error = fault::describe(&error),
                         namespace.name = %name,

@@ -15,7 +15,7 @@ use kube_bind_crds::names::KONNECTOR_NAMESPACE;
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::client;
 use kube_bind_runtime::kubeconfig::{Policy, SafeKubeconfig};
-use kube_bind_runtime::shutdown::Panicked;
+use kube_bind_runtime::shutdown::{Panicked, survive};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -209,7 +209,9 @@ impl Task {
     async fn run(self, changed: Arc<Notify>, stop: CancellationToken) {
         let work = async {
             loop {
-                match self.step().await {
+                // The message was logged by the panic hook.
+                let looked = survive(self.step()).await;
+                match looked.unwrap_or_else(|| Some(self.backoff.next(&()))) {
                     Some(pause) => {
                         let _ = tokio::time::timeout(pause, changed.notified()).await;
                     }

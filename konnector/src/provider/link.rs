@@ -152,18 +152,20 @@ pub fn judge(error: &kube::Error) -> LinkState {
 pub(super) fn start(ctx: &Arc<Context>, provider: &Arc<Provider>) {
     let (ctx, provider) = (ctx.clone(), provider.clone());
     let shutdown = provider.shutdown.clone();
-    let stop = shutdown.token.clone();
-    shutdown.spawn("provider link", async move {
-        let work = provider.link.follow(|words| {
-            tracing::info!(
-                provider.uid = %provider.uid,
-                "provider {} is {words}",
-                provider.uid
-            );
-            ctx.wake_users(&provider.secrets());
-            provider.beat.notify_one();
-        });
-        stop.run_until_cancelled(work).await;
+    shutdown.keep("provider link", move || {
+        let (ctx, provider) = (ctx.clone(), provider.clone());
+        async move {
+            let tell = |words: &str| {
+                tracing::info!(
+                    provider.uid = %provider.uid,
+                    "provider {} is {words}",
+                    provider.uid
+                );
+                ctx.wake_users(&provider.secrets());
+                provider.beat.notify_one();
+            };
+            provider.link.follow(tell).await;
+        }
     });
 }
 
