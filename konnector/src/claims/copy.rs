@@ -129,10 +129,16 @@ impl Copy {
         }
     }
 
+    /// Its version, if that is a number.
+    pub fn version(&self) -> Option<u64> {
+        self.resource_version.parse().ok()
+    }
+
     /// Whether it is older than another one of the same object, as far as versions can tell.
     pub fn is_older_than(&self, other: &Self) -> bool {
-        let version = |copy: &Self| copy.resource_version.parse::<u64>();
-        matches!((version(self), version(other)), (Ok(a), Ok(b)) if a < b)
+        self.version()
+            .zip(other.version())
+            .is_some_and(|(own, other)| own < other)
     }
 }
 

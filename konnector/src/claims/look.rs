@@ -9,7 +9,7 @@ use kube_bind_crds::switches::{DeletionPolicy, deletion_policy};
 use super::ClaimsEngine;
 use super::copy::Copy;
 use super::index::Index;
-use super::plan::{Claimed, Pair, Step, owner_of, plan};
+use super::plan::{Claimed, Pair, Step, decide, owner_of};
 use super::rules::Rules;
 use super::state::Side;
 use crate::sync::{Key, Namespaces, ObjectRef};
@@ -76,7 +76,18 @@ impl ClaimsEngine {
         if rules.is_suspended(binding) {
             return None;
         }
-        if !listed && !matches!(claimed, Claimed::No { .. }) {
+        let decided = decide(&Pair {
+            claimed,
+            may_cross: crosses,
+            provider_listed: listed,
+            provider,
+            consumer,
+            provider_cluster: &self.provider.uid,
+            cluster_namespace: &self.provider.cluster_namespace,
+            binding,
+            marked_for_another: consumer.is_some_and(|copy| self.is_marked_for_another(copy)),
+        });
+        let Some(steps) = decided else {
             let wanted = claimed == Claimed::Yes
                 && owner == Some(Owner::Consumer)
                 && crosses
@@ -86,17 +97,7 @@ impl ClaimsEngine {
                 self.provider.namespaces.request(&key.namespace);
             }
             return None;
-        }
-        let steps = plan(&Pair {
-            claimed,
-            may_cross: crosses,
-            provider,
-            consumer,
-            provider_cluster: &self.provider.uid,
-            cluster_namespace: &self.provider.cluster_namespace,
-            binding,
-            marked_for_another: consumer.is_some_and(|copy| self.is_marked_for_another(copy)),
-        });
+        };
         let work = Work {
             steps,
             service_namespace: service_namespace.unwrap_or_default(),
@@ -109,9 +110,10 @@ impl ClaimsEngine {
             referrers: claimants.values().flatten().copied().cloned().collect(),
             claimants: claimants.keys().map(|name| (*name).to_owned()).collect(),
         };
-        let complete = provider.is_some() == consumer.is_some();
-        if complete {
-            state.deleted.remove(key);
+        let is_known = listed || provider_key.is_none();
+        let (here, there) = (consumer.is_some(), provider.is_some());
+        if is_known {
+            state.settle(key, here, there);
         }
         Some(work)
     }

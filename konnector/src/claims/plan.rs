@@ -26,6 +26,8 @@ pub struct Pair<'a> {
     pub claimed: Claimed,
     /// Whether objects of that namespace and name may cross at all.
     pub may_cross: bool,
+    /// Whether the provider's namespace has been listed: what it has is not missing before.
+    pub provider_listed: bool,
     /// The provider's object.
     pub provider: Option<&'a Copy>,
     /// The consumer's object.
@@ -79,8 +81,14 @@ pub fn owner_of(provider: Option<&Copy>, consumer: Option<&Copy>) -> Option<Owne
     owner(Copy::state(provider), Copy::state(consumer))
 }
 
+/// What is missing, `None` while not enough is known. What is not claimed is taken back wherever it is.
+pub fn decide(pair: &Pair<'_>) -> Option<Vec<Step>> {
+    let enough = pair.provider_listed || matches!(pair.claimed, Claimed::No { .. });
+    enough.then(|| plan(pair))
+}
+
 /// What is missing, in the order in which it is done.
-pub fn plan(pair: &Pair<'_>) -> Vec<Step> {
+fn plan(pair: &Pair<'_>) -> Vec<Step> {
     let (side, source, target) = match owner_of(pair.provider, pair.consumer) {
         Some(Owner::Provider) => (Side::Consumer, pair.provider, pair.consumer),
         Some(Owner::Consumer) => (Side::Provider, pair.consumer, pair.provider),

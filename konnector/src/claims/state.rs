@@ -7,26 +7,9 @@ use tokio::time::Instant;
 use super::copy::Copy;
 use super::plan::Conflict;
 use super::rules::Scope;
-use crate::sync::Key;
+use crate::sync::{Key, Share};
 
-/// A side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Keys have consumer namespaces.
-    Consumer,
-    /// Keys have service namespaces.
-    Provider,
-}
-
-impl Side {
-    /// The other one.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Consumer => Self::Provider,
-            Self::Provider => Self::Consumer,
-        }
-    }
-}
+pub use crate::sync::Side;
 
 /// Copies of one side, sorted by name first, because references name names.
 #[derive(Debug, Default)]
@@ -40,11 +23,23 @@ impl Copies {
         self.by_name.get(&(key.name.clone(), key.namespace.clone()))
     }
 
-    /// Files a copy unless a newer one is known.
-    pub fn file(&mut self, key: &Key, copy: Copy) {
+    /// The newest version of a part, for [`file`](Self::file) with a list that is asked for now.
+    pub fn newest(&self, is_part: impl Fn(&Key) -> bool) -> u64 {
+        let part = self.iter().filter(|(key, _)| is_part(key));
+        part.filter_map(|(_, copy)| copy.version())
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Files a copy unless a newer one is known. A list shows everything that had happened when it was
+    /// asked for: what was known by then (up to this version) counts for nothing against it, even if it is
+    /// newer, because then the server was restored from a backup.
+    pub fn file(&mut self, key: &Key, copy: Copy, list: Option<u64>) {
         let slot = (key.name.clone(), key.namespace.clone());
+        let overruled = |known: &Copy| known.version().zip(list).is_some_and(|(v, list)| v <= list);
         match self.by_name.get(&slot) {
-            Some(known) if known.uid == copy.uid && copy.is_older_than(known) => {}
+            Some(known)
+                if known.uid == copy.uid && copy.is_older_than(known) && !overruled(known) => {}
             _ => {
                 self.by_name.insert(slot, copy);
             }
@@ -119,6 +114,9 @@ pub struct State {
     pub deleted: HashSet<Key>,
     /// Copies that were put right since their sources changed last.
     pub contested: HashMap<Key, Contest>,
+    /// What the copies of bindings on the provider amount to, until something makes that unknown. Counted
+    /// anew for each of many copies that go, they would all be counted as often as there are some.
+    pub shares: HashMap<String, Share>,
 }
 
 /// How often a copy was put right.
@@ -146,6 +144,78 @@ impl State {
         .any(|(namespace, name)| self.consumer_listed.contains(&Scope { namespace, name }))
     }
 
+    /// Files what is there now; see [`Copies::file`].
+    pub fn file(&mut self, side: Side, key: &Key, copy: Copy, list: Option<u64>) {
+        let belongs = |copy: &Copy| {
+            let marks = &copy.marks;
+            (
+                marks.consumer_binding.clone(),
+                marks.cluster_namespace.clone(),
+            )
+        };
+        let is_counted = match (side, self.side(side).get(key)) {
+            (_, None) => false,
+            (Side::Consumer, Some(_)) => true,
+            (Side::Provider, Some(known)) => belongs(known) == belongs(&copy),
+        };
+        if !is_counted {
+            self.shares.clear();
+        }
+        self.side(side).file(key, copy, list);
+    }
+
+    /// Forgets what is gone; see [`Copies::remove`].
+    pub fn remove(
+        &mut self,
+        side: Side,
+        key: &Key,
+        uid: &str,
+        on_consumer: Option<&Key>,
+    ) -> Option<Copy> {
+        let gone = self.side(side).remove(key, uid)?;
+        match on_consumer.filter(|key| side == Side::Provider && self.knows(key)) {
+            Some(on_consumer) => {
+                let is_there = self.consumer.get(on_consumer).is_some();
+                let is_gone = self.deleted.contains(on_consumer);
+                let share = gone.binding(side).and_then(|b| self.shares.get_mut(b));
+                match share {
+                    Some(share) if is_there => share.living = share.living.saturating_sub(1),
+                    Some(share) if !is_gone => share.vanished = share.vanished.saturating_sub(1),
+                    _ => {}
+                }
+            }
+            None => self.shares.clear(),
+        }
+        Some(gone)
+    }
+
+    /// Forgets what a complete list did not name; see [`Copies::retain_listed`].
+    pub fn retain_listed(
+        &mut self,
+        side: Side,
+        is_part: impl Fn(&Key) -> bool,
+        listed: &HashSet<Key>,
+    ) {
+        self.shares.clear();
+        self.side(side).retain_listed(is_part, listed);
+    }
+
+    /// Forgets what matters only while one side has what the other one lacks, and what matters only while
+    /// there is something at all.
+    pub fn settle(&mut self, key: &Key, on_consumer: bool, on_provider: bool) {
+        if on_consumer == on_provider {
+            self.deleted.remove(key);
+        }
+        if !on_consumer && !on_provider {
+            self.contested.remove(key);
+        }
+    }
+
+    /// A scope can be watched; says whether that was denied before.
+    pub fn is_allowed(&mut self, scope: &Scope) -> bool {
+        self.denied.remove(scope).is_some()
+    }
+
     /// Objects of a side.
     pub fn side(&mut self, side: Side) -> &mut Copies {
         match side {
@@ -171,19 +241,105 @@ mod tests {
     fn old_events_change_nothing() {
         let mut copies = Copies::default();
         let key = Key::new("team-a", "tls");
-        copies.file(&key, copy("1", "10"));
-        copies.file(&key, copy("1", "9"));
+        copies.file(&key, copy("1", "10"), None);
+        copies.file(&key, copy("1", "9"), None);
         assert_eq!(copies.get(&key).unwrap().resource_version, "10");
         assert_eq!(copies.remove(&key, "another"), None);
-        copies.file(&key, copy("2", "3"));
+        copies.file(&key, copy("2", "3"), None);
         assert_eq!(copies.get(&key).unwrap().uid, "2");
+    }
+
+    #[test]
+    fn a_list_of_a_restored_server_is_the_truth() {
+        let mut copies = Copies::default();
+        let (key, other) = (Key::new("team-a", "tls"), Key::new("team-b", "tls"));
+        copies.file(&key, copy("1", "100"), None);
+        copies.file(&other, copy("2", "900"), None);
+        let asked = copies.newest(|key| key.namespace == "team-a");
+        assert_eq!(asked, 100);
+        // Our own write after the question is not in the list.
+        copies.file(&key, copy("1", "101"), None);
+        copies.file(&key, copy("1", "50"), Some(asked));
+        assert_eq!(copies.get(&key).unwrap().resource_version, "101");
+        copies.file(&key, copy("1", "50"), Some(101));
+        assert_eq!(copies.get(&key).unwrap().resource_version, "50");
+        copies.file(&key, copy("1", "51"), None);
+        assert_eq!(copies.get(&key).unwrap().resource_version, "51");
+    }
+
+    #[test]
+    fn copies_that_go_one_by_one_are_not_all_counted_again_for_each() {
+        let mut state = State::default();
+        state.consumer_listed = [Scope::default()].into();
+        let mut copy = copy("1", "1");
+        copy.marks.consumer_binding = Some("b".into());
+        let keys = |name: &str| (Key::new("tenant-shop", name), Key::new("shop", name));
+        for name in ["there", "vanished"] {
+            state.file(Side::Provider, &keys(name).0, copy.clone(), None);
+        }
+        state.file(Side::Consumer, &keys("there").1, copy.clone(), None);
+        let counted = |living, vanished| Share {
+            living,
+            vanished,
+            ..Share::default()
+        };
+        state.shares.insert("b".into(), counted(1, 1));
+        // Marked as terminating, it still counts.
+        state.file(Side::Provider, &keys("vanished").0, copy.clone(), None);
+        for (name, left) in [("vanished", counted(1, 0)), ("there", counted(0, 0))] {
+            let (key, on_consumer) = keys(name);
+            assert!(
+                state
+                    .remove(Side::Provider, &key, "1", Some(&on_consumer))
+                    .is_some()
+            );
+            assert_eq!(state.shares.get("b"), Some(&left), "{name}");
+        }
+        state.remove(
+            Side::Consumer,
+            &keys("there").1,
+            "1",
+            Some(&keys("there").1),
+        );
+        assert!(state.shares.is_empty(), "what vanishes is counted anew");
+        state.shares.insert("b".into(), counted(0, 0));
+        state.file(Side::Provider, &keys("new").0, copy, None);
+        assert!(state.shares.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_of_what_is_gone_on_both_sides() {
+        let mut state = State::default();
+        let key = Key::new("shop", "tls");
+        let contest = Contest {
+            version: "1".into(),
+            times: 3,
+            since: Instant::now(),
+        };
+        state.contested.insert(key.clone(), contest);
+        state.deleted.insert(key.clone());
+        state.settle(&key, false, true);
+        assert!(state.deleted.contains(&key), "its copy is to go");
+        state.settle(&key, true, true);
+        assert!(state.deleted.is_empty() && state.contested.contains_key(&key));
+        state.settle(&key, false, false);
+        assert!(state.contested.is_empty());
+    }
+
+    #[test]
+    fn a_watch_that_runs_again_is_not_denied_any_more() {
+        let mut state = State::default();
+        let scope = Scope::default();
+        assert!(!state.is_allowed(&scope));
+        state.denied.insert(scope.clone(), "no list".into());
+        assert!(state.is_allowed(&scope) && state.denied.is_empty());
     }
 
     #[test]
     fn names_are_found_in_all_namespaces_and_no_others() {
         let mut copies = Copies::default();
         for (namespace, name) in [("a", "tls"), ("b", "tls"), ("a", "tls2"), ("a", "t")] {
-            copies.file(&Key::new(namespace, name), copy("1", "1"));
+            copies.file(&Key::new(namespace, name), copy("1", "1"), None);
         }
         assert_eq!(
             copies.named("tls"),
@@ -194,8 +350,8 @@ mod tests {
     #[test]
     fn a_list_of_one_namespace_says_nothing_about_others() {
         let mut copies = Copies::default();
-        copies.file(&Key::new("a", "x"), copy("1", "1"));
-        copies.file(&Key::new("b", "y"), copy("1", "1"));
+        copies.file(&Key::new("a", "x"), copy("1", "1"), None);
+        copies.file(&Key::new("b", "y"), copy("1", "1"), None);
         let gone = copies.retain_listed(|key| key.namespace == "a", &HashSet::new());
         assert_eq!(gone, [Key::new("a", "x")]);
         assert_eq!(copies.iter().count(), 1);

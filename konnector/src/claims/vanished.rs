@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::ClaimsEngine;
 use super::look::Work;
 use super::plan::Step;
-use super::state::{Side, State};
+use super::state::Side;
 use crate::sync::{Breaker, Key, Namespaces, Share};
 
 /// A held copy is looked at again, in memory only, because time can end a hold.
@@ -20,12 +20,8 @@ fn share<'a>(
     copies: impl Iterator<Item = &'a Key>,
     is_there: impl Fn(&Key) -> bool,
     is_gone: impl Fn(&Key) -> bool,
-    listed: bool,
 ) -> Share {
-    let mut share = Share {
-        listed,
-        ..Share::default()
-    };
+    let mut share = Share::default();
     for key in copies {
         if is_there(key) {
             share.living += 1;
@@ -79,31 +75,39 @@ impl ClaimsEngine {
         holds
     }
 
+    /// Counts the copies of a binding, and remembers how many there are.
+    fn amount(&self, binding: &str) -> Share {
+        let mut state = self.state();
+        let copies: Vec<Key> = state
+            .provider
+            .iter()
+            .filter(|(_, copy)| {
+                copy.binding(Side::Provider) == Some(binding)
+                    && copy.marks.cluster_namespace.as_deref()
+                        == Some(&*self.provider.cluster_namespace)
+            })
+            .filter_map(|(key, _)| {
+                let namespace = self.provider.namespaces.to_consumer(&key.namespace)?;
+                Some(Key::new(namespace, &key.name))
+            })
+            // What is not known is not missing.
+            .filter(|key| state.knows(key))
+            .collect();
+        let share = share(
+            copies.iter(),
+            |key| state.consumer.get(key).is_some(),
+            |key| state.deleted.contains(key),
+        );
+        state.shares.insert(binding.to_owned(), share);
+        share
+    }
+
     fn count_vanished(&self, binding: &str) {
         let listed = self.listed();
-        let share = {
-            let state: &State = &self.state();
-            let copies: Vec<Key> = state
-                .provider
-                .iter()
-                .filter(|(_, copy)| {
-                    copy.binding(Side::Provider) == Some(binding)
-                        && copy.marks.cluster_namespace.as_deref()
-                            == Some(&*self.provider.cluster_namespace)
-                })
-                .filter_map(|(key, _)| {
-                    let namespace = self.provider.namespaces.to_consumer(&key.namespace)?;
-                    Some(Key::new(namespace, &key.name))
-                })
-                // What is not known is not missing.
-                .filter(|key| state.knows(key))
-                .collect();
-            share(
-                copies.iter(),
-                |key| state.consumer.get(key).is_some(),
-                |key| state.deleted.contains(key),
-                listed,
-            )
+        let counted = self.state().shares.get(binding).copied();
+        let share = Share {
+            listed,
+            ..counted.unwrap_or_else(|| self.amount(binding))
         };
         if let Some(member) = self.members().get(binding) {
             member.update(share, Instant::now());
@@ -122,13 +126,11 @@ mod tests {
             keys.iter(),
             |key| key.name == "there",
             |key| key.name == "deleted",
-            true,
         );
         let expected = Share {
             living: 1,
             vanished: 1,
-            dying: 0,
-            listed: true,
+            ..Share::default()
         };
         assert_eq!(share, expected);
     }

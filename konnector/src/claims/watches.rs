@@ -98,7 +98,7 @@ impl ClaimsEngine {
         });
         let nothing = HashSet::new();
         let unseen = |key: &Key| !scopes.iter().any(|scope| scope.covers(key));
-        self.state().side(side).retain_listed(unseen, &nothing);
+        self.state().retain_listed(side, unseen, &nothing);
         for scope in &scopes {
             let part = Part {
                 scope: scope.clone(),
@@ -130,28 +130,40 @@ impl ClaimsEngine {
         if let Some(name) = &part.scope.name {
             config = config.fields(&format!("metadata.name={name}"));
         }
-        let mut listed = HashSet::new();
+        let (mut listed, mut asked) = (HashSet::new(), None);
         let tell = |told: Told<DynamicObject>| {
             let event = match told {
                 Told::Event(event) => event,
-                Told::Running => return,
+                Told::Running => return self.runs(side, &part.scope),
                 Told::Failed(error) => return self.failed(side, &part.scope, &error),
             };
             match event {
-                watcher::Event::Init => listed.clear(),
+                watcher::Event::Init => {
+                    listed.clear();
+                    let is_part = |key: &Key| part.scope.covers(key);
+                    asked = Some(self.state().side(side).newest(is_part));
+                }
                 watcher::Event::InitApply(object) => {
-                    listed.insert(self.file(side, &object));
+                    listed.insert(self.file(side, &object, asked));
                 }
                 watcher::Event::InitDone => {
                     self.list_complete(side, &part, &std::mem::take(&mut listed));
                 }
                 watcher::Event::Apply(object) => {
-                    self.file(side, &object);
+                    self.file(side, &object, None);
                 }
                 watcher::Event::Delete(object) => self.unfile(side, &object),
             }
         };
         stop.run_until_cancelled(follow(api, config, tell)).await;
+    }
+
+    /// A watch that is back brings no list: it is told only that it runs.
+    fn runs(&self, side: Side, scope: &Scope) {
+        let news = side == Side::Consumer && self.state().is_allowed(scope);
+        if news {
+            self.wake_bindings();
+        }
     }
 
     fn failed(&self, side: Side, scope: &Scope, error: &watcher::Error) {
@@ -173,11 +185,11 @@ impl ClaimsEngine {
         }
     }
 
-    fn file(&self, side: Side, object: &DynamicObject) -> Key {
+    fn file(&self, side: Side, object: &DynamicObject, list: Option<u64>) -> Key {
         let key = key_of(object);
         let mut copy = Copy::of(self.kind.plural, object);
         copy.labelled = self.rules().labelled(object.labels());
-        self.state().side(side).file(&key, copy);
+        self.state().file(side, &key, copy, list);
         self.push(side, &key);
         key
     }
@@ -185,9 +197,10 @@ impl ClaimsEngine {
     fn unfile(&self, side: Side, object: &DynamicObject) {
         let key = key_of(object);
         let uid = object.uid().unwrap_or_default();
+        let on_consumer = self.consumer_key(side, &key);
         let mut state = self.state();
-        let gone = state.side(side).remove(&key, &uid);
-        if let (Some(_), Some(on_consumer)) = (gone, self.consumer_key(side, &key))
+        let gone = state.remove(side, &key, &uid, on_consumer.as_ref());
+        if let (Some(_), Some(on_consumer)) = (gone, on_consumer)
             && self.has_copy(&mut state, side.other(), &on_consumer)
         {
             state.deleted.insert(on_consumer);
@@ -227,9 +240,7 @@ impl ClaimsEngine {
         {
             let rules = self.rules();
             let mut state = self.state();
-            state
-                .side(side)
-                .retain_listed(|key| part.scope.covers(key), listed);
+            state.retain_listed(side, |key| part.scope.covers(key), listed);
             // A list that was matched with older selectors does not count; a new one is under way.
             if rules.selectors() == part.selectors {
                 match (side, &part.scope.namespace) {

@@ -120,7 +120,7 @@ impl ClaimsEngine {
                         self.count(key, &work);
                     }
                     let key_there = self.key_on(side, key, &work.service_namespace);
-                    self.state().side(side).file(&key_there, *copy);
+                    self.state().file(side, &key_there, *copy, None);
                     // It may be somebody else's: the next look says so.
                     self.queue(key).push(key.clone());
                 }

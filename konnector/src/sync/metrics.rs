@@ -15,6 +15,16 @@ pub enum Side {
     Provider,
 }
 
+impl Side {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Consumer => Self::Provider,
+            Self::Provider => Self::Consumer,
+        }
+    }
+}
+
 /// The requests by which an engine changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {

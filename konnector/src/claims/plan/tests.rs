@@ -70,6 +70,7 @@ fn claimed<'a>(provider: Option<&'a Copy>, consumer: Option<&'a Copy>) -> Pair<'
     Pair {
         claimed: Claimed::Yes,
         may_cross: true,
+        provider_listed: true,
         provider,
         consumer,
         provider_cluster: "cluster",
@@ -376,5 +377,23 @@ fn a_copy_passes_to_another_binding_that_claims_it() {
     assert_eq!(
         plan(&pair),
         [Step::Update(Side::Consumer, consumer.clone())]
+    );
+}
+
+#[test]
+fn a_provider_namespace_that_is_not_listed_yet_deletes_nothing() {
+    let copy = consumer();
+    let mut pair = claimed(None, Some(&copy));
+    let gone = vec![Step::Delete(Side::Consumer, consumer())];
+    assert_eq!(decide(&pair), Some(gone.clone()));
+    pair.provider_listed = false;
+    assert_eq!(decide(&pair), None);
+    pair.claimed = Claimed::Unknown;
+    assert_eq!(decide(&pair), None);
+    pair.claimed = NO;
+    assert_eq!(
+        decide(&pair),
+        Some(gone),
+        "nobody wants it, whatever there is"
     );
 }
