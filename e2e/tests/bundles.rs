@@ -9,7 +9,7 @@ use kube_bind_e2e::bindings::{bindings, ours};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::manifests::{apply, credential, konnector, user_of};
 use kube_bind_e2e::objects::{
-    api, condition, create, create_namespace, wait_event, wait_gone, wait_until,
+    condition, create, create_namespace, wait_event, wait_gone, wait_until,
 };
 use kube_bind_e2e::original::OriginalProvider;
 use kube_bind_e2e::widgets::{self, widget, widgets};
