@@ -1,6 +1,7 @@
 //! Everything that runs while this replica leads: built when the lease is won, stopped and joined
 //! when it is lost. IO through its parts.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingBundle, is_owner_of_kind};
+use kube_bind_crds::schema;
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::client::Options;
 use kube_bind_runtime::clock::SharedClock;
@@ -200,27 +202,29 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
     })
 }
 
-/// Wakes the binding that owns the CRD, and those that would like to.
+/// Wakes the bindings that a CRD concerns.
 fn crd_changed(ctx: &Context, name: &str, owners: &[OwnerReference]) {
-    for owner in owners {
-        if is_owner_of_kind::<APIServiceBinding>(owner) {
-            ctx.wake.binding(&owner.name);
-        }
+    for binding in concerned(name, owners, &ctx.bindings.state()) {
+        ctx.wake.binding(binding);
     }
-    for binding in ctx.bindings.state() {
-        let wants = binding
-            .status
-            .iter()
-            .flat_map(|s| &s.bound_schemas)
-            .any(|bound| {
-                name.strip_prefix(&bound.resource)
-                    .and_then(|rest| rest.strip_prefix('.'))
-                    == Some(&bound.group)
-            });
-        if wants {
-            ctx.wake.binding(binding.name_any());
-        }
-    }
+}
+
+/// The bindings that own a CRD, and those that would like to.
+fn concerned(
+    crd: &str,
+    owners: &[OwnerReference],
+    bindings: &[Arc<APIServiceBinding>],
+) -> BTreeSet<String> {
+    let owners = owners
+        .iter()
+        .filter(|owner| is_owner_of_kind::<APIServiceBinding>(owner))
+        .map(|owner| owner.name.clone());
+    let wants = |binding: &&Arc<APIServiceBinding>| {
+        let mut bound = binding.status.iter().flat_map(|s| &s.bound_schemas);
+        bound.any(|bound| schema::name(bound) == crd)
+    };
+    let wanting = bindings.iter().filter(wants).map(|b| b.name_any());
+    owners.chain(wanting).collect()
 }
 
 fn watch_bindings(
@@ -333,6 +337,34 @@ fn forget(supervisor: &Arc<Supervisor>, name: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_changed_crd_wakes_its_owner_and_those_that_want_it_and_nobody_else() {
+        let owner = |kind: &str, name: &str| OwnerReference {
+            api_version: "kube-bind.io/v1alpha2".to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            ..OwnerReference::default()
+        };
+        let owners = [
+            owner("APIServiceBinding", "owner"),
+            owner("APIServiceExport", "namesake"),
+        ];
+        let wanting = |name: &str, resource: &str, group: &str| {
+            let mut binding = APIServiceBinding::new(name, Default::default());
+            let bound = json!({"boundSchemas": [{"group": group, "resource": resource}]});
+            binding.status = Some(serde_json::from_value(bound).unwrap());
+            Arc::new(binding)
+        };
+        let bindings = [
+            wanting("wanting", "widgets", "example.org"),
+            wanting("longer", "widgets", "sub.example.org"),
+            wanting("other", "gadgets", "example.org"),
+        ];
+        let woken = concerned("widgets.example.org", &owners, &bindings);
+        assert_eq!(woken, ["owner".to_owned(), "wanting".to_owned()].into());
+    }
 
     #[test]
     fn ready_again_as_soon_as_the_watch_of_bindings_runs_again() {

@@ -86,3 +86,50 @@ impl ConsumerNamespaces {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::sync::mpsc;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_namespaces_that_go_are_told() {
+        let metadata = |name: &str, version: &str| {
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": {"name": name, "resourceVersion": version}})
+        };
+        // The version of the list stays ahead, so that no end of a watch looks like a restored backup.
+        let list = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+            "metadata": {"resourceVersion": "5"}, "items": [metadata("a", "1"), metadata("b", "1")]});
+        let events = [
+            ("ADDED", "c", "6"),
+            ("MODIFIED", "b", "7"),
+            ("DELETED", "a", "8"),
+        ];
+        let mut lines = String::new();
+        for (type_, name, version) in events {
+            let event = json!({"type": type_, "object": metadata(name, version)});
+            lines += &format!("{event}\n");
+        }
+        let serve = tower::service_fn(move |request: http::Request<Body>| {
+            let is_watch = request.uri().to_string().contains("watch=true");
+            let body = if is_watch {
+                lines.clone()
+            } else {
+                list.to_string()
+            };
+            let answer = http::Response::new(Body::from(body.into_bytes()));
+            std::future::ready(Ok::<_, kube::Error>(answer))
+        });
+        let client = Client::new(serve, "default");
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let shutdown = Shutdown::new();
+        let _namespaces = ConsumerNamespaces::start(client, &shutdown, move |name: &str| {
+            let _ = sender.send(name.to_owned());
+        });
+        assert_eq!(told.recv().await.unwrap(), "", "the first list");
+        assert_eq!(told.recv().await.unwrap(), "a");
+    }
+}

@@ -234,6 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn an_export_without_a_binding_is_said_not_to_be_connected() {
+        let export = Arc::new(APIServiceExport::new("widgets", Default::default()));
+        let unused = unused(vec![export], Some(Vec::new()));
+        let patch = export_patch(&unused[0], unbound(), LATER).unwrap();
+        let connected = &patch["status"]["conditions"][0];
+        assert_eq!(
+            (
+                &connected["type"],
+                &connected["status"],
+                &connected["reason"]
+            ),
+            (
+                &json!("Connected"),
+                &json!("False"),
+                &json!("APIServiceBindingNotFound")
+            )
+        );
+    }
+
+    #[test]
     fn no_export_is_unused_before_the_bindings_are_known() {
         let export = |name| Arc::new(APIServiceExport::new(name, Default::default()));
         let exports = || vec![export("widgets"), export("gadgets")];
