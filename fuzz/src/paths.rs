@@ -1,7 +1,7 @@
 //! The paths of claims: from the provider, into objects from the consumer.
 
 use kube_bind_crds::api::{GroupResource, Isolation, ReferencePath, SelectorReference};
-use kube_bind_crds::claims::{NamespaceRule, referenced};
+use kube_bind_crds::claims::{NamespaceRule, Referrer};
 use serde_json::{Value, json};
 
 use crate::document::{recipe, text};
@@ -88,7 +88,7 @@ pub fn paths(input: &[u8]) {
     };
     let size = referrer.to_string().len();
     for isolation in [Isolation::None, Isolation::Prefixed, Isolation::Namespaced] {
-        let found = referenced(&reference, &referrer, isolation);
+        let found = Referrer::new(&referrer).referenced(&reference, isolation);
         let mut total = 0;
         for one in &found {
             assert!(!one.name.is_empty() && one.name.trim() == one.name);

@@ -11,8 +11,10 @@ mod selection;
 pub use crossing::may_cross;
 pub use labels::labels_match;
 pub use ownership::{CopyState, Owner, owner};
-pub use reference::{MAX_PATH, NamespaceRule, Referenced, reference_allowed, referenced};
-pub use selection::{MAX_NAMES, ObjectRef, is_named, names_only, selects};
+pub use reference::{
+    MAX_PATH, MAX_REFERENCES, NamespaceRule, Referenced, Referrer, reference_allowed,
+};
+pub use selection::{MAX_NAMES, ObjectRef, is_named, names_only};
 
 use crate::api::GroupResource;
 

@@ -1,6 +1,5 @@
-//! Tests of the parent module: the cases of contract section 10.3 and the table of section 5.9.
+//! Tests of the parent module: the table of contract section 5.9.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -12,7 +11,13 @@ use crate::api::{
     GroupResource, Isolation, NamedResource, ReferencePath, Selector, SelectorReference,
 };
 
-mod selection_table;
+fn referenced(
+    reference: &SelectorReference,
+    object: &Value,
+    isolation: Isolation,
+) -> Vec<Referenced> {
+    Referrer::new(object).referenced(reference, isolation)
+}
 
 fn resource(group: &str, resource: &str) -> GroupResource {
     GroupResource {
@@ -65,34 +70,6 @@ fn references_to_kinds_that_are_not_exported_need_a_single_consumer() {
 }
 
 #[test]
-fn objects_are_not_even_listed_for_a_reference_that_is_not_allowed() {
-    let asked = Cell::new(0);
-    let selector = Selector {
-        references: vec![reference("spec.name", "")],
-        ..Selector::default()
-    };
-    let object = ObjectRef {
-        namespace: "shop",
-        name: "badge",
-        labels: None,
-    };
-    let referrers = |_: &SelectorReference| {
-        asked.set(asked.get() + 1);
-        vec![json!({ "spec": { "name": "badge" } })]
-    };
-    assert!(!selects(
-        &selector,
-        object,
-        &referrers,
-        Isolation::Prefixed,
-        &[]
-    ));
-    assert_eq!(asked.get(), 0);
-    assert!(selects(&selector, object, &referrers, Isolation::None, &[]));
-    assert_eq!(asked.get(), 1);
-}
-
-#[test]
 fn names_are_trimmed_and_empty_ones_refer_to_nothing() {
     let referrer = json!({ "spec": { "names": [" badge ", "", "  ", "hat\n"] } });
     let found = referenced(&reference("spec.names", ""), &referrer, Isolation::Prefixed);
@@ -139,6 +116,17 @@ fn a_path_that_is_too_long_refers_to_nothing() {
     let key = "k".repeat(MAX_PATH + 1);
     let referrer = json!({ key.clone(): "badge" });
     assert!(referenced(&reference(&key, ""), &referrer, Isolation::None).is_empty());
+}
+
+#[test]
+fn a_namespace_path_that_costs_too_much_does_not_mean_all_namespaces() {
+    let key = "a".repeat(2000);
+    let referrer = json!({ "spec": { "name": "badge", key: "shop" } });
+    let any = reference("spec.name", "spec.absent");
+    let found = referenced(&any, &referrer, Isolation::Prefixed);
+    assert_eq!(found[0].namespaces, NamespaceRule::Any);
+    let costly = reference("spec.name", "spec.*a*a*a*a*b");
+    assert!(referenced(&costly, &referrer, Isolation::Prefixed).is_empty());
 }
 
 proptest! {
@@ -351,8 +339,4 @@ fn a_claim_is_limited_to_names_only_if_nothing_else_can_select() {
     let many: Vec<String> = (0..=MAX_NAMES).map(|n| n.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(names(&named(&many)), None, "each name is a watch");
-}
-
-fn no_referrers(_: &SelectorReference) -> Vec<Value> {
-    Vec::new()
 }

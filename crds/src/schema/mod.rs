@@ -7,7 +7,7 @@ mod groups;
 mod hash;
 mod to_crd;
 
-pub use change::{Breaking, Narrowed, breaking_changes, violations};
+pub use change::{Breaking, Judge, Narrowed, breaking_changes};
 pub use from_crd::{FromCrd, bound_schema_from_crd};
 pub use groups::is_built_in_group;
 pub use hash::{combined_hash, hash};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, GroupResource, PermissionClaim};
-use kube_bind_crds::claims::is_claimable;
+use kube_bind_crds::claims::{MAX_REFERENCES, is_claimable};
 use kube_bind_crds::consumer_rights::claim_rules;
 use kube_bind_crds::schema;
 use kube_bind_crds::switches;
@@ -135,6 +135,11 @@ impl Look<'_> {
             return Ok((ClaimState::Unsupported, None));
         }
         let name = self.binding.name_any();
+        if claim.selector.references.len() > MAX_REFERENCES {
+            suspend(provider, claim, &name).await;
+            let why = format!("it has more than {MAX_REFERENCES} references");
+            return Ok((ClaimState::Refused(why), None));
+        }
         let rule = match rule(self.binding, claim) {
             Ok(rule) => rule,
             Err(invalid) => {

@@ -7,7 +7,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::{BoundSchema, GroupResource};
-use kube_bind_crds::schema::{self, Narrowed};
+use kube_bind_crds::schema::{self, Judge, Narrowed};
 use kube_bind_runtime::apply;
 use serde_json::Value;
 
@@ -39,6 +39,12 @@ struct Offender {
     namespace: Option<String>,
     name: String,
     schema: Value,
+}
+
+impl Offender {
+    fn offends(&self, object: &Value) -> bool {
+        !Judge::new(&self.schema).violations(object).is_empty()
+    }
 }
 
 impl Hold {
@@ -113,11 +119,12 @@ impl Change<'_> {
             return Ok(());
         };
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+        let judge = Judge::new(&narrowed.schema);
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = apply::timed(api.list(&params)).await?;
             for object in page.items {
-                let found = schema::violations(&narrowed.schema, &object.data);
+                let found = judge.violations(&object.data);
                 let Some(first) = found.first() else {
                     continue;
                 };
@@ -154,7 +161,7 @@ impl Change<'_> {
                 None => Api::all_with(client, &kind),
             };
             let object = apply::timed(api.get_opt(&offender.name)).await?;
-            if object.is_some_and(|o| !schema::violations(&offender.schema, &o.data).is_empty()) {
+            if object.is_some_and(|o| offender.offends(&o.data)) {
                 return Ok(true);
             }
         }

@@ -218,3 +218,6 @@ fn claimants<'a>(
     all.retain(|binding, _| rules.allows(binding, &key.namespace));
     all
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use kube_bind_crds::api::{Isolation, SelectorReference};
-use kube_bind_crds::claims::referenced;
+use kube_bind_crds::claims::Referrer;
 use serde_json::Value;
 
 use super::ClaimsEngine;
@@ -43,29 +43,28 @@ impl ClaimSink {
 
 impl ReferrerSink for ClaimSink {
     fn observe(&self, consumer: &Key, body: Option<&Value>) {
-        for target in &self.targets {
-            match body {
-                Some(body) => {
-                    let references = target
-                        .references
-                        .iter()
-                        .flat_map(|reference| referenced(reference, body, self.isolation))
-                        .collect();
-                    let object = ObjectRef {
-                        api_version: self.kind.api_version(),
-                        kind: self.kind.kind.clone(),
-                        key: consumer.clone(),
-                        uid: body["metadata"]["uid"]
-                            .as_str()
-                            .unwrap_or_default()
-                            .to_owned(),
-                    };
-                    target
-                        .engine
-                        .refers(&self.origin, object, references, target.run);
-                }
-                None => target.engine.refers_no_more(&self.origin, consumer),
+        let Some(body) = body else {
+            for target in &self.targets {
+                target.engine.refers_no_more(&self.origin, consumer);
             }
+            return;
+        };
+        let referrer = Referrer::new(body);
+        let object = ObjectRef {
+            api_version: self.kind.api_version(),
+            kind: self.kind.kind.clone(),
+            key: consumer.clone(),
+            uid: body["metadata"]["uid"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        for target in &self.targets {
+            let references = target.references.iter();
+            let found = references.flat_map(|r| referrer.referenced(r, self.isolation));
+            target
+                .engine
+                .refers(&self.origin, object.clone(), found.collect(), target.run);
         }
     }
 

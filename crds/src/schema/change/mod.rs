@@ -1,12 +1,12 @@
 //! Whether a changed schema could make objects invalid that exist, and which of them it does. Pure.
 //!
 //! [`breaking_changes`] compares two CRDs without any object; what it says nothing about is safe for all
-//! objects. Where it says something, [`violations`] asks a single object.
+//! objects. Where it says something, [`Judge`] asks a single object.
 
 mod compare;
 mod violations;
 
-pub use violations::violations;
+pub use violations::Judge;
 
 use serde_json::Value;
 

@@ -3,21 +3,71 @@
 //! Rules in CEL and formats are not evaluated: an API server does not ask them of what an update leaves
 //! as it is.
 
-use regex::Regex;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use super::compare::{Open, open};
 use super::{DEEPEST, LOWER, MOST, UPPER, is_of_every_object, join};
 
-/// Fields of the object that the schema does not allow, or would drop, each with the reason.
-pub fn violations(schema: &Value, object: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    check(schema, object, "", 0, &mut found);
-    found.truncate(MOST);
-    found
+/// Bytes that a compiled pattern may have: those of a schema are a provider's, and `x{1000}{1000}` takes
+/// 17 characters.
+const LARGEST_PATTERN: usize = 256 * 1024;
+
+/// Asks objects by one schema.
+pub struct Judge<'a> {
+    schema: &'a Value,
+    patterns: Patterns,
 }
 
-fn check(schema: &Value, value: &Value, path: &str, depth: usize, found: &mut Vec<String>) {
+impl<'a> Judge<'a> {
+    /// By this one.
+    pub fn new(schema: &'a Value) -> Self {
+        Self {
+            schema,
+            patterns: Patterns::default(),
+        }
+    }
+
+    /// Fields of the object that the schema does not allow, or would drop, each with the reason.
+    pub fn violations(&self, object: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        check(self.schema, object, "", 0, &self.patterns, &mut found);
+        found.truncate(MOST);
+        found
+    }
+}
+
+/// The patterns of a schema, each compiled once; `None` for those that cannot be.
+#[derive(Default)]
+struct Patterns(RefCell<HashMap<String, Option<Regex>>>);
+
+impl Patterns {
+    fn get(&self, pattern: &str) -> Option<Regex> {
+        let mut all = self.0.borrow_mut();
+        if let Some(known) = all.get(pattern) {
+            return known.clone();
+        }
+        let mut builder = RegexBuilder::new(pattern);
+        let limited = builder
+            .size_limit(LARGEST_PATTERN)
+            .dfa_size_limit(LARGEST_PATTERN);
+        let compiled = limited.build().ok();
+        all.insert(pattern.to_owned(), compiled.clone());
+        compiled
+    }
+}
+
+fn check(
+    schema: &Value,
+    value: &Value,
+    path: &str,
+    depth: usize,
+    patterns: &Patterns,
+    found: &mut Vec<String>,
+) {
     if depth > DEEPEST || found.len() >= MOST {
         return;
     }
@@ -37,12 +87,14 @@ fn check(schema: &Value, value: &Value, path: &str, depth: usize, found: &mut Ve
         tell("is not one of the allowed values".into());
     }
     size(schema, value).into_iter().for_each(&mut tell);
-    text(schema, value).into_iter().for_each(&mut tell);
-    if let Some(rule) = broken_rule(schema, value, depth) {
+    text(schema, value, patterns)
+        .into_iter()
+        .for_each(&mut tell);
+    if let Some(rule) = broken_rule(schema, value, depth, patterns) {
         tell(format!("does not satisfy {rule}"));
     }
     match value {
-        Value::Object(fields) => fields_of(schema, fields, path, depth, found),
+        Value::Object(fields) => fields_of(schema, fields, path, depth, patterns, found),
         Value::Array(items) => {
             if has_equals(schema, items) {
                 tell("has equal items".into());
@@ -51,7 +103,8 @@ fn check(schema: &Value, value: &Value, path: &str, depth: usize, found: &mut Ve
                 return;
             };
             for (index, item) in items.iter().enumerate() {
-                check(schema, item, &format!("{path}[{index}]"), depth + 1, found);
+                let path = format!("{path}[{index}]");
+                check(schema, item, &path, depth + 1, patterns, found);
             }
         }
         _ => {}
@@ -63,6 +116,7 @@ fn fields_of(
     fields: &Map<String, Value>,
     path: &str,
     depth: usize,
+    patterns: &Patterns,
     found: &mut Vec<String>,
 ) {
     let property = |name: &str| schema.get("properties").and_then(|all| all.get(name));
@@ -80,7 +134,7 @@ fn fields_of(
         let inner = join(path, name);
         match (property(name), open(Some(schema))) {
             (Some(schema), _) | (None, Open::As(schema)) => {
-                check(schema, value, &inner, depth + 1, found);
+                check(schema, value, &inner, depth + 1, patterns, found);
             }
             (None, Open::Anything) => {}
             (None, Open::Closed) => found.push(format!("{inner} would be dropped")),
@@ -151,17 +205,31 @@ fn bound(schema: &Value, key: &str) -> Option<f64> {
     schema.get(key)?.as_f64()
 }
 
-fn text(schema: &Value, value: &Value) -> Option<String> {
+fn text(schema: &Value, value: &Value, patterns: &Patterns) -> Option<String> {
     let (pattern, text) = schema.get("pattern")?.as_str().zip(value.as_str())?;
-    // One that only the API server understands is left to it.
-    let matches = Regex::new(pattern).map_or(true, |pattern| pattern.is_match(text));
+    // One that only the API server understands, or that is too large, is left to it.
+    let matches = patterns
+        .get(pattern)
+        .is_none_or(|pattern| pattern.is_match(text));
     (!matches).then(|| format!("does not match {pattern}"))
 }
 
-fn broken_rule(schema: &Value, value: &Value, depth: usize) -> Option<&'static str> {
+fn broken_rule(
+    schema: &Value,
+    value: &Value,
+    depth: usize,
+    patterns: &Patterns,
+) -> Option<&'static str> {
     let holds = |schema: &Value| {
         let mut found = Vec::new();
-        check(&without_pruning(schema), value, "x", depth + 1, &mut found);
+        check(
+            &without_pruning(schema),
+            value,
+            "x",
+            depth + 1,
+            patterns,
+            &mut found,
+        );
         found.is_empty()
     };
     let all = |key: &str| schema.get(key).and_then(Value::as_array);
@@ -220,4 +288,31 @@ fn has_equals(schema: &Value, items: &[Value]) -> bool {
     let mut seen = std::collections::HashSet::new();
     (unique || matches!(list, Some("set" | "map")))
         && items.iter().any(|item| !seen.insert(key(item).to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pattern_is_compiled_once_and_only_if_it_is_small() {
+        let schema = json!({"type": "object", "additionalProperties":
+            {"type": "string", "pattern": "^[a-z]+$"}});
+        let judge = Judge::new(&schema);
+        let told = judge.violations(&json!({"one": "good", "two": "Bad"}));
+        assert_eq!(told, ["two does not match ^[a-z]+$"]);
+        let compiled = |judge: &Judge<'_>| judge.patterns.0.borrow().len();
+        assert_eq!(compiled(&judge), 1);
+        judge.violations(&json!({"three": "good"}));
+        assert_eq!(compiled(&judge), 1);
+
+        let huge = json!({"type": "string", "pattern": "(x{1000}){1000}"});
+        let judge = Judge::new(&huge);
+        assert!(
+            judge.violations(&json!("y")).is_empty(),
+            "left to the API server"
+        );
+        assert!(judge.patterns.get("(x{1000}){1000}").is_none());
+    }
 }
