@@ -269,8 +269,10 @@ mod tests {
 
     #[test]
     fn copies_that_go_one_by_one_are_not_all_counted_again_for_each() {
-        let mut state = State::default();
-        state.consumer_listed = [Scope::default()].into();
+        let mut state = State {
+            consumer_listed: [Scope::default()].into(),
+            ..State::default()
+        };
         let mut copy = copy("1", "1");
         copy.marks.consumer_binding = Some("b".into());
         let keys = |name: &str| (Key::new("tenant-shop", name), Key::new("shop", name));
