@@ -148,8 +148,6 @@ fn claims_limited_to_namespaces_need_rights_only_there() -> Result<()> {
             .kubectl(&["get", "rolebinding", role[2], "-n", "shop", "-o", "json"])
             .await?;
         consumer.plane.kubectl(&role).await?;
-        consumer.kill_konnector()?;
-        consumer.start_konnector()?;
         let bindings = bindings(&consumer.plane);
         wait_until(&bindings, TEMPLATE, "missing a right", |binding| {
             let told = binding.data["status"]["conditions"].to_string();

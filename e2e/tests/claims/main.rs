@@ -1,7 +1,8 @@
-//! Claimed objects on real API servers: every kind, selector and direction; claims that end; what
-//! never crosses; what two claim; rights in some namespaces only.
+//! Claimed objects on real API servers: every kind, selector and direction; claims that end, also while
+//! something is wrong; what never crosses; what two claim; rights in some namespaces only.
 
 mod crossing;
+mod ending;
 mod limits;
 
 use anyhow::{Result, ensure};

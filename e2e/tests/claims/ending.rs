@@ -1,0 +1,105 @@
+//! What ends a claim while something is not as it should be: another binding that is not synced, objects
+//! that vanish while nobody looks.
+
+use anyhow::{Context, Result, ensure};
+use kube::api::{DeleteParams, ListParams};
+use kube_bind_e2e::bindings::{bindings, definitions, merge, says, switch};
+use kube_bind_e2e::claims::{
+    LABELLED, claim, crd, labelled, object, objects, referrer, template, wait_copy,
+};
+use kube_bind_e2e::objects::{
+    api, as_consumer, create, create_namespace, service_namespace, wait_gone,
+};
+use kube_bind_e2e::run;
+use kube_bind_e2e::widgets::{TEMPLATE, bind, started_with};
+use serde_json::json;
+
+#[test]
+fn a_binding_whose_kind_never_starts_keeps_no_other_from_ending() -> Result<()> {
+    run(async {
+        let (provider, consumer) = started_with(&[
+            crd("widgets", "Widget"),
+            crd("gadgets", "Gadget"),
+            template(TEMPLATE, "widgets", &[claim("secrets", "widgets")]),
+            template("gadgets", "gadgets", &[claim("secrets", "gadgets")]),
+        ])
+        .await?;
+        bind(&provider, &consumer, TEMPLATE, &[]).await?;
+        bind(&provider, &consumer, "gadgets", &[]).await?;
+        create_namespace(&consumer.plane, "shop").await?;
+        let mine = objects(&consumer.plane, "Secret", "shop");
+        create(&mine, &object("Secret", "related", "mine")).await?;
+        let kind = ("example.org", "v1", "Widget");
+        let widgets = api(consumer.plane.client(), kind, "shop");
+        create(&widgets, &referrer("Widget", "one", &["related"])).await?;
+        let (_, home) = as_consumer(&consumer.plane).await?;
+        let service = service_namespace(&provider.plane, &home, "shop").await?;
+        let theirs = objects(&provider.plane, "Secret", &service);
+        wait_copy(&theirs, "related", "mine", "consumer").await?;
+
+        // Nobody tells the konnector any more what gadgets refer to.
+        consumer.kill_konnector()?;
+        let disowned = json!({"metadata": {"ownerReferences": null}});
+        merge(
+            &definitions(&consumer.plane),
+            "gadgets.example.org",
+            disowned,
+        )
+        .await?;
+        consumer.start_konnector()?;
+        let foreign = ("False", "ForeignCustomResourceDefinition");
+        says(&consumer.plane, "gadgets", "Connected", foreign).await?;
+        let bindings = bindings(&consumer.plane);
+        bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
+        wait_gone(&bindings, TEMPLATE).await?;
+        ensure!(
+            theirs.get_opt("related").await?.is_none(),
+            "the copy is left"
+        );
+        mine.get("related").await.context("the source is gone")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn claimed_objects_that_vanish_while_nobody_looks_keep_their_copies() -> Result<()> {
+    const MANY: usize = 25;
+    run(async {
+        let (provider, consumer) = started_with(&[
+            crd("widgets", "Widget"),
+            template(TEMPLATE, "widgets", &[claim("secrets", "widgets")]),
+        ])
+        .await?;
+        bind(&provider, &consumer, TEMPLATE, &[]).await?;
+        create_namespace(&consumer.plane, "shop").await?;
+        let mine = objects(&consumer.plane, "Secret", "shop");
+        let names: Vec<String> = (0..MANY).map(|n| format!("tls-{n}")).collect();
+        for name in &names {
+            create(&mine, &labelled(object("Secret", name, name))).await?;
+        }
+        let (_, home) = as_consumer(&consumer.plane).await?;
+        let service = service_namespace(&provider.plane, &home, "shop").await?;
+        let theirs = objects(&provider.plane, "Secret", &service);
+        for name in &names {
+            wait_copy(&theirs, name, name, "consumer").await?;
+        }
+        consumer.kill_konnector()?;
+        let claimed = ListParams::default().labels(&format!("{}={}", LABELLED.0, LABELLED.1));
+        mine.delete_collection(&DeleteParams::default(), &claimed)
+            .await?;
+        consumer.start_konnector()?;
+        // One more goes all the way: whatever should not happen would have.
+        create(&mine, &labelled(object("Secret", "later", "later"))).await?;
+        wait_copy(&theirs, "later", "later", "consumer").await?;
+        let held = theirs.list_metadata(&claimed).await?.items.len();
+        ensure!(held == MANY + 1, "{held} copies are left");
+
+        let release = ("kube-bind.io/release-deletes", Some("true"));
+        switch(&consumer.plane, TEMPLATE, release).await?;
+        for name in &names {
+            wait_gone(&theirs, name).await?;
+        }
+        theirs.get("later").await.context("it did not vanish")?;
+        Ok(())
+    })
+}
