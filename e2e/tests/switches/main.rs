@@ -153,6 +153,7 @@ fn a_binding_obeys_who_administers_the_consumer_and_loses_nothing() -> Result<()
         let scene = Scene::start().await?;
         suspension::stops_all_writes_and_ends_without_a_storm(&scene).await?;
         vanishing::namespaces_that_are_deleted(&scene).await?;
+        vanishing::a_namespace_that_was_never_restored(&scene).await?;
         vanishing::a_definition_that_is_deleted(&scene).await?;
         ends::a_kind_that_the_export_drops(&scene).await?;
         ends::a_credential_that_is_gone_for_a_while(&scene).await?;

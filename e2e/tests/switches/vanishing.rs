@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::{Resource, ResourceExt};
 use kube_bind_crds::switches::RELEASE_DELETES;
-use kube_bind_e2e::bindings::{bindings, definitions, merge, says, switch};
+use kube_bind_e2e::bindings::{bindings, definitions, merge, ours, says, switch};
 use kube_bind_e2e::objects::{
     api, create, create_namespace, service_namespace, wait_event, wait_gone, wait_until,
 };
@@ -52,6 +52,62 @@ pub async fn namespaces_that_are_deleted(scene: &Scene) -> Result<()> {
     ensure!(uids(&big.copies).await?.is_empty(), "copies are left");
     wait_gone(&namespaces(provider), &service).await?;
     scene.ready(TEMPLATE).await
+}
+
+/// A namespace that a restored cluster does not have was not deleted by anybody: what the provider has
+/// of it stays until a person says so.
+pub async fn a_namespace_that_was_never_restored(scene: &Scene) -> Result<()> {
+    let (consumer, provider) = (&scene.consumer.plane, &scene.provider.plane);
+    create_namespace(consumer, "lost").await?;
+    let mine = scene.both_in("Widget", "lost", "-").mine;
+    create(&mine, &object("Widget", "first", 1)).await?;
+    let service = service_namespace(provider, &scene.home, "lost").await?;
+    let lost = scene.both_in("Widget", "lost", &service);
+    let names = named("w", 60);
+    lost.fill("Widget", &names).await?;
+    let held = uids(&lost.copies).await?;
+
+    scene.consumer.stop_konnector().await?;
+    let delete = DeleteParams::default();
+    namespaces(consumer).delete("lost", &delete).await?;
+    for name in held.keys() {
+        let free = json!({"metadata": {"finalizers": null}});
+        merge(&lost.mine, name, free).await?;
+    }
+    wait_gone(&namespaces(consumer), "lost").await?;
+    scene.consumer.start_konnector()?;
+    scene.consumer.wait_konnector_ready().await?;
+
+    says(
+        consumer,
+        TEMPLATE,
+        "InformersSynced",
+        ("False", "DeletesHeld"),
+    )
+    .await?;
+    ensure!(uids(&lost.copies).await? == held, "copies are gone");
+    let home = namespaces(provider).get(&service).await?;
+    let mapping = mappings(provider, &scene.home).get("lost").await?;
+    ensure!(
+        home.meta().deletion_timestamp.is_none(),
+        "{:?}",
+        home.metadata
+    );
+    ensure!(
+        mapping.meta().deletion_timestamp.is_none(),
+        "{:?}",
+        mapping.metadata
+    );
+
+    switch(consumer, TEMPLATE, (RELEASE_DELETES, Some("true"))).await?;
+    wait_gone(&namespaces(provider), &service).await?;
+    wait_gone(&mappings(provider, &scene.home), "lost").await?;
+    switch(consumer, TEMPLATE, (RELEASE_DELETES, None)).await?;
+    scene.ready(TEMPLATE).await
+}
+
+fn mappings(provider: &ControlPlane, home: &str) -> Api<DynamicObject> {
+    ours(provider, "APIServiceNamespace", home)
 }
 
 /// Nothing goes at the provider because a definition goes, until a person says so.

@@ -127,6 +127,9 @@ pub(super) async fn reconcile(
         facts.kinds = look.kinds(provider, export, &active, &mut subtree).await?;
         look.tell_claims(export, &active, &facts.kinds, &subtree)
             .await;
+        if subtree.breaker().held() == 0 {
+            provider.namespaces.copies_changed();
+        }
         grant::show(
             &supervisor.ctx.client,
             &binding,

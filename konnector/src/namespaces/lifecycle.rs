@@ -1,5 +1,10 @@
 //! What follows when a consumer namespace and its mapping do not belong together any more (table
-//! "Namespaces" of contract section 5.8). The decision is pure; IO: one write at most.
+//! "Namespaces" of contract section 5.8). The decision is pure; IO: reads, and one write at most.
+//!
+//! A namespace that a person deletes waits for its objects, and these for their copies: when it is
+//! gone, nothing is left to lose. One that is missing although copies are there was lost otherwise, by
+//! a backup or with the cluster: then the copies are the breaker's to keep or to let go, and the
+//! mapping stays for as long as there are any.
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
@@ -7,14 +12,26 @@ use kube_bind_crds::api::APIServiceNamespace;
 use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
 use kube_bind_runtime::apply;
 
-use super::ServiceNamespaces;
+use super::copies::{self, Left};
+use super::{ServiceNamespaces, problem, target};
+use crate::context::Context;
 use crate::fault;
+use crate::provider::Provider;
+
+/// What became of a look at one mapping.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// Nothing is to be done any more.
+    Settled,
+    /// It has something to lose, in words.
+    Waits(String),
+}
 
 /// What to do about one mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
     Nothing,
-    /// The consumer's namespace is gone, and with it all its objects.
+    /// The consumer's namespace is gone: its mapping goes as soon as nothing is lost with it.
     DeleteMapping,
     /// The provider brings the namespace along.
     CreateConsumerNamespace,
@@ -36,21 +53,46 @@ fn decide(object: &APIServiceNamespace, exists: Option<bool>) -> Decision {
     }
 }
 
+/// Why a mapping has to stay although its consumer namespace is gone.
+fn keeps(left: &Left) -> Option<String> {
+    match left {
+        Left::Nothing => None,
+        Left::Objects(plural) => Some(format!("it has {plural}")),
+        Left::Unknown(why) => Some(format!("what it has is not known: {why}")),
+    }
+}
+
 impl ServiceNamespaces {
     /// Looks at one mapping.
-    pub(super) async fn check(&self, name: &str) -> Result<(), kube::Error> {
+    pub(super) async fn check(
+        &self,
+        ctx: &Context,
+        provider: &Provider,
+        name: &str,
+    ) -> Result<Checked, kube::Error> {
         let Some(object) = self.store.get(&self.object(name)) else {
-            return Ok(());
+            return Ok(Checked::Settled);
         };
-        let known = self.consumer.known(name);
-        if decide(&object, known) == Decision::Nothing {
-            return Ok(());
+        let known = decide(&object, self.consumer.known(name));
+        if known == Decision::Nothing {
+            return Ok(Checked::Settled);
         }
-        // The watch may be behind, and a mapping that is deleted takes the data with it.
+        if known == Decision::DeleteMapping {
+            let left = match target(&object) {
+                Some(service) => copies::left(ctx, provider, &service).await?,
+                // The provider refuses to make one, and so nothing is there.
+                None if problem(&object).is_some() => Left::Nothing,
+                None => Left::Unknown("the provider has not said which one it is".into()),
+            };
+            if let Some(why) = keeps(&left) {
+                return Ok(Checked::Waits(why));
+            }
+        }
+        // The watch may be behind. Asked last: without the namespace no new copies can come.
         let exists = self.consumer.exists(name).await?;
         match decide(&object, Some(exists)) {
-            Decision::Nothing => Ok(()),
-            Decision::DeleteMapping => {
+            Decision::Nothing => Ok(Checked::Settled),
+            Decision::DeleteMapping if known == Decision::DeleteMapping => {
                 let params = DeleteParams {
                     preconditions: Some(Preconditions {
                         uid: object.uid(),
@@ -58,20 +100,30 @@ impl ServiceNamespaces {
                     }),
                     ..DeleteParams::default()
                 };
+                let time = provider.write_time(&ctx.leader);
+                if time.is_zero() {
+                    return Ok(Checked::Waits("this replica does not lead".into()));
+                }
                 tracing::info!(
                     namespace.name = %name,
                     "namespace {name} is gone, deleting its service namespace"
                 );
-                match apply::timed(self.api.delete(name, &params)).await {
-                    Ok(_) => Ok(()),
+                let limit = time.min(apply::TIMEOUT);
+                match apply::timed_for(limit, self.api.delete(name, &params)).await {
+                    Ok(_) => Ok(Checked::Settled),
                     Err(error) if fault::is_stale(&error) || fault::code(&error) == Some(404) => {
-                        Ok(())
+                        Ok(Checked::Settled)
                     }
                     Err(error) => Err(error),
                 }
             }
+            // Its label has changed meanwhile, and the event of that brings the next look.
+            Decision::DeleteMapping => Ok(Checked::Settled),
             // A right that is missing may come, and nothing tells when: the caller tries again.
-            Decision::CreateConsumerNamespace => self.consumer.create_for_provider(name).await,
+            Decision::CreateConsumerNamespace => {
+                self.consumer.create_for_provider(name).await?;
+                Ok(Checked::Settled)
+            }
         }
     }
 }
@@ -126,5 +178,12 @@ mod tests {
             k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH),
         );
         assert_eq!(decide(&going, Some(false)), Decision::Nothing);
+    }
+
+    #[test]
+    fn a_service_namespace_stays_while_anything_is_left_or_nobody_knows() {
+        assert_eq!(keeps(&Left::Nothing), None);
+        assert!(keeps(&Left::Objects("widgets".into())).is_some());
+        assert!(keeps(&Left::Unknown("no binding".into())).is_some());
     }
 }

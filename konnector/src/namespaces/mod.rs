@@ -5,6 +5,7 @@
 //! namespace is usable. An `APIServiceNamespace` has no owner: all exports of a provider share it,
 //! so that the end of one must not take away the data of the others.
 
+mod copies;
 mod lifecycle;
 mod mapping;
 
@@ -24,18 +25,23 @@ use kube_bind_runtime::shutdown::{Shutdown, survive};
 use tokio::sync::watch;
 
 use crate::consumer::ConsumerNamespaces;
+use crate::context::Context;
 use crate::fault;
 use crate::names::MANAGER_NAMESPACES;
-use crate::provider::Link;
+use crate::provider::{Link, Provider};
 use crate::sync;
 use crate::wait_queue::WaitQueue;
 use crate::watch::{Signal, at_most, reflect};
+use lifecycle::Checked;
 use mapping::Mapping;
 
 /// Most characters of what a provider says about a namespace.
 const LONGEST_PROBLEM: usize = 300;
 /// More mappings are not read from a provider.
 const MOST: usize = 20_000;
+/// How long a mapping that has something to lose is left alone at most; whoever lets copies go asks
+/// for an earlier look.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Longest name of a namespace.
 const LONGEST_NAME: usize = 63;
 
@@ -48,6 +54,8 @@ pub struct ServiceNamespaces {
     generation: watch::Sender<u64>,
     /// Consumer namespaces whose mapping is being asked for.
     requested: Mutex<HashSet<String>>,
+    /// Mappings without a consumer namespace that still have something to lose.
+    waiting: Mutex<HashSet<String>>,
     jobs: WaitQueue<Job>,
 }
 
@@ -63,8 +71,8 @@ enum Job {
 }
 
 impl ServiceNamespaces {
-    /// Watches the mappings and works until `shutdown`.
-    pub fn start(
+    /// Watches the mappings until `shutdown`; nothing is written before [`start`].
+    pub fn watch(
         client: &Client,
         cluster_namespace: &str,
         consumer: ConsumerNamespaces,
@@ -80,6 +88,7 @@ impl ServiceNamespaces {
             mapping: RwLock::default(),
             generation: watch::Sender::new(0),
             requested: Mutex::default(),
+            waiting: Mutex::default(),
             jobs: WaitQueue::default(),
         });
         let told = this.clone();
@@ -94,9 +103,14 @@ impl ServiceNamespaces {
                 tell,
             ),
         );
-        let worker = this.clone();
-        shutdown.keep("service namespaces", move || worker.clone().work());
         this
+    }
+
+    /// Copies may have gone that mappings without a consumer namespace wait for.
+    pub fn copies_changed(&self) {
+        for name in self.waiting().iter() {
+            self.post(Job::Check(name.clone()));
+        }
     }
 
     /// A Namespace of the consumer vanished; an empty name means any may have.
@@ -160,17 +174,25 @@ impl ServiceNamespaces {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn post(&self, job: Job) {
         self.jobs.push(job);
     }
 
-    async fn work(self: Arc<Self>) {
+    async fn work(&self, ctx: &Context, provider: &Provider) {
         let backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(30));
+        let patience = Backoff::between(Duration::from_secs(1), LONGEST_WAIT);
         loop {
             let job = self.jobs.next().await;
             let (name, outcome) = match &job {
-                Job::Request(name) => (name, survive(self.create(name)).await),
-                Job::Check(name) => (name, survive(self.check(name)).await),
+                Job::Request(name) => {
+                    let created = async { self.create(name).await.map(|()| Checked::Settled) };
+                    (name, survive(created).await)
+                }
+                Job::Check(name) => (name, survive(self.check(ctx, provider, name)).await),
                 Job::CheckAll => {
                     for object in self.store.state() {
                         self.post(Job::Check(object.name_any()));
@@ -179,7 +201,24 @@ impl ServiceNamespaces {
                 }
             };
             match outcome {
-                Some(Ok(())) => backoff.reset(name),
+                Some(Ok(Checked::Settled)) => {
+                    backoff.reset(name);
+                    if matches!(job, Job::Check(_)) {
+                        self.waiting().remove(name);
+                        patience.reset(name);
+                    }
+                }
+                Some(Ok(Checked::Waits(why))) => {
+                    backoff.reset(name);
+                    if self.waiting().insert(name.clone()) {
+                        tracing::warn!(
+                            namespace.name = %name,
+                            "namespace {name} is gone, but its service namespace is kept: {why}"
+                        );
+                    }
+                    let pause = patience.next(name);
+                    self.jobs.push_after(job, pause);
+                }
                 // The message was logged by the panic hook; other namespaces go on.
                 None => {
                     let pause = backoff.next(name);
@@ -221,6 +260,15 @@ impl ServiceNamespaces {
         let namespace = self.api.namespace().unwrap_or_default();
         ObjectRef::new(name).within(namespace)
     }
+}
+
+/// Starts to work on the mappings, until the provider stops.
+pub fn start(ctx: &Arc<Context>, provider: &Arc<Provider>) {
+    let (ctx, worker) = (ctx.clone(), provider.clone());
+    provider.shutdown.keep("service namespaces", move || {
+        let (ctx, provider) = (ctx.clone(), worker.clone());
+        async move { provider.namespaces.work(&ctx, &provider).await }
+    });
 }
 
 /// Why there is no service namespace, in words of the provider.

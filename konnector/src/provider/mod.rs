@@ -28,7 +28,7 @@ use crate::claims::ClaimsEngine;
 use crate::consumer::{ConsumerNamespaces, Secrets};
 use crate::context::Context;
 use crate::heartbeat::{self, HeartbeatState};
-use crate::namespaces::ServiceNamespaces;
+use crate::namespaces::{self, ServiceNamespaces};
 use crate::sync;
 
 /// How long the workers of a provider may take to end.
@@ -239,7 +239,7 @@ impl Providers {
             engine_client: sync::EngineClient::new(client.clone()).renewed_by(swap.swaps()),
             limiter: sync::Limiter::new(),
             stores,
-            namespaces: ServiceNamespaces::start(
+            namespaces: ServiceNamespaces::watch(
                 &client,
                 &cluster_namespace,
                 self.consumer_namespaces.clone(),
@@ -263,6 +263,7 @@ impl Providers {
             "connected to provider {}",
             provider.uid
         );
+        namespaces::start(&self.ctx, &provider);
         link::start(&self.ctx, &provider);
         stores::start(&self.ctx, &provider, writers);
         heartbeat::start(&self.ctx, &self.secrets, &provider, beat_sender);
