@@ -30,8 +30,11 @@ pub struct Syncing {
 
 /// Everything that lives as long as this replica leads.
 pub struct Context {
-    /// The consumer cluster.
+    /// The consumer cluster, for whoever does not see to the lease: it writes only while this replica
+    /// leads.
     pub client: Client,
+    /// The same for engines, which ask for the time that is left themselves.
+    pub engine_client: Client,
     /// Time.
     pub clock: SharedClock,
     /// Events on consumer objects.

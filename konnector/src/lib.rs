@@ -15,6 +15,7 @@ pub mod claims;
 pub mod consumer;
 pub mod context;
 pub mod fault;
+mod fenced;
 pub mod heartbeat;
 pub mod install;
 pub mod metrics;

@@ -27,6 +27,7 @@ use crate::bundles::{self, Bundles};
 use crate::consumer::{ConsumerNamespaces, Crds, Secrets};
 use crate::context::{Context, Syncing};
 use crate::fault;
+use crate::fenced::fenced;
 use crate::metrics::Metrics;
 use crate::names::CONTROLLER;
 use crate::problems::Problems;
@@ -113,7 +114,8 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     let (bundles, bundle_writer) = Bundles::new();
     let ctx = Arc::new(Context {
         events: Events::new(process.client.clone(), CONTROLLER),
-        client: process.client.clone(),
+        client: fenced(process.client.clone(), leader.clone()),
+        engine_client: process.client.clone(),
         clock: process.clock.clone(),
         metrics: process.metrics.clone(),
         wake: wake.clone(),
@@ -144,7 +146,10 @@ pub async fn lead(process: Process, leader: LeaderToken) {
         _ = controller => shutdown.token.cancel(),
     }
     // First the engines, so that none of them loses its provider under its hands.
-    supervisor.subtrees.stop_all().await;
+    let stopped = tokio::time::timeout(DRAIN, supervisor.subtrees.stop_all()).await;
+    if stopped.is_err() {
+        tracing::error!("not all engines stopped in time");
+    }
     if let Err(error) = shutdown.drain(DRAIN).await {
         tracing::error!(
             error = &error as &dyn std::error::Error,
@@ -194,7 +199,7 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
         subtrees: Subtrees::new(ctx.syncing.breaker),
         backoff: Backoff::new(),
         rights: Backoff::between(Duration::from_secs(2), Duration::from_secs(60)),
-        consumer_client: sync::EngineClient::new(ctx.client.clone()),
+        consumer_client: sync::EngineClient::new(ctx.engine_client.clone()),
         consumer_limiter: sync::Limiter::new(),
         problems: Problems::start(ctx),
         rights_changes: AtomicU64::new(0),

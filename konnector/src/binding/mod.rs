@@ -107,8 +107,12 @@ fn guarded(
         let name = format!("look at binding {}", binding.name_any());
         let shutdown = supervisor.ctx.shutdown.clone();
         let metrics = supervisor.ctx.metrics.clone();
+        let term = shutdown.token.clone();
         let look = shutdown.spawn(name, async move {
-            reconcile::reconcile(binding, supervisor).await
+            let look = reconcile::reconcile(binding, supervisor);
+            // What the end of the term interrupts is looked at anew by whoever leads next.
+            let looked = term.run_until_cancelled(look).await;
+            looked.unwrap_or_else(|| Ok(Action::await_change()))
         });
         let looked = match look.await {
             Ok(Ok(looked)) => looked,

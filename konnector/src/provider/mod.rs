@@ -27,6 +27,7 @@ pub use stores::Stores;
 use crate::claims::ClaimsEngine;
 use crate::consumer::{ConsumerNamespaces, Secrets};
 use crate::context::Context;
+use crate::fenced::fenced;
 use crate::heartbeat::{self, HeartbeatState};
 use crate::namespaces::{self, ServiceNamespaces};
 use crate::sync;
@@ -225,7 +226,8 @@ impl Providers {
         let cluster_namespace = kubeconfig.namespace().to_owned();
         let swap = SwapClient::new(client);
         let heard = swap::Heard::new();
-        let client = swap::forwarding(&swap, &heard);
+        let engine_client = swap::forwarding(&swap, &heard);
+        let client = fenced(engine_client.clone(), self.ctx.leader.clone());
         let link = Arc::new(Link::new(
             client.clone(),
             cluster_namespace.clone(),
@@ -236,7 +238,7 @@ impl Providers {
         let (stores, writers) = stores::new(&cluster_namespace);
         let provider = Arc::new(Provider {
             uid: uid.to_owned(),
-            engine_client: sync::EngineClient::new(client.clone()).renewed_by(swap.swaps()),
+            engine_client: sync::EngineClient::new(engine_client).renewed_by(swap.swaps()),
             limiter: sync::Limiter::new(),
             stores,
             namespaces: ServiceNamespaces::watch(
