@@ -135,5 +135,4 @@ pub fn accepts_server(annotations: &Annotations, url: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "acceptance_tests.rs"]
 mod tests;

@@ -30,7 +30,27 @@ pub struct Hold {
     /// The spec of the CRD that stays.
     installed: Value,
     offenders: Vec<Offender>,
+    /// The definition that cannot be changed so, whatever its objects are.
+    impossible: Option<Definition>,
     checked: Instant,
+}
+
+/// What decides whether a change is possible at all.
+#[derive(Clone, Debug, PartialEq)]
+struct Definition {
+    uid: String,
+    generation: i64,
+    stored_versions: Vec<String>,
+}
+
+impl Definition {
+    fn of(crd: &CrdView) -> Self {
+        Self {
+            uid: crd.uid.clone(),
+            generation: crd.generation,
+            stored_versions: crd.stored_versions.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +98,8 @@ impl Change<'_> {
     pub(super) async fn held(&self, before: Option<&Hold>) -> Result<Option<Hold>, kube::Error> {
         let before = before.filter(|hold| hold.hash == self.hash);
         if let Some(before) = before {
-            if self.now < before.checked + AGAIN {
+            let same = before.impossible == Some(Definition::of(self.installed));
+            if same || self.now < before.checked + AGAIN {
                 return Ok(Some(before.clone()));
             }
             if self.still_offends(before).await? {
@@ -100,8 +121,10 @@ impl Change<'_> {
         let installed = crd.data.get("spec").cloned().unwrap_or_default();
         let stored = &self.installed.stored_versions;
         let breaking = schema::breaking_changes(&installed, &self.wanted["spec"], stored);
+        let impossible = !breaking.impossible.is_empty();
         let mut hold = Hold {
             hash: self.hash.to_owned(),
+            impossible: impossible.then(|| Definition::of(self.installed)),
             why: breaking.impossible,
             installed,
             offenders: Vec::new(),
@@ -246,5 +269,57 @@ mod tests {
         let early = change(7).held(Some(&second)).await.unwrap();
         assert!(early.is_some(), "it is not asked all the time");
         assert_eq!(change(12).held(Some(&second)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_impossible_change_is_looked_at_once_until_the_definition_changes() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let client = answering(move |request| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            if request.uri.contains("customresourcedefinitions") {
+                (200, crd(100))
+            } else {
+                (200, json!({"metadata": {}, "items": []}))
+            }
+        });
+        let resource = GroupResource {
+            group: "example.org".into(),
+            resource: "widgets".into(),
+        };
+        let mut installed = CrdView {
+            stored_versions: vec!["v1".into()],
+            generation: 1,
+            ..CrdView::default()
+        };
+        let mut wanted = crd(10);
+        wanted["spec"]["versions"][0]["name"] = json!("v2");
+        let start = Instant::now();
+        let held = async |installed: &CrdView, seconds: u64, before: Option<&Hold>| {
+            let change = Change {
+                client: &client,
+                resource: &resource,
+                installed,
+                wanted: &wanted,
+                hash: "new",
+                now: start + Duration::from_secs(seconds),
+            };
+            change.held(before).await.unwrap()
+        };
+        let first = held(&installed, 0, None).await.expect("v1 is stored");
+        assert!(first.offenders.is_empty() && !first.why.is_empty());
+        let requests = asked.load(Ordering::SeqCst);
+        let second = held(&installed, 3600, Some(&first)).await;
+        assert_eq!(second.as_ref(), Some(&first));
+        assert_eq!(
+            asked.load(Ordering::SeqCst),
+            requests,
+            "nothing has changed"
+        );
+        installed.generation = 2;
+        held(&installed, 7200, Some(&first))
+            .await
+            .expect("it is asked again");
+        assert!(asked.load(Ordering::SeqCst) > requests);
     }
 }

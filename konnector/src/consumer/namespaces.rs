@@ -1,7 +1,7 @@
-//! Which Namespaces the consumer has; names only. IO: reads.
+//! Which Namespaces the consumer has; names only. IO: reads, and the apply of one that a provider brings.
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::PartialObjectMeta;
+use kube::api::{PartialObjectMeta, Patch, PatchParams};
 use kube::core::metadata::PartialObjectMetaExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -9,6 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use kube_bind_runtime::{apply, shutdown::Shutdown};
 
 use crate::fault;
+use crate::names::MANAGER_NAMESPACES;
 use crate::watch::{Listed, Signal, reflect};
 
 /// The Namespaces of the consumer.
@@ -72,7 +73,10 @@ impl ConsumerNamespaces {
         Ok(apply::timed(api.get_metadata_opt(name)).await?.is_some())
     }
 
-    /// Creates a Namespace on behalf of a provider, marked as such.
+    /// Creates a Namespace on behalf of a provider, marked as such; the caller has seen that there is
+    /// none. By apply, because rights can name what is applied but not what is posted. One that a person
+    /// makes at the same moment gets the label at most, and not if it carries another one: nothing is
+    /// forced.
     pub async fn create_for_provider(&self, name: &str) -> Result<(), kube::Error> {
         use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
@@ -82,8 +86,37 @@ impl ConsumerNamespaces {
             ..Default::default()
         }
         .into_request_partial::<Namespace>();
-        apply::apply(&api, name, crate::names::MANAGER_NAMESPACES, &body).await?;
-        Ok(())
+        let params = PatchParams::apply(MANAGER_NAMESPACES);
+        match apply::timed(api.patch(name, &params, &Patch::Apply(&body))).await {
+            Ok(_) => Ok(()),
+            // It is there by now, and somebody else's.
+            Err(error) if fault::code(&error) == Some(409) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{answering, failure};
+
+    #[tokio::test]
+    async fn a_namespace_of_somebody_else_is_not_taken() {
+        for (code, taken) in [(409, true), (403, false)] {
+            let client = answering(move |asked| {
+                assert_eq!(asked.method, "PATCH");
+                assert!(!asked.uri.contains("force"), "{}", asked.uri);
+                failure(code, "Conflict")
+            });
+            let namespaces = ConsumerNamespaces {
+                client,
+                store: kube::runtime::reflector::store().0,
+                listed: Listed::new(),
+            };
+            let made = namespaces.create_for_provider("shop").await;
+            assert_eq!(made.is_ok(), taken, "{code}");
+        }
     }
 }
 

@@ -211,5 +211,4 @@ fn patch(object: &Meta, fields: &Value) -> Value {
 }
 
 #[cfg(test)]
-#[path = "sweep_tests.rs"]
 mod tests;
