@@ -20,12 +20,23 @@ pub struct Facts {
     pub claims: Vec<ClaimFacts>,
     /// Claimed kinds that left the export, and of which nothing is left.
     pub taken_back: Vec<GroupResource>,
+    /// The namespaces that the provider brings along.
+    pub namespaces: NamespaceFacts,
     /// What a person says by annotations.
     pub switches: Switches,
     /// What waits for a person, in words.
     pub waiting: Option<String>,
     /// How far the unbinding is, if the binding is being deleted.
     pub unbinding: Option<Unbinding>,
+}
+
+/// The namespaces that the provider brings along.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceFacts {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Rights that are missing to make those that are not there.
+    pub missing: Vec<String>,
 }
 
 /// What a person says by annotations.

@@ -5,8 +5,10 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
-use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, GroupResource};
-use kube_bind_crds::consumer_rights::{binding_rules, claim_rules, role_name};
+use kube_bind_crds::api::{
+    APIServiceBinding, APIServiceExport, GroupResource, NamespaceName, PermissionClaim,
+};
+use kube_bind_crds::consumer_rights::{binding_rules, claim_rules, namespace_rules, role_name};
 use kube_bind_crds::switches;
 use kube_bind_runtime::apply;
 use serde_json::{Value, json};
@@ -24,7 +26,9 @@ fn missing(facts: &Facts) -> Vec<String> {
         ClaimState::MissingRights(missing) => Some(missing),
         _ => None,
     });
-    kinds.chain(claims).flatten().cloned().collect()
+    let namespaces = std::iter::once(&facts.namespaces.missing);
+    let all = kinds.chain(claims).chain(namespaces);
+    all.flatten().cloned().collect()
 }
 
 /// Logs the role once for each change of what is missing.
@@ -54,13 +58,14 @@ pub(super) async fn show(
     let binding = &binding.name_any();
     let claims = &export.spec.permission_claims;
     let me = me(client).await;
+    let everywhere = |claims| cluster_rules(&resources, claims, &facts.namespaces.names);
     let manifest = match limit {
-        None => manifest(binding, &binding_rules(&resources, claims), None, &me),
+        None => manifest(binding, &everywhere(claims), None, &me),
         Some(namespaces) => {
             let rules = claim_rules(claims);
             let of_claims = namespaces.iter();
             let of_claims = of_claims.map(|n| manifest(binding, &rules, Some(n), &me));
-            let cluster = manifest(binding, &binding_rules(&resources, &[]), None, &me);
+            let cluster = manifest(binding, &everywhere(&[]), None, &me);
             let all: Vec<String> = std::iter::once(cluster).chain(of_claims).collect();
             all.join("---\n")
         }
@@ -71,6 +76,24 @@ pub(super) async fn show(
         "rights are missing for APIServiceBinding {binding}; they are in this role, to be applied with \
          kubectl apply --server-side -f -\n{manifest}"
     );
+}
+
+/// What a binding needs in the whole cluster.
+fn cluster_rules(
+    resources: &[GroupResource],
+    claims: &[PermissionClaim],
+    namespaces: &[String],
+) -> Vec<PolicyRule> {
+    let mut rules = binding_rules(resources, claims);
+    rules.extend(of_namespaces(namespaces));
+    rules
+}
+
+/// What is needed to make namespaces of these names.
+pub(super) fn of_namespaces(names: &[String]) -> Vec<PolicyRule> {
+    let named = |name: &String| NamespaceName { name: name.clone() };
+    let names: Vec<NamespaceName> = names.iter().map(named).collect();
+    namespace_rules(&names)
 }
 
 /// The name by which the consumer's API server knows us.
@@ -136,6 +159,15 @@ mod tests {
             role_binding["subjects"],
             json!([{"kind": "ServiceAccount", "namespace": "kube-bind", "name": "konnector"}])
         );
+    }
+
+    #[test]
+    fn namespaces_that_the_provider_brings_are_in_the_role_by_name() {
+        let names = ["team-a".to_owned(), "team-b".to_owned()];
+        let rules = cluster_rules(&[], &[], &names);
+        let of_names = |rule: &&PolicyRule| rule.resource_names.as_deref() == Some(&names[..]);
+        let rule = rules.iter().find(of_names).expect("they are named");
+        assert!(rule.verbs.contains(&"patch".to_owned()), "{rule:?}");
     }
 
     #[test]

@@ -13,10 +13,10 @@ use kube_bind_crds::schema;
 
 use super::Error;
 use super::crds::{self, Applied, Outcome, Owner, Step};
-use super::facts::{KindFacts, KindState, SyncState};
+use super::facts::{KindFacts, KindState, NamespaceFacts, SyncState};
 use super::hold::{self, Change};
 use super::subtree::{ActiveClaim, Subtree};
-use super::{foreign_api, rights, unbind};
+use super::{foreign_api, grant, rights, unbind};
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::Provider;
@@ -72,6 +72,28 @@ impl Look<'_> {
             self.again = self.again.min(pause.max(RIGHTS));
         }
         Ok(missing)
+    }
+
+    /// The namespaces that the provider brings along, and whether those that are missing can be made.
+    pub(super) async fn namespaces(
+        &mut self,
+        provider: &Arc<Provider>,
+        subtree: &mut Subtree,
+    ) -> Result<NamespaceFacts, Error> {
+        let brought = provider.namespaces.brought();
+        let to_make = brought.iter().filter(|(_, there)| *there == Some(false));
+        let to_make: Vec<String> = to_make.map(|(name, _)| name.clone()).collect();
+        let missing = match to_make.is_empty() || subtree.is_suspended() {
+            true => Vec::new(),
+            false => {
+                let rules = grant::of_namespaces(&to_make);
+                self.missing(&rules, None, subtree).await?
+            }
+        };
+        Ok(NamespaceFacts {
+            names: brought.into_iter().map(|(name, _)| name).collect(),
+            missing,
+        })
     }
 
     /// Brings all bound kinds as far as possible, and stops engines of kinds that are not bound.

@@ -12,7 +12,9 @@ use kube_bind_crds::switches;
 use super::Error;
 use super::acceptance::{self, InForce};
 use super::crds::Owner;
-use super::facts::{ClaimState, ExportFacts, Facts, KindState, ProviderFacts, Switches};
+use super::facts::{
+    ClaimState, ExportFacts, Facts, KindState, NamespaceFacts, ProviderFacts, Switches,
+};
 use super::look::Look;
 use super::subtree::Subtree;
 use super::{grant, mark, report, tally, unbind};
@@ -70,6 +72,7 @@ impl Observed {
             kinds: Vec::new(),
             claims: Vec::new(),
             taken_back: Vec::new(),
+            namespaces: NamespaceFacts::default(),
             switches: Switches::default(),
             waiting: None,
             unbinding: None,
@@ -127,6 +130,7 @@ pub(super) async fn reconcile(
         facts.kinds = look.kinds(provider, export, &active, &mut subtree).await?;
         look.tell_claims(export, &active, &facts.kinds, &subtree)
             .await;
+        facts.namespaces = look.namespaces(provider, &mut subtree).await?;
         if subtree.breaker().held() == 0 {
             provider.namespaces.copies_changed();
         }
@@ -154,7 +158,11 @@ pub(super) async fn reconcile(
     if facts.waiting.is_none() && in_force.is_some_and(|i| i.recorded) {
         mark::accepted(&supervisor.ctx, &binding).await?;
     }
-    let due = tally::publish(&supervisor.ctx, &binding, &mut subtree).await?;
+    // Before the provider was reached nobody knows whether the last counts are still true.
+    let due = match subtree.provider {
+        Some(_) => tally::publish(&supervisor.ctx, &binding, &mut subtree).await?,
+        None => None,
+    };
     look.again = due.map_or(look.again, |due| look.again.min(due));
     report::provider(&supervisor, &binding, &observed, &facts).await?;
     tracing::debug!(binding.name = %name, "looked at APIServiceBinding {name}: {facts:?}");
@@ -276,6 +284,7 @@ fn rights_are_missing(facts: &Facts) -> bool {
         .map(|c| matches!(c.state, ClaimState::MissingRights(_)))
         .chain(kinds.map(|k| matches!(k.state, KindState::MissingRights(_))))
         .any(|missing| missing)
+        || !facts.namespaces.missing.is_empty()
 }
 
 #[cfg(test)]

@@ -47,8 +47,9 @@ enum When {
     In(Duration),
 }
 
-fn when(written: Option<&str>, words: &str, last: Option<Instant>, now: Instant) -> When {
-    if written == Some(words) {
+/// `words` is `None` when nothing is known: what was written is not true any more.
+fn when(written: Option<&str>, words: Option<&str>, last: Option<Instant>, now: Instant) -> When {
+    if written == words {
         return When::Never;
     }
     let left = last.map(|last| PAUSE.saturating_sub(now.saturating_duration_since(last)));
@@ -72,14 +73,19 @@ pub(super) async fn publish(
     binding: &APIServiceBinding,
     subtree: &mut Subtree,
 ) -> Result<Option<Duration>, Error> {
-    let counts = subtree.all_counts();
-    if counts.is_empty() {
+    let Some(counts) = subtree.all_counts() else {
         return Ok(None);
-    }
-    let words = words(&counts, claim_conflicts(&binding.name_any(), subtree).await);
+    };
+    let claims = claim_conflicts(&binding.name_any(), subtree).await;
+    let words = (!counts.is_empty()).then(|| words(&counts, claims));
     let written = binding.annotations().get(ANNOTATION_OBJECTS);
     let now = ctx.clock.monotonic();
-    match when(written.map(String::as_str), &words, subtree.tallied, now) {
+    match when(
+        written.map(String::as_str),
+        words.as_deref(),
+        subtree.tallied,
+        now,
+    ) {
         When::Never => return Ok(None),
         When::In(left) => return Ok(Some(left)),
         When::Now => subtree.tallied = Some(now),
@@ -123,11 +129,25 @@ mod tests {
     fn a_burst_is_written_once_and_equal_counts_never() {
         let start = Instant::now();
         let later = start + Duration::from_secs(2);
-        assert_eq!(when(Some("synced=1"), "synced=1", None, start), When::Never);
-        assert_eq!(when(None, "synced=1", None, start), When::Now);
-        let soon = when(Some("synced=1"), "synced=2", Some(start), later);
+        let (one, two) = (Some("synced=1"), Some("synced=2"));
+        assert_eq!(when(one, one, None, start), When::Never);
+        assert_eq!(when(None, one, None, start), When::Now);
+        let soon = when(one, two, Some(start), later);
         assert_eq!(soon, When::In(Duration::from_secs(3)));
-        let due = when(Some("synced=1"), "synced=2", Some(start), start + PAUSE);
+        let due = when(one, two, Some(start), start + PAUSE);
         assert_eq!(due, When::Now);
+    }
+
+    #[test]
+    fn counts_go_when_no_engine_is_left_to_count() {
+        let nothing = Subtree::default();
+        assert_eq!(
+            nothing.all_counts(),
+            Some(Vec::new()),
+            "not: not listed yet"
+        );
+        let start = Instant::now();
+        assert_eq!(when(Some("synced=1"), None, None, start), When::Now);
+        assert_eq!(when(None, None, None, start), When::Never);
     }
 }

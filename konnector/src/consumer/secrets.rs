@@ -1,6 +1,6 @@
 //! Secrets of the consumer, watched only in the namespaces that somebody asks about. IO: reads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::ClusterSecretKeyRef;
 use kube_bind_crds::names::{KUBECONFIG_KEY, LABEL_PROVIDER_KUBECONFIG};
 use kube_bind_runtime::shutdown::Shutdown;
+use tokio_util::sync::CancellationToken;
 
 use crate::fault;
 use crate::watch::{Listed, Signal, reflect};
@@ -46,6 +47,8 @@ struct Watched {
     store: Store<Secret>,
     listed: Listed,
     failure: Arc<Mutex<Option<String>>>,
+    /// Ends the watch.
+    stop: CancellationToken,
 }
 
 impl Secrets {
@@ -104,6 +107,18 @@ impl Secrets {
         self.watch(namespace);
     }
 
+    /// Ends the watches of all namespaces but these.
+    pub fn keep_only(&self, namespaces: &BTreeSet<&str>) {
+        let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|namespace, watched| {
+            let keep = namespaces.contains(&**namespace);
+            if !keep {
+                watched.stop.cancel();
+            }
+            keep
+        });
+    }
+
     fn watch(&self, namespace: &str) -> Arc<Watched> {
         let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(watched) = all.get(namespace) {
@@ -116,6 +131,7 @@ impl Secrets {
             store,
             listed: listed.clone(),
             failure: failure.clone(),
+            stop: self.shutdown.token.child_token(),
         });
         all.insert(namespace.to_owned(), watched.clone());
         let changed = self.changed.clone();
@@ -153,10 +169,36 @@ impl Secrets {
                 Api::namespaced(self.client.clone(), namespace),
                 watcher::Config::default(),
                 writer,
-                self.shutdown.token.clone(),
+                watched.stop.clone(),
                 tell,
             ),
         );
         watched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::answering;
+
+    #[tokio::test]
+    async fn a_namespace_that_nobody_names_any_more_is_not_watched() {
+        let client = answering(|_| (200, serde_json::json!({"metadata": {}, "items": []})));
+        let shutdown = Shutdown::new();
+        let secrets = Secrets::new(client, shutdown.clone(), Arc::new(|_, _| {}));
+        secrets.ensure("kube-bind");
+        secrets.ensure("old");
+        secrets.keep_only(&["kube-bind"].into());
+        let ended = async {
+            while shutdown.tracker.len() > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        assert!(ended.is_ok(), "its watch goes on");
+        secrets.ensure("old");
+        assert_eq!(shutdown.tracker.len(), 2, "it is watched anew");
+        shutdown.token.cancel();
     }
 }

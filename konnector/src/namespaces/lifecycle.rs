@@ -37,18 +37,25 @@ enum Decision {
     CreateConsumerNamespace,
 }
 
+/// The provider brings the namespace along.
+pub(super) fn is_brought(object: &APIServiceNamespace) -> bool {
+    let owner = object.labels().get(LABEL_OWNER);
+    owner.is_some_and(|owner| owner == OWNER_PROVIDER)
+}
+
+/// Namespaces of the cluster itself are not a provider's to create.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.starts_with("kube-")
+}
+
 /// `exists` is whether the consumer has the namespace, `None` while that is not known.
 fn decide(object: &APIServiceNamespace, exists: Option<bool>) -> Decision {
-    let by_provider = object
-        .labels()
-        .get(LABEL_OWNER)
-        .is_some_and(|owner| owner == OWNER_PROVIDER);
+    let by_provider = is_brought(object);
     match exists {
         None | Some(true) => Decision::Nothing,
         _ if object.metadata.deletion_timestamp.is_some() => Decision::Nothing,
         Some(false) if !by_provider => Decision::DeleteMapping,
-        // Namespaces of the cluster itself are not a provider's to create.
-        Some(false) if object.name_any().starts_with("kube-") => Decision::Nothing,
+        Some(false) if is_reserved(&object.name_any()) => Decision::Nothing,
         Some(false) => Decision::CreateConsumerNamespace,
     }
 }

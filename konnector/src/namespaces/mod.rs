@@ -106,6 +106,22 @@ impl ServiceNamespaces {
         this
     }
 
+    /// Namespaces that the provider brings along, sorted, and whether the consumer has them; `None` while
+    /// that is not known.
+    pub fn brought(&self) -> Vec<(String, Option<bool>)> {
+        let all = self.store.state();
+        let mut brought: Vec<_> = all
+            .iter()
+            .filter(|object| lifecycle::is_brought(object))
+            .filter(|object| object.metadata.deletion_timestamp.is_none())
+            .map(|object| object.name_any())
+            .filter(|name| !lifecycle::is_reserved(name))
+            .map(|name| (name.clone(), self.consumer.known(&name)))
+            .collect();
+        brought.sort();
+        brought
+    }
+
     /// Copies may have gone that mappings without a consumer namespace wait for.
     pub fn copies_changed(&self) {
         for name in self.waiting().iter() {
@@ -225,6 +241,10 @@ impl ServiceNamespaces {
                     self.jobs.push_after(job, pause);
                 }
                 Some(Err(error)) => {
+                    if fault::code(&error) == Some(403) {
+                        // The bindings say which right is missing.
+                        ctx.wake_users(&provider.secrets());
+                    }
                     let pause = backoff.next(name);
                     tracing::warn!(
                         error = fault::describe(&error),

@@ -139,6 +139,9 @@ impl Connections {
                 .iter()
                 .map(|bundle| bundle.spec.kubeconfig_secret_ref.clone()),
         );
+        let used = wanted.iter().map(|secret| &*secret.namespace);
+        self.secrets
+            .keep_only(&used.chain([KONNECTOR_NAMESPACE]).collect());
         let mut running = self.lock();
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         ending.retain(|_, task| !task.is_finished());

@@ -19,6 +19,7 @@ pub(super) fn informers_synced(facts: &Facts) -> New {
         return New::false_(type_, Severity::Info, REASON_SYNCING, message);
     }
     claims_granted(type_, facts)
+        .or_else(|| namespaces_granted(type_, facts))
         .or_else(|| syncs_running(type_, facts))
         .unwrap_or_else(|| New::true_(type_))
 }
@@ -43,6 +44,15 @@ fn claims_granted(type_: &str, facts: &Facts) -> Option<New> {
         })
         .collect();
     (!missing.is_empty()).then(|| warning(type_, REASON_MISSING_RIGHTS, missing.join("; ")))
+}
+
+fn namespaces_granted(type_: &str, facts: &Facts) -> Option<New> {
+    let missing = &facts.namespaces.missing;
+    let message = || {
+        let missing = missing.join(", ");
+        format!("a namespace that the provider brings is not made, the konnector lacks: {missing}")
+    };
+    (!missing.is_empty()).then(|| warning(type_, REASON_MISSING_RIGHTS, message()))
 }
 
 fn syncs_running(type_: &str, facts: &Facts) -> Option<New> {

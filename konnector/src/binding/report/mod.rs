@@ -203,6 +203,7 @@ mod tests {
             kinds: Vec::new(),
             claims: Vec::new(),
             taken_back: Vec::new(),
+            namespaces: Default::default(),
             switches: Switches::default(),
             waiting: None,
             unbinding: None,

@@ -116,12 +116,13 @@ impl Subtree {
         self.suspended
     }
 
-    /// What all engines know of their objects, once each has listed them.
-    pub fn all_counts(&self) -> Vec<Counts> {
+    /// What all engines know of their objects; `None` until each has listed them. Without any engine
+    /// nothing is known, and nothing will be.
+    pub fn all_counts(&self) -> Option<Vec<Counts>> {
         let counts = self.engines.values().map(|running| running.handle.counts());
         let counts: Vec<Counts> = counts.collect();
         let listed = counts.iter().all(|counts| counts.listed);
-        if listed { counts } else { Vec::new() }
+        listed.then_some(counts)
     }
 
     /// From now on every deletion is meant, because the binding ends.
