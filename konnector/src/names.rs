@@ -41,6 +41,8 @@ pub const REASON_REMOVALS_HELD: &str = "RemovalsHeld";
 pub const REASON_ACCEPTANCE_PENDING: &str = "AcceptancePending";
 /// Condition reason: an annotation of a person has a value that means nothing.
 pub const REASON_INVALID_SWITCH: &str = "InvalidSwitch";
+/// Condition reason: the look at the binding panicked.
+pub const REASON_INTERNAL_ERROR: &str = "InternalError";
 /// Condition reason: rights on the consumer are missing; the message lists them.
 pub const REASON_MISSING_RIGHTS: &str = "MissingPermissions";
 /// Condition reason: the API server has not accepted the CRD yet.

@@ -108,6 +108,7 @@ fn guarded(
         let shutdown = supervisor.ctx.shutdown.clone();
         let metrics = supervisor.ctx.metrics.clone();
         let term = shutdown.token.clone();
+        let (told, seen) = (supervisor.clone(), binding.clone());
         let look = shutdown.spawn(name, async move {
             let look = reconcile::reconcile(binding, supervisor);
             // What the end of the term interrupts is looked at anew by whoever leads next.
@@ -116,7 +117,10 @@ fn guarded(
         });
         let looked = match look.await {
             Ok(Ok(looked)) => looked,
-            Ok(Err(_)) | Err(_) => Err(Error::Panicked),
+            Ok(Err(_)) | Err(_) => {
+                report::panicked(&told.ctx, &seen).await;
+                Err(Error::Panicked)
+            }
         };
         metrics.looked_at_binding((&looked).into());
         looked

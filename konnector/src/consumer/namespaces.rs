@@ -100,6 +100,9 @@ impl ConsumerNamespaces {
 mod tests {
     use super::*;
     use crate::test_support::{answering, failure};
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::sync::mpsc;
 
     #[tokio::test]
     async fn a_namespace_of_somebody_else_is_not_taken() {
@@ -118,14 +121,6 @@ mod tests {
             assert_eq!(made.is_ok(), taken, "{code}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::client::Body;
-    use serde_json::json;
-    use tokio::sync::mpsc;
 
     #[tokio::test(start_paused = true)]
     async fn only_namespaces_that_go_are_told() {

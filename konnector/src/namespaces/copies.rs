@@ -71,6 +71,17 @@ pub(super) async fn left(
     }
 }
 
+/// A person wants nothing to be written for any of the bindings to the provider.
+pub(super) fn all_suspended(ctx: &Context, provider: &Provider) -> bool {
+    let bindings = bindings_to(ctx, provider);
+    !bindings.is_empty() && bindings.iter().all(is_suspended)
+}
+
+fn is_suspended(binding: &APIServiceBinding) -> bool {
+    // A mistyped value is not meant to go on.
+    switches::suspended(binding.annotations()) != Ok(false)
+}
+
 fn bindings_to(ctx: &Context, provider: &Provider) -> Vec<APIServiceBinding> {
     let secrets = provider.secrets();
     let all = ctx.bindings.state();
@@ -100,10 +111,7 @@ fn not_ours_to_say(bindings: &[APIServiceBinding]) -> Option<String> {
     if bindings.is_empty() {
         return Some("there is no binding to the provider".into());
     }
-    let suspended = bindings
-        .iter()
-        // A mistyped value is not meant to go on.
-        .find(|binding| switches::suspended(binding.annotations()) != Ok(false))?;
+    let suspended = bindings.iter().find(|binding| is_suspended(binding))?;
     Some(format!("binding {} is suspended", suspended.name_any()))
 }
 

@@ -126,6 +126,9 @@ impl ServiceNamespaces {
             }
             // Its label has changed meanwhile, and the event of that brings the next look.
             Decision::DeleteMapping => Ok(Checked::Settled),
+            Decision::CreateConsumerNamespace if copies::all_suspended(ctx, provider) => {
+                Ok(Checked::Waits("all bindings are suspended".into()))
+            }
             // A right that is missing may come, and nothing tells when: the caller tries again.
             Decision::CreateConsumerNamespace => {
                 self.consumer.create_for_provider(name).await?;

@@ -54,7 +54,7 @@ pub struct ServiceNamespaces {
     generation: watch::Sender<u64>,
     /// Consumer namespaces whose mapping is being asked for.
     requested: Mutex<HashSet<String>>,
-    /// Mappings without a consumer namespace that still have something to lose.
+    /// Mappings without a consumer namespace that are left as they are for now.
     waiting: Mutex<HashSet<String>>,
     jobs: WaitQueue<Job>,
 }
@@ -229,7 +229,7 @@ impl ServiceNamespaces {
                     if self.waiting().insert(name.clone()) {
                         tracing::warn!(
                             namespace.name = %name,
-                            "namespace {name} is gone, but its service namespace is kept: {why}"
+                            "namespace {name} is missing, and that is left so: {why}"
                         );
                     }
                     let pause = patience.next(name);

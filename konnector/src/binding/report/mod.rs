@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use kube_bind_crds::api::{
     APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition, PermissionClaim,
 };
-use kube_bind_crds::conditions::{self, Severity, types};
+use kube_bind_crds::conditions::{self, New, Severity, types};
 use kube_bind_crds::schema;
 use kube_bind_runtime::apply;
 use serde_json::json;
@@ -20,11 +20,11 @@ use super::decide;
 use super::facts::{Facts, KindState};
 use super::reconcile::Observed;
 use super::subtree::Subtree;
-use crate::context::binding_ref;
+use crate::context::{Context, binding_ref};
 use crate::fault;
 use crate::names::{
     EVENT_ACCEPTANCE_PENDING, EVENT_NOT_READY, EVENT_READY, EVENT_UNBINDING, MANAGER_BINDING,
-    REASON_SYNCING, REASON_WAITING,
+    REASON_INTERNAL_ERROR, REASON_SYNCING, REASON_WAITING,
 };
 use crate::supervisor::Supervisor;
 use news::{News, news, offer};
@@ -180,6 +180,48 @@ pub(super) async fn binding(
     Ok(())
 }
 
+/// What a binding says of itself when a look at it panicked, until one does not.
+fn after_panic(old: &APIServiceBindingStatus, now: Timestamp) -> APIServiceBindingStatus {
+    let mut new = old.clone();
+    let message = "a bug of the konnector: its log has the message; it tries again";
+    let condition = New::false_(
+        types::READY,
+        Severity::Error,
+        REASON_INTERNAL_ERROR,
+        message,
+    );
+    conditions::set(&mut new.conditions, condition, now);
+    new
+}
+
+/// Says on a binding that a look at it panicked. A failure is only logged: the next look may tell.
+pub(super) async fn panicked(ctx: &Context, binding: &APIServiceBinding) {
+    let old = binding.status.clone().unwrap_or_default();
+    let new = after_panic(&old, ctx.clock.now());
+    let name = binding.name_any();
+    ctx.metrics.binding_is(&name, false);
+    if new == old {
+        return;
+    }
+    let patch = json!({
+        "metadata": {"uid": binding.uid(), "resourceVersion": binding.resource_version()},
+        "status": new,
+    });
+    let params = PatchParams {
+        field_manager: Some(MANAGER_BINDING.to_owned()),
+        ..PatchParams::default()
+    };
+    let api: Api<APIServiceBinding> = Api::all(ctx.client.clone());
+    let patched = apply::timed(api.patch_status(&name, &params, &Patch::Merge(&patch))).await;
+    if let Err(error) = patched {
+        tracing::warn!(
+            error = fault::describe(&error),
+            binding.name = %name,
+            "failed to say on APIServiceBinding {name} that a look at it panicked"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::facts::{ExportFacts, ProviderFacts, Switches, Unbinding};
@@ -188,7 +230,6 @@ mod tests {
     use crate::heartbeat::HeartbeatState;
     use crate::provider::{LinkState, SecretState};
     use kube_bind_crds::api::GroupResource;
-    use kube_bind_crds::conditions::New;
 
     fn facts(link: LinkState, synced: bool) -> Facts {
         Facts {
@@ -290,5 +331,19 @@ mod tests {
             panic!("an unreachable provider is trouble");
         };
         assert!(words.contains("refused"), "{words}");
+    }
+
+    #[test]
+    fn a_panic_is_said_until_a_look_ends_well() {
+        let mut old = APIServiceBindingStatus::default();
+        let link = facts(LinkState::Up, true);
+        let now = Timestamp::UNIX_EPOCH;
+        old = status(&old, &link, None, None, true, false, now);
+        let told = after_panic(&old, now);
+        let ready = conditions::get(&told.conditions, types::READY).unwrap();
+        assert_eq!(ready.reason.as_deref(), Some(REASON_INTERNAL_ERROR));
+        assert_eq!(after_panic(&told, now), told, "said once");
+        let after = status(&told, &link, None, None, true, false, now);
+        assert_eq!(after.conditions, old.conditions);
     }
 }
