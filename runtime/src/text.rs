@@ -1,4 +1,4 @@
-//! Words of others, cut to what fits. No IO.
+//! Words of others: cut to what fits, and made harmless in pages. No IO.
 
 use std::borrow::Cow;
 
@@ -17,6 +17,23 @@ pub fn shorten(text: &str, longest: usize) -> Cow<'_, str> {
     format!("{}{MORE}", &text[..end.unwrap_or(0)]).into()
 }
 
+/// Text as HTML, also within quoted attributes.
+#[must_use]
+pub fn escape_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +44,13 @@ mod tests {
         assert_eq!(shorten("shorter", 6), "sho...");
         let cut = shorten("\u{e4}\u{e4}\u{e4}\u{e4}", 7);
         assert_eq!(cut, "\u{e4}\u{e4}...");
+    }
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(
+            escape_html("<a href=\"x\" b='y'>&"),
+            "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;"
+        );
     }
 }

@@ -11,12 +11,13 @@ use axum_extra::headers::Authorization;
 use axum_extra::headers::authorization::{Basic, Bearer};
 use http::{HeaderValue, StatusCode, header};
 use kube_bind_runtime::clock::SharedClock;
+use kube_bind_runtime::text::escape_html;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{AuthorizationRequest, CLIENT_ID, Embedded, Refusal, WARNING};
-use crate::html::{escape, page};
+use crate::html::page;
 use crate::keys::store::Keys;
 
 /// What the routes need.
@@ -66,7 +67,7 @@ async fn ask(
         .ask(request, &state.keys.get(), state.clock.now())
     {
         Ok(sealed) => {
-            let action = escape(&format!("{}/authorize", state.embedded.issuer));
+            let action = escape_html(&format!("{}/authorize", state.embedded.issuer));
             // Sealed texts have no characters that HTML knows.
             let form = format!(
                 "<p><strong>{WARNING}.</strong></p>\n<form method=\"post\" action=\"{action}\">\

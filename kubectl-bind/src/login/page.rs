@@ -1,5 +1,7 @@
 //! The page that the browser shows when the login has ended. Pure.
 
+use kube_bind_runtime::text::escape_html;
+
 /// The page for a login that worked.
 pub fn success() -> String {
     page(
@@ -25,7 +27,7 @@ pub fn stray() -> String {
 }
 
 fn page(title: &str, text: &str) -> String {
-    let (title, text) = (escape(title), escape(text));
+    let (title, text) = (escape_html(title), escape_html(text));
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title} - kube-bind</title>\
@@ -33,21 +35,6 @@ fn page(title: &str, text: &str) -> String {
          color-scheme:light dark}}h1{{font-size:1.6rem}}</style></head>\
          <body><h1>{title}</h1><p>{text}</p></body></html>\n"
     )
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 
 use axum::extract::State;
 use axum::response::Html;
+use kube_bind_runtime::text::escape_html;
 
 use crate::embedded::WARNING;
-use crate::html::{escape, page};
+use crate::html::page;
 use crate::state::AppState;
 
 /// A plain page.
 pub async fn handle(State(state): State<AppState>) -> Html<String> {
-    let url = escape(&state.site.public_url);
+    let url = escape_html(&state.site.public_url);
     let warning = match &state.embedded {
         Some(_) => format!("<p><strong>{WARNING}.</strong></p>\n"),
         None => String::new(),
