@@ -147,7 +147,7 @@ fn pair(object: &Value, copy: Option<&Value>, held: bool) -> Option<&'static str
     let refused = is_refused(object);
     let Some(copy) = own else {
         return match copy {
-            Some(copy) if ours(&copy) => (!held && !(problem && refused))
+            Some(copy) if ours(&copy) => (!(held || problem && refused))
                 .then_some("the copy of an older object is in its place"),
             Some(_) => (!problem).then_some("a conflict is not shown"),
             None if refused => (!problem).then_some("a refusal is not shown"),
