@@ -4,9 +4,9 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube_bind_crds::names;
-use kube_bind_e2e::bindings::{bindings, merge_status, ours};
+use kube_bind_e2e::bindings::{bindings, merge, merge_status, ours, says};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
     api, condition, create, create_namespace, secrets, service_namespace, wait_event, wait_gone,
@@ -14,7 +14,7 @@ use kube_bind_e2e::objects::{
 };
 use kube_bind_e2e::provider::{Provider, ProviderOptions};
 use kube_bind_e2e::widgets::{self, TEMPLATE, widgets};
-use kube_bind_e2e::{ControlPlane, eventually, run};
+use kube_bind_e2e::{ControlPlane, eventually, run, wait_for};
 use serde_json::{Value, json};
 
 /// The binding to the second provider.
@@ -192,7 +192,7 @@ fn two_providers_with_one_export_name_never_see_each_others_objects() -> Result<
                 .success()?;
         }
         let (credential, first_home) = connection(&consumer, TEMPLATE).await?;
-        let (_, second_home) = connection(&consumer, GADGETS).await?;
+        let (second_credential, second_home) = connection(&consumer, GADGETS).await?;
         lure(&second, &second_home).await?;
 
         create_namespace(&consumer.plane, "shop").await?;
@@ -232,6 +232,10 @@ fn two_providers_with_one_export_name_never_see_each_others_objects() -> Result<
         ensure!(copied.get_opt("seed-secret").await?.is_none());
         never_crossed(&first, &second, (&first_service, &second_service)).await?;
 
+        let credentials = [credential.as_str(), &second_credential];
+        another_providers_credential_is_not_used(&consumer, credentials, at_first).await?;
+        never_crossed(&first, &second, (&first_service, &second_service)).await?;
+
         // The end of one.
         let bindings = bindings(&consumer.plane);
         bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
@@ -258,6 +262,75 @@ fn two_providers_with_one_export_name_never_see_each_others_objects() -> Result<
         );
         consumer.konnector()?.check_running()
     })
+}
+
+/// The credential of the first provider becomes that of the second: nothing moves, also after a restart,
+/// and the right one brings all back without another.
+async fn another_providers_credential_is_not_used(
+    consumer: &Consumer,
+    [own, other]: [&str; 2],
+    (plane, service): (&ControlPlane, &str),
+) -> Result<()> {
+    let all = secrets(&consumer.plane, names::KONNECTOR_NAMESPACE);
+    let (right, wrong) = (all.get(own).await?.data, all.get(other).await?.data);
+    let put = async |data: &Option<_>| {
+        let patch = Patch::Merge(json!({"data": data}));
+        let put = all.patch(own, &PatchParams::default(), &patch).await;
+        put.map(|_| ())
+            .context("failed to change the kubeconfig secret")
+    };
+    // The right provider is still there, and renews its credential.
+    wait_for("the wrong credential to be told", || async {
+        put(&wrong).await?;
+        let binding = bindings(&consumer.plane).get(TEMPLATE).await?;
+        let told = condition(&binding, "SecretValid");
+        let told = told.is_some_and(|(_, reason, _)| reason == "OtherProvider");
+        ensure!(told, "its status is {}", binding.data["status"]);
+        anyhow::Ok(())
+    })
+    .await?;
+    consumer.kill_konnector()?;
+    put(&wrong).await?;
+    consumer.start_konnector()?;
+    let mine = widgets(&consumer.plane, "shop");
+    merge(
+        &mine,
+        "w",
+        json!({"spec": {"secretName": "w-secret", "size": 9}}),
+    )
+    .await?;
+    consumer.wait_konnector_ready().await?;
+    serve_other(consumer).await?;
+    let other_provider = ("False", "OtherProvider");
+    says(&consumer.plane, TEMPLATE, "SecretValid", other_provider).await?;
+    says(&consumer.plane, TEMPLATE, "Ready", ("False", "*")).await?;
+    let copies = widgets(plane, service);
+    let held = copies.get("w").await?;
+    ensure!(held.data["spec"]["size"] != 9, "{}", held.data["spec"]);
+
+    put(&right).await?;
+    says(&consumer.plane, TEMPLATE, "Ready", ("True", "*")).await?;
+    let copy = wait_until(&copies, "w", "the change", |copy| {
+        copy.data["spec"]["size"] == 9
+    })
+    .await?;
+    ensure!(copy.metadata.uid == held.metadata.uid, "it was made anew");
+    Ok(())
+}
+
+/// The konnector has looked at all: the binding to the other provider is ready.
+async fn serve_other(consumer: &Consumer) -> Result<()> {
+    let mine = gadgets(&consumer.plane, "shop");
+    create(&mine, &object("Gadget", "meanwhile", "no-such")).await?;
+    wait_until(&mine, "meanwhile", "taken up", |object| {
+        object
+            .metadata
+            .annotations
+            .as_ref()
+            .is_some_and(|all| all.contains_key("kube-bind.io/provider-uid"))
+    })
+    .await?;
+    Ok(())
 }
 
 async fn never_crossed(

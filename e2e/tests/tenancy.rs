@@ -1,16 +1,22 @@
 //! What a consumer may not do with the credential that it was given, and how a provider ends one.
 
+use std::cell::Cell;
+
 use anyhow::{Context, Result, ensure};
+use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, WatchEvent, WatchParams};
 use kube_bind_crds::names;
+use kube_bind_e2e::bindings::{bindings, merge, says};
 use kube_bind_e2e::consumer::Consumer;
 use kube_bind_e2e::objects::{
-    api, as_consumer, create, secrets, wait_event, wait_gone, wait_until,
+    api, as_consumer, condition, create, secrets, service_namespace, wait_event, wait_gone,
+    wait_until,
 };
 use kube_bind_e2e::provider::{Provider, ProviderOptions};
-use kube_bind_e2e::run;
 use kube_bind_e2e::widgets::{self, TEMPLATE};
+use kube_bind_e2e::{run, wait_for};
 use serde_json::{Value, json};
 
 const VERSION: &str = "v1alpha2";
@@ -70,6 +76,9 @@ fn a_consumer_has_what_it_was_given_until_that_is_taken_back() -> Result<()> {
         .await?;
 
         let own: Api<Secret> = secrets(&provider.plane, &namespace);
+        let objects = widgets::widgets(&consumer.plane, "default");
+        create(&objects, &widgets::widget("mine", 1)).await?;
+        says(&consumer.plane, TEMPLATE, "Ready", ("True", "*")).await?;
         own.delete("kube-binder-token", &DeleteParams::default())
             .await?;
         wait_until(&own, names::KUBECONFIG_SECRET, "withdrawn", |secret| {
@@ -90,6 +99,7 @@ fn a_consumer_has_what_it_was_given_until_that_is_taken_back() -> Result<()> {
             own.get_opt("kube-binder-token").await?.is_none(),
             "the revoked credential was issued again"
         );
+        is_told_until_it_binds_again(&provider, &consumer).await?;
 
         let connections = api(
             provider.plane.client(),
@@ -106,6 +116,62 @@ fn a_consumer_has_what_it_was_given_until_that_is_taken_back() -> Result<()> {
         );
         wait_gone(&rights, names::BINDER).await
     })
+}
+
+/// The consumer sees what it has lost, nothing says that it is ready, and a bind brings all back.
+async fn is_told_until_it_binds_again(provider: &Provider, consumer: &Consumer) -> Result<()> {
+    let mine = widgets::widgets(&consumer.plane, "default");
+    let all = bindings(&consumer.plane);
+    let size = Cell::new(1);
+    // An API server knows for some seconds more who a token was, so it takes several changes.
+    let expired = wait_for("the expired credential to be told", || async {
+        size.set(size.get() + 1);
+        merge(&mine, "mine", json!({"spec": {"size": size.get()}})).await?;
+        let binding = all.get(TEMPLATE).await?;
+        let told = condition(&binding, "SecretValid");
+        let told = told
+            .is_some_and(|(status, reason, _)| status == "False" && reason == "CredentialExpired");
+        ensure!(told, "its status is {}", binding.data["status"]);
+        anyhow::Ok(binding)
+    })
+    .await?;
+    let is_true = |binding: &DynamicObject, kind: &str| {
+        condition(binding, kind).is_some_and(|(status, ..)| status == "True")
+    };
+    ensure!(!is_true(&expired, "Ready"), "{}", expired.data["status"]);
+    // Also not after a restart, which has only the dead credential.
+    consumer.kill_konnector()?;
+    consumer.start_konnector()?;
+    consumer.wait_konnector_ready().await?;
+    merge(&mine, "mine", json!({"spec": {"size": 77}})).await?;
+
+    widgets::bind(provider, consumer, TEMPLATE, &[]).await?;
+    says(&consumer.plane, TEMPLATE, "Ready", ("True", "*")).await?;
+    let version = expired.resource_version().unwrap_or_default();
+    let one = WatchParams::default().fields(&format!("metadata.name={TEMPLATE}"));
+    let mut events = std::pin::pin!(all.watch(&one, &version).await?);
+    let mut seen = 0;
+    while let Some(event) = events.try_next().await? {
+        let WatchEvent::Modified(binding) = event else {
+            anyhow::bail!("not a change: {event:?}");
+        };
+        seen += 1;
+        let good = is_true(&binding, "SecretValid");
+        let ready = is_true(&binding, "Ready");
+        ensure!(good || !ready, "{}", binding.data["status"]);
+        if ready {
+            break;
+        }
+    }
+    ensure!(seen > 0, "no change was seen");
+    let (_, home) = as_consumer(&consumer.plane).await?;
+    let service = service_namespace(&provider.plane, &home, "default").await?;
+    let copies = widgets::widgets(&provider.plane, &service);
+    wait_until(&copies, "mine", "the last change", |copy| {
+        copy.data["spec"]["size"] == 77
+    })
+    .await?;
+    Ok(())
 }
 
 /// Makes an object whose editing history no type can hold.

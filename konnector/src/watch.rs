@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -82,9 +82,6 @@ pub async fn reflect<K>(
             Told::Running => return tell(Signal::Running),
             Told::Failed(error) => return tell(Signal::Failed(&error)),
         };
-        let event = event.modify(|object| {
-            object.managed_fields_mut().clear();
-        });
         writer.apply_watcher_event(&event);
         match &event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::ClusterSecretKeyRef;
-use kube_bind_crds::names::KONNECTOR_NAMESPACE;
+use kube_bind_crds::names::{ANNOTATION_PROVIDER_CLUSTER, KONNECTOR_NAMESPACE};
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::client;
 use kube_bind_runtime::kubeconfig::{Policy, SafeKubeconfig};
@@ -281,7 +281,7 @@ impl Task {
         };
         match identify(&Api::all(client.clone()), kubeconfig.namespace()).await {
             Ok(uid) => match current {
-                Some(provider) if provider.uid != uid => {
+                Some(provider) if provider.uid != uid && !self.is_unwanted(&provider.uid) => {
                     let words = format!(
                         "the kubeconfig leads to a provider with uid {uid} now, it was {}; \
                          to use the new one, unbind and bind again",
@@ -291,22 +291,13 @@ impl Task {
                     self.publish(SecretState::Valid, Some(problem), None);
                     Some(HOLD)
                 }
-                _ => match self
-                    .providers
-                    .attach(&uid, &self.secret, kubeconfig.clone(), client)
-                {
-                    Ok(provider) => {
-                        self.backoff.reset(&());
-                        self.ctx.metrics.uses(&self.secret, &kubeconfig);
-                        self.publish(SecretState::Valid, None, Some(provider));
-                        None
+                current => {
+                    if let Some(wrong) = current.filter(|provider| provider.uid != uid) {
+                        self.providers.detach(&wrong, &self.secret).await;
+                        self.state.send_modify(|state| state.provider = None);
                     }
-                    Err(why) => {
-                        let problem = ConnectProblem::Link(LinkState::OtherProvider(why));
-                        self.publish(SecretState::Valid, Some(problem), None);
-                        Some(HOLD)
-                    }
-                },
+                    self.attach(&uid, kubeconfig, client)
+                }
             },
             Err(error) => {
                 let problem = ConnectProblem::Link(judge(&error));
@@ -320,6 +311,43 @@ impl Task {
                 Some(self.backoff.next(&()))
             }
         }
+    }
+
+    fn attach(&self, uid: &str, kubeconfig: SafeKubeconfig, client: Client) -> Option<Duration> {
+        let attached = self
+            .providers
+            .attach(uid, &self.secret, kubeconfig.clone(), client);
+        match attached {
+            Ok(provider) => {
+                self.backoff.reset(&());
+                self.ctx.metrics.uses(&self.secret, &kubeconfig);
+                self.publish(SecretState::Valid, None, Some(provider));
+                None
+            }
+            Err(why) => {
+                let problem = ConnectProblem::Link(LinkState::OtherProvider(why));
+                self.publish(SecretState::Valid, Some(problem), None);
+                Some(HOLD)
+            }
+        }
+    }
+
+    /// Whether this provider was never the right one: whoever uses the Secret belongs to another.
+    fn is_unwanted(&self, uid: &str) -> bool {
+        let bindings = self.ctx.bindings.state();
+        let bundles = self.ctx.bundles.all();
+        let of_bindings = bindings
+            .iter()
+            .filter(|b| b.spec.kubeconfig_secret_ref == self.secret)
+            .map(|b| b.annotations());
+        let of_bundles = bundles
+            .iter()
+            .filter(|b| b.spec.kubeconfig_secret_ref == self.secret)
+            .map(|b| b.annotations());
+        let owners = of_bindings
+            .chain(of_bundles)
+            .map(|annotations| annotations.get(ANNOTATION_PROVIDER_CLUSTER));
+        all_belong_elsewhere(owners.map(|owner| owner.map(String::as_str)), uid)
     }
 
     fn publish(
@@ -341,6 +369,12 @@ impl Task {
             self.ctx.wake_users(std::slice::from_ref(&self.secret));
         }
     }
+}
+
+/// Whether there are users, and all of them are known to belong to other providers.
+fn all_belong_elsewhere<'a>(mut owners: impl Iterator<Item = Option<&'a str>>, uid: &str) -> bool {
+    let elsewhere = |owner: Option<&str>| owner.is_some_and(|owner| owner != uid);
+    owners.next().is_some_and(elsewhere) && owners.all(elsewhere)
 }
 
 /// What a Secret holds under a key.
@@ -371,6 +405,19 @@ mod tests {
 
     fn message(secret: Option<&Secret>) -> SecretState {
         read(secret, "kubeconfig", Policy::default()).unwrap_err()
+    }
+
+    #[test]
+    fn a_provider_that_nobody_belongs_to_gives_way_to_the_right_one() {
+        let elsewhere =
+            |owners: &[Option<&str>]| all_belong_elsewhere(owners.iter().copied(), "wrong");
+        assert!(elsewhere(&[Some("right"), Some("right")]));
+        assert!(!elsewhere(&[Some("right"), Some("wrong")]));
+        assert!(
+            !elsewhere(&[Some("right"), None]),
+            "it may just be starting"
+        );
+        assert!(!elsewhere(&[]), "nobody says which one is right");
     }
 
     #[test]

@@ -9,14 +9,17 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::{ListParams, WatchParams};
-use kube::core::{Status, WatchEvent};
+use kube::core::{Request, Status, WatchEvent};
 use kube::runtime::watcher::{Config, Error, Event};
 use kube::{Api, Resource, ResourceExt};
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::time::Instant;
 
 /// A page that takes longer is broken, and so is a watch that does not begin.
@@ -87,6 +90,38 @@ struct Following<K> {
     objects: usize,
 }
 
+/// One page of a list.
+#[derive(Deserialize)]
+#[serde(bound = "K: DeserializeOwned")]
+struct Page<K> {
+    metadata: ListMeta,
+    #[serde(default)]
+    items: Vec<Plain<K>>,
+}
+
+/// Where in its history a server is.
+#[derive(Deserialize)]
+struct Position {
+    metadata: ListMeta,
+}
+
+/// An object without its editing history. Nobody here needs that, and who can write an object can write
+/// times into it that no type holds: one such object would keep all others from being known.
+#[derive(Clone, Debug)]
+struct Plain<K>(K);
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Plain<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut object = Value::deserialize(deserializer)?;
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        serde_json::from_value(object)
+            .map(Plain)
+            .map_err(serde::de::Error::custom)
+    }
+}
+
 /// How one watch ended.
 enum End {
     /// Nothing is lost: watch again from where we were.
@@ -155,11 +190,11 @@ where
         let mut found = 0;
         tell(Told::Event(Event::Init));
         loop {
-            let page = apply::timed_for(ANSWER, self.api.list(&params)).await;
+            let page = self.page::<Page<K>>(&params).await;
             let page = page.map_err(Error::InitialListFailed)?;
             found += page.items.len();
             self.bear(found)?;
-            for object in page.items {
+            for Plain(object) in page.items {
                 tell(Told::Event(Event::InitApply(object)));
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
@@ -184,7 +219,7 @@ where
             timeout: Some(seconds),
             ..WatchParams::default()
         };
-        let begun = apply::timed_for(ANSWER, self.api.watch(&params, version)).await;
+        let begun = apply::timed_for(ANSWER, self.events(&params, version)).await;
         let events = match begun {
             Ok(events) => events,
             Err(kube::Error::Api(status)) if status.code == 410 => return End::List,
@@ -195,17 +230,17 @@ where
         let deadline = Instant::now() + Duration::from_secs(seconds.into()) + WATCH_GRACE;
         while let Ok(Some(event)) = tokio::time::timeout_at(deadline, events.next()).await {
             let (at, event) = match event {
-                Ok(WatchEvent::Added(object)) => {
+                Ok(WatchEvent::Added(Plain(object))) => {
                     self.objects = self.objects.saturating_add(1);
                     if let Err(error) = self.bear(self.objects) {
                         return End::Broken(error);
                     }
                     (object.resource_version(), Some(Event::Apply(object)))
                 }
-                Ok(WatchEvent::Modified(object)) => {
+                Ok(WatchEvent::Modified(Plain(object))) => {
                     (object.resource_version(), Some(Event::Apply(object)))
                 }
-                Ok(WatchEvent::Deleted(object)) => {
+                Ok(WatchEvent::Deleted(Plain(object))) => {
                     self.objects = self.objects.saturating_sub(1);
                     (object.resource_version(), Some(Event::Delete(object)))
                 }
@@ -239,9 +274,28 @@ where
     /// Whether the server has gone back behind this version: it was restored from a backup.
     async fn is_behind(&self, version: &str) -> Result<bool, kube::Error> {
         let params = self.params(Some(1));
-        let now = apply::timed_for(ANSWER, self.api.list_metadata(&params)).await?;
+        let now = self.page::<Position>(&params).await?;
         let now = now.metadata.resource_version.unwrap_or_default();
         Ok(is_before(&now, version))
+    }
+
+    async fn page<T: DeserializeOwned>(&self, params: &ListParams) -> Result<T, kube::Error> {
+        let request = Request::new(self.api.resource_url()).list(params);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let client = self.api.clone().into_client();
+        apply::timed_for(ANSWER, client.request(request)).await
+    }
+
+    async fn events(
+        &self,
+        params: &WatchParams,
+        version: &str,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Plain<K>>, kube::Error>> + use<K>, kube::Error>
+    {
+        let request = Request::new(self.api.resource_url()).watch(params, version);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let client = self.api.clone().into_client();
+        client.request_events(request).await
     }
 
     fn params(&self, limit: Option<u32>) -> ListParams {

@@ -162,6 +162,26 @@ async fn one_event_that_makes_no_sense_hides_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_with_a_history_that_nothing_can_hold_hides_no_other() {
+    let poison = |version: u32| {
+        let mut object = object("poison", version);
+        object["metadata"]["managedFields"] = json!([{"time": "9999-12-31T23:59:59Z"}]);
+        object
+    };
+    let client = server(move |asked, uri| match (asked, is_watch(uri)) {
+        (1, true) => events(&[json!({"type": "MODIFIED", "object": poison(11)})]),
+        (_, true) => events(&[]),
+        (_, false) => {
+            let list = json!({"metadata": {"resourceVersion": "10"}, "items": [poison(9)]});
+            (200, list.to_string())
+        }
+    });
+    let words = told(client, 9, 5).await;
+    let all = ["list", "listed poison", "done", "running", "applied poison"];
+    assert_eq!(words, all);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_of_who_is_told_costs_a_list_and_no_more() {
     let client = server(|_, uri| match is_watch(uri) {
         true => events(&[]),
