@@ -198,10 +198,9 @@ impl ClaimsEngine {
     /// complete.
     pub fn listed(&self) -> bool {
         let scopes = self.rules().scopes();
-        let namespaces = self.provider.namespaces.provider_namespaces();
-        let state = self.state();
-        scopes.is_subset(&state.consumer_listed)
-            && namespaces.iter().all(|n| state.provider_listed.contains(n))
+        let mappings = &self.provider.namespaces;
+        let mapped = mappings.is_listed().then(|| mappings.provider_namespaces());
+        self.state().is_listed(&scopes, mapped.as_deref())
     }
 
     /// Why the consumer does not let us watch, if it does not.

@@ -144,6 +144,13 @@ impl State {
         .any(|(namespace, name)| self.consumer_listed.contains(&Scope { namespace, name }))
     }
 
+    /// Whether all of these are listed. While it is not known which service namespaces there are, none of
+    /// them can be.
+    pub fn is_listed(&self, scopes: &BTreeSet<Scope>, mapped: Option<&[String]>) -> bool {
+        let listed = |namespace: &String| self.provider_listed.contains(namespace);
+        scopes.is_subset(&self.consumer_listed) && mapped.is_some_and(|all| all.iter().all(listed))
+    }
+
     /// Files what is there now; see [`Copies::file`].
     pub fn file(&mut self, side: Side, key: &Key, copy: Copy, list: Option<u64>) {
         let belongs = |copy: &Copy| {
@@ -326,6 +333,21 @@ mod tests {
         assert!(state.deleted.is_empty() && state.contested.contains_key(&key));
         state.settle(&key, false, false);
         assert!(state.contested.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_listed_before_it_is_known_which_namespaces_there_are() {
+        let scopes: BTreeSet<Scope> = [Scope::default()].into();
+        let mut state = State {
+            consumer_listed: scopes.clone(),
+            ..State::default()
+        };
+        let mapped = ["tenant-shop".to_owned()];
+        assert!(!state.is_listed(&scopes, None));
+        assert!(state.is_listed(&scopes, Some(&[])));
+        assert!(!state.is_listed(&scopes, Some(&mapped)));
+        state.provider_listed = mapped.clone().into();
+        assert!(state.is_listed(&scopes, Some(&mapped)));
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl ClaimsEngine {
         // What was begun ends with us.
         let _end = stop.clone().drop_guard();
         let mut mapped = self.provider.namespaces.subscribe();
+        let mut listed = false;
         let mut changed = self.rules_changed.subscribe();
         let mut running = BTreeMap::new();
         loop {
@@ -69,6 +70,10 @@ impl ClaimsEngine {
             self.follow(Side::Provider, &mut running, scopes, &selectors, &stop);
             // Whoever waits for a namespace may have it now, or have to ask again.
             self.touch_all();
+            let now = self.provider.namespaces.is_listed();
+            if std::mem::replace(&mut listed, now) != now {
+                self.wake_bindings();
+            }
             let ended = tokio::select! {
                 ended = mapped.changed() => ended,
                 ended = changed.changed() => ended,

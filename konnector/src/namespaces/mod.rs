@@ -31,7 +31,7 @@ use crate::names::MANAGER_NAMESPACES;
 use crate::provider::{Link, Provider};
 use crate::sync;
 use crate::wait_queue::WaitQueue;
-use crate::watch::{Signal, at_most, reflect};
+use crate::watch::{Listed, Signal, at_most, reflect};
 use lifecycle::Checked;
 use mapping::Mapping;
 
@@ -52,6 +52,7 @@ pub struct ServiceNamespaces {
     consumer: ConsumerNamespaces,
     mapping: RwLock<Mapping>,
     generation: watch::Sender<u64>,
+    listed: Listed,
     /// Consumer namespaces whose mapping is being asked for.
     requested: Mutex<HashSet<String>>,
     /// Mappings without a consumer namespace that are left as they are for now.
@@ -87,6 +88,7 @@ impl ServiceNamespaces {
             consumer,
             mapping: RwLock::default(),
             generation: watch::Sender::new(0),
+            listed: Listed::new(),
             requested: Mutex::default(),
             waiting: Mutex::default(),
             jobs: WaitQueue::default(),
@@ -129,6 +131,11 @@ impl ServiceNamespaces {
         }
     }
 
+    /// Whether the mappings are known; before, that there is none means nothing.
+    pub fn is_listed(&self) -> bool {
+        self.listed.is_set()
+    }
+
     /// A Namespace of the consumer vanished; an empty name means any may have.
     pub fn consumer_namespace_gone(&self, name: &str) {
         self.post(if name.is_empty() {
@@ -159,8 +166,12 @@ impl ServiceNamespaces {
             }
             Signal::Listed => {
                 let all = self.store.state();
+                let first = !self.listed.is_set();
+                self.listed.set();
                 self.remap(|mapping| {
-                    mapping.explain_all(all.iter().map(|o| (o.name_any(), problem(o))))
+                    // That there is none is news too.
+                    first
+                        | mapping.explain_all(all.iter().map(|o| (o.name_any(), problem(o))))
                         | mapping.replace(all.iter().map(|o| (o.name_any(), target(o))))
                 });
                 self.requested().clear();
