@@ -309,7 +309,8 @@ impl Shell {
                 return;
             };
             self.under_way += 1;
-            let (key, pair, epochs) = (job.key.clone(), job.pair.clone(), job.epochs);
+            let (key, pair) = (job.key.clone(), job.pair.clone());
+            let (epochs, known) = (job.epochs, job.known);
             let (executor, results) = (Arc::clone(&self.executor), self.results.clone());
             self.tracker.spawn(async move {
                 let run = AssertUnwindSafe(executor.run(job)).catch_unwind().await;
@@ -322,6 +323,7 @@ impl Shell {
                     verdict: Verdict::Unfinished,
                     done: Done::default(),
                     epochs,
+                    known,
                 });
                 // Nobody listens after a stop: then what was learned is not needed.
                 let _ = results.send(done);

@@ -3,6 +3,7 @@
 use kube_bind_crds::digest::Digest;
 
 use super::entry::{Consumer, Owner, Provider, Version};
+use super::metrics::Side;
 use super::ports::Problem;
 
 /// What is known of one object on both sides.
@@ -29,6 +30,8 @@ pub(super) struct Pair {
     pub(super) status_refused: Option<Box<Refused>>,
     /// What a server fails at for a long time, although it does other things.
     pub(super) failing: Option<Box<Problem>>,
+    /// The creation of the copy was not answered: it may be there, or come yet.
+    pub(super) unsure: bool,
 }
 
 /// Which sides a job found gone.
@@ -63,6 +66,15 @@ impl Pair {
             self.provider = Some(seen);
         }
         news
+    }
+
+    /// The versions of what is known of both sides, presence or absence.
+    pub(super) fn known(&self) -> [Version; 2] {
+        let (consumer, provider) = (self.consumer.as_ref(), self.provider.as_ref());
+        [
+            consumer.map_or(self.consumer_gone, |known| known.version),
+            provider.map_or(self.provider_gone, |known| known.version),
+        ]
     }
 
     /// Whether a state of the consumer object with this version would tell something new.
@@ -130,12 +142,23 @@ impl Pair {
 
     /// Takes over what a job learned, side by side, where it is newer than what events told
     /// meanwhile. What the job found gone was gone at the version of the entry it had. Of a side that has
-    /// been listed since the job began, what is not newer than the question is not learned.
-    pub(super) fn learn(&mut self, job: Self, lost: Lost, listed: [Option<Asked>; 2]) {
+    /// been listed since the job began, what is not newer than the question is not learned. Of a side
+    /// that nothing was told of since the job `began`, the job knows best: after a restore from a backup
+    /// what it was answered may be of an older version.
+    pub(super) fn learn(
+        &mut self,
+        job: Self,
+        lost: Lost,
+        began: [Version; 2],
+        listed: [Option<Asked>; 2],
+    ) {
         let [consumer, provider] = listed;
+        let known = self.known();
+        let knows_best = |side: Side| known[side as usize] == began[side as usize];
         match job.consumer {
             Some(seen) if consumer.is_some_and(|list| list.knew(seen.version)) => {}
             None if consumer.is_some() => {}
+            Some(seen) if knows_best(Side::Consumer) => self.consumer = Some(seen),
             Some(seen) => {
                 self.see_consumer(seen);
             }
@@ -147,6 +170,7 @@ impl Pair {
         match job.provider {
             Some(seen) if provider.is_some_and(|list| list.knew(seen.version)) => {}
             None if provider.is_some() => {}
+            Some(seen) if knows_best(Side::Provider) => self.provider = Some(seen),
             Some(seen) => {
                 self.see_provider(seen);
             }
@@ -161,6 +185,7 @@ impl Pair {
         self.mirrored = job.mirrored;
         self.refused = job.refused;
         self.status_refused = job.status_refused;
+        self.unsure = job.unsure && self.provider.is_none();
     }
 
     /// The copy, if it was made for this very consumer object.
@@ -253,6 +278,27 @@ mod tests {
         }
     }
 
+    /// Events have told of both sides since the job began.
+    const NEWS: [Version; 2] = [Version(u64::MAX); 2];
+
+    #[test]
+    fn what_a_job_was_answered_counts_unless_something_was_told_meanwhile() {
+        let mut pair = Pair::default();
+        pair.see_consumer(consumer(9));
+        pair.lose_consumer(Version(10));
+        let began = pair.known();
+        let job = Pair {
+            consumer: Some(consumer(4)),
+            ..Pair::default()
+        };
+        let mut told = pair.clone();
+        told.lose_consumer(Version(11));
+        told.learn(job.clone(), Lost::default(), began, [None, None]);
+        assert!(told.consumer.is_none());
+        pair.learn(job, Lost::default(), began, [None, None]);
+        assert!(pair.consumer.is_some(), "the server was restored");
+    }
+
     #[test]
     fn an_entry_never_goes_back_in_time() {
         let mut pair = Pair::default();
@@ -274,7 +320,7 @@ mod tests {
         let mut job = pair.clone();
         job.see_consumer(consumer(6));
         pair.lose_consumer(Version(7));
-        pair.learn(job, Lost::default(), [None, None]);
+        pair.learn(job, Lost::default(), NEWS, [None, None]);
         assert!(pair.consumer.is_none());
     }
 
@@ -307,10 +353,10 @@ mod tests {
         pair.see_consumer(consumer(4));
         let mut job = pair.clone();
         job.see_consumer(consumer(9));
-        pair.learn(job.clone(), Lost::default(), [list, None]);
+        pair.learn(job.clone(), Lost::default(), NEWS, [list, None]);
         assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(4)));
         job.see_consumer(consumer(10));
-        pair.learn(job, Lost::default(), [list, None]);
+        pair.learn(job, Lost::default(), NEWS, [list, None]);
         assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(10)));
     }
 
@@ -319,7 +365,7 @@ mod tests {
         let mut pair = Pair::default();
         let job = pair.clone();
         pair.see_consumer(consumer(5));
-        pair.learn(job, Lost::default(), [None, None]);
+        pair.learn(job, Lost::default(), NEWS, [None, None]);
         assert!(pair.consumer.is_some());
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::adopt;
 use super::cluster::{Cluster, Error, Key, Part};
 use super::config::{Fence, Ports};
-use super::entry::{Consumer, Owner, Provider};
+use super::entry::{Consumer, Owner, Provider, Version};
 use super::form::{Form, MARK_MANAGER};
 use super::metrics::{EngineMetrics, Side, Verb, WriteResult};
 use super::pair::{Lost, Pair, Refused};
@@ -55,6 +55,8 @@ pub(super) struct Job {
     pub(super) provider_body: Option<Arc<Value>>,
     /// Numbers of the lists that the pair was learned from.
     pub(super) epochs: [u32; 2],
+    /// What was known of both sides when the job began.
+    pub(super) known: [Version; 2],
 }
 
 /// How a job ended.
@@ -82,6 +84,8 @@ pub(super) struct Finished {
     pub(super) done: Done,
     /// As the job had them.
     pub(super) epochs: [u32; 2],
+    /// What was known of both sides when the job began.
+    pub(super) known: [Version; 2],
 }
 
 /// What happened during a job, for those who measure and judge.
@@ -136,6 +140,7 @@ impl Executor {
             consumer_body,
             provider_body,
             epochs,
+            known,
         } = job;
         let mut run = Run {
             shared: self,
@@ -157,6 +162,7 @@ impl Executor {
             verdict,
             done: run.done,
             epochs,
+            known,
         }
     }
 }

@@ -55,6 +55,10 @@ impl Run<'_> {
             .provider
             .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
         let answer = self.write(PROVIDER_APPLY, request).await?;
+        self.pair.unsure = matches!(
+            answer,
+            Err(Error::Unavailable { .. } | Error::TimedOut { .. })
+        );
         self.on_applied(answer, sent).await
     }
 
@@ -199,6 +203,17 @@ impl Run<'_> {
     }
 
     pub(super) async fn release(&mut self) -> Result<(), Stop> {
+        if std::mem::take(&mut self.pair.unsure) && self.pair.provider.is_none() {
+            let at = self.target()?;
+            match self.read_provider(&at).await {
+                Ok(_) => return Err(Stop::Replan),
+                Err(Stop::Replan) => {}
+                Err(stop) => {
+                    self.pair.unsure = true;
+                    return Err(stop);
+                }
+            }
+        }
         let consumer = self.consumer()?;
         let body = json!({"metadata": {
             "uid": consumer.uid.to_string(),

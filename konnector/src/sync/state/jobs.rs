@@ -74,6 +74,7 @@ impl State {
                 consumer_body: fits(consumer_body, consumer_version),
                 provider_body: fits(provider_body, provider_version),
                 epochs: self.epochs(&rules.target),
+                known: pair.known(),
                 key,
                 pair,
                 rules,
@@ -91,6 +92,7 @@ impl State {
             verdict,
             done,
             epochs,
+            known,
         } = finished;
         self.measured.finished(&key, &done);
         self.busy.remove(&key);
@@ -103,7 +105,9 @@ impl State {
         let id = self.shared(&key);
         let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
-        slot.pair.learn(pair, lost, listed);
+        let before = slot.pair.known();
+        slot.pair.learn(pair, lost, known, listed);
+        let same = slot.pair.known() == before;
         let gone = lost.consumer && slot.pair.consumer.is_none();
         let copy = slot.pair.provider.as_ref();
         if copy.is_none_or(|copy| copy.terminating) {
@@ -148,9 +152,14 @@ impl State {
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.pair.failing = None;
                 }
-                self.queue.succeeded(&key);
-                self.touch(&key, Priority::Change, now);
-                return;
+                // What the job found settled and is still not so needs time, or another list.
+                if same && self.is_wanting(&key, now) {
+                    self.queue.retry(id, Duration::ZERO, jitter, now);
+                } else {
+                    self.queue.succeeded(&key);
+                    self.touch(&key, Priority::Change, now);
+                    return;
+                }
             }
             Verdict::NotLeading => self.queue.push_at(id, now + LEADER_RETRY),
             Verdict::Unfinished => self.queue.retry(id, Duration::ZERO, jitter, now),
@@ -183,6 +192,15 @@ impl State {
             }
         }
         self.classify(&key, now);
+    }
+
+    /// Whether something would be done for this object now.
+    fn is_wanting(&self, key: &Key, now: Instant) -> bool {
+        let Some(slot) = self.slots.get(key) else {
+            return false;
+        };
+        let rules = self.rules(key, slot, now);
+        !plan(&slot.pair, &rules).is_empty() && self.is_ready(&slot.pair, &rules)
     }
 
     /// What a side left undone is due at once, rather than after backoffs that have grown to minutes.
