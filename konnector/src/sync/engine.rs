@@ -310,7 +310,7 @@ impl Shell {
             };
             self.under_way += 1;
             let (key, pair) = (job.key.clone(), job.pair.clone());
-            let (epochs, known) = (job.epochs, job.known);
+            let (epochs, known, unsure) = (job.epochs, job.known, job.unsure);
             let (executor, results) = (Arc::clone(&self.executor), self.results.clone());
             self.tracker.spawn(async move {
                 let run = AssertUnwindSafe(executor.run(job)).catch_unwind().await;
@@ -324,6 +324,7 @@ impl Shell {
                     done: Done::default(),
                     epochs,
                     known,
+                    unsure,
                 });
                 // Nobody listens after a stop: then what was learned is not needed.
                 let _ = results.send(done);

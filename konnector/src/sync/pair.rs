@@ -2,7 +2,7 @@
 
 use kube_bind_crds::digest::Digest;
 
-use super::entry::{Consumer, Owner, Provider, Version};
+use super::entry::{Consumer, Owner, Provider, Uid, Version};
 use super::metrics::Side;
 use super::ports::Problem;
 
@@ -30,8 +30,6 @@ pub(super) struct Pair {
     pub(super) status_refused: Option<Box<Refused>>,
     /// What a server fails at for a long time, although it does other things.
     pub(super) failing: Option<Box<Problem>>,
-    /// The creation of the copy was not answered: it may be there, or come yet.
-    pub(super) unsure: bool,
 }
 
 /// Which sides a job found gone.
@@ -97,20 +95,22 @@ impl Pair {
 
     /// The same for an object of a list, which may be older than what we know only if we learned that
     /// after the list was asked for.
-    pub(super) fn is_listed_news_of_consumer(&self, version: Version, list: Asked) -> bool {
+    pub(super) fn is_listed_news_of_consumer(&self, seen: (Version, Uid), list: Asked) -> bool {
         let known = self.consumer.as_ref();
         list.overrules(
-            version,
-            known.map_or(self.consumer_gone, |known| known.version),
+            seen,
+            known.map(|known| (known.version, &known.uid)),
+            self.consumer_gone,
         )
     }
 
     /// The same for a provider copy.
-    pub(super) fn is_listed_news_of_provider(&self, version: Version, list: Asked) -> bool {
+    pub(super) fn is_listed_news_of_provider(&self, seen: (Version, Uid), list: Asked) -> bool {
         let known = self.provider.as_ref();
         list.overrules(
-            version,
-            known.map_or(self.provider_gone, |known| known.version),
+            seen,
+            known.map(|known| (known.version, &known.uid)),
+            self.provider_gone,
         )
     }
 
@@ -185,7 +185,6 @@ impl Pair {
         self.mirrored = job.mirrored;
         self.refused = job.refused;
         self.status_refused = job.status_refused;
-        self.unsure = job.unsure && self.provider.is_none();
     }
 
     /// The copy, if it was made for this very consumer object.
@@ -214,8 +213,16 @@ impl Asked {
 
     /// Whether an object of this version in the list counts more than what is known. Known before the
     /// list was asked for and yet newer than the list: the server went back in time.
-    fn overrules(self, seen: Version, known: Version) -> bool {
-        is_newer(seen, known) || (seen != known && self.knew(known))
+    fn overrules(
+        self,
+        (version, uid): (Version, Uid),
+        known: Option<(Version, &Uid)>,
+        gone: Version,
+    ) -> bool {
+        // A restored server gives the same version once more, to another object.
+        let same = known.is_some_and(|known| known == (version, &uid));
+        let known = known.map_or(gone, |(known, _)| known);
+        is_newer(version, known) || (!same && self.knew(known))
     }
 
     fn miss<T>(
@@ -330,14 +337,23 @@ mod tests {
         let mut pair = Pair::default();
         pair.see_consumer(consumer(9));
         assert!(
-            !pair.is_listed_news_of_consumer(Version(9), list),
+            !pair.is_listed_news_of_consumer((Version(9), Uid::from(1)), list),
             "the same"
         );
         assert!(
-            pair.is_listed_news_of_consumer(Version(4), list),
+            pair.is_listed_news_of_consumer((Version(9), Uid::from(2)), list),
+            "another one, on a restored server"
+        );
+        assert!(
+            pair.is_listed_news_of_consumer((Version(4), Uid::from(1)), list),
             "restored"
         );
-        assert!(!pair.is_listed_news_of_consumer(Version(4), Asked { known: Version(8) }));
+        assert!(
+            !pair.is_listed_news_of_consumer(
+                (Version(4), Uid::from(1)),
+                Asked { known: Version(8) }
+            )
+        );
         // Gone from a restored server, and made anew there before its versions have caught up.
         assert!(pair.miss_consumer(Version(5), list));
         assert!(pair.see_consumer(consumer(6)));

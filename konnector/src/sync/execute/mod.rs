@@ -57,6 +57,8 @@ pub(super) struct Job {
     pub(super) epochs: [u32; 2],
     /// What was known of both sides when the job began.
     pub(super) known: [Version; 2],
+    /// A creation of the copy was not answered: it may be there, or come yet.
+    pub(super) unsure: bool,
 }
 
 /// How a job ended.
@@ -86,6 +88,8 @@ pub(super) struct Finished {
     pub(super) epochs: [u32; 2],
     /// What was known of both sides when the job began.
     pub(super) known: [Version; 2],
+    /// A creation of the copy was not answered: it may be there, or come yet.
+    pub(super) unsure: bool,
 }
 
 /// What happened during a job, for those who measure and judge.
@@ -141,6 +145,7 @@ impl Executor {
             provider_body,
             epochs,
             known,
+            unsure,
         } = job;
         let mut run = Run {
             shared: self,
@@ -151,6 +156,7 @@ impl Executor {
             consumer_body,
             provider_body,
             done: Done::default(),
+            unsure,
         };
         let verdict = run.until_settled().await;
         let bodies = [run.consumer_body, run.provider_body];
@@ -163,6 +169,7 @@ impl Executor {
             done: run.done,
             epochs,
             known,
+            unsure: run.unsure,
         }
     }
 }
@@ -176,6 +183,7 @@ struct Run<'a> {
     consumer_body: Option<Arc<Value>>,
     provider_body: Option<Arc<Value>>,
     done: Done,
+    unsure: bool,
 }
 
 impl Run<'_> {

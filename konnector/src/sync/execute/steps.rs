@@ -55,7 +55,7 @@ impl Run<'_> {
             .provider
             .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
         let answer = self.write(PROVIDER_APPLY, request).await?;
-        self.pair.unsure = matches!(
+        self.unsure = matches!(
             answer,
             Err(Error::Unavailable { .. } | Error::TimedOut { .. })
         );
@@ -203,13 +203,13 @@ impl Run<'_> {
     }
 
     pub(super) async fn release(&mut self) -> Result<(), Stop> {
-        if std::mem::take(&mut self.pair.unsure) && self.pair.provider.is_none() {
+        if std::mem::take(&mut self.unsure) && self.pair.provider.is_none() {
             let at = self.target()?;
             match self.read_provider(&at).await {
                 Ok(_) => return Err(Stop::Replan),
                 Err(Stop::Replan) => {}
                 Err(stop) => {
-                    self.pair.unsure = true;
+                    self.unsure = true;
                     return Err(stop);
                 }
             }

@@ -69,7 +69,10 @@ impl State {
         // Most events are echoes of our own writes: they are not worth a digest.
         let version = form::version_of(&body);
         let news = match list {
-            Some(list) => slot.pair.is_listed_news_of_consumer(version, list),
+            Some(list) => {
+                let seen = (version, form::uid_of(&body));
+                slot.pair.is_listed_news_of_consumer(seen, list)
+            }
             None => slot.pair.is_news_of_consumer(version),
         };
         if news {
@@ -210,7 +213,10 @@ impl State {
         }
         let version = form::version_of(&body);
         let news = match list {
-            Some(list) => slot.pair.is_listed_news_of_provider(version, list),
+            Some(list) => {
+                let seen = (version, form::uid_of(&body));
+                slot.pair.is_listed_news_of_provider(seen, list)
+            }
             None => slot.pair.is_news_of_provider(version),
         };
         if news {

@@ -52,7 +52,7 @@ impl State {
             }
             let [consumer_body, provider_body] = self.bodies.take(&key);
             let slot = self.slots.get_mut(&key).expect("it was found above");
-            let pair = slot.pair.clone();
+            let (pair, unsure) = (slot.pair.clone(), slot.unsure);
             let vanished = rules.fate == Fate::Vanished;
             let doubtful = vanished || slot.dying > self.causes.meant();
             // Counted once, however often it is tried.
@@ -75,6 +75,7 @@ impl State {
                 provider_body: fits(provider_body, provider_version),
                 epochs: self.epochs(&rules.target),
                 known: pair.known(),
+                unsure,
                 key,
                 pair,
                 rules,
@@ -93,6 +94,7 @@ impl State {
             done,
             epochs,
             known,
+            unsure,
         } = finished;
         self.measured.finished(&key, &done);
         self.busy.remove(&key);
@@ -108,6 +110,7 @@ impl State {
         let before = slot.pair.known();
         slot.pair.learn(pair, lost, known, listed);
         let same = slot.pair.known() == before;
+        slot.unsure = unsure && slot.pair.provider.is_none();
         let gone = lost.consumer && slot.pair.consumer.is_none();
         let copy = slot.pair.provider.as_ref();
         if copy.is_none_or(|copy| copy.terminating) {

@@ -163,15 +163,21 @@ pub(super) fn lose_definition(sim: &mut Sim) {
     if sim.definition_goes {
         sim.definition_seen = sim.definition_goes;
         sim.definition_goes = !keys.is_empty();
+        // As long as it is not gone, what a backup brings back is deleted again.
+        delete_all(sim, &keys);
         return;
     }
     sim.trace
         .note("accident", "deletes the CRD", &Key::default(), String::new);
     sim.definition_goes = true;
     sim.definition_seen = sim.requests.is_multiple_of(2);
+    delete_all(sim, &keys);
+}
+
+fn delete_all(sim: &mut Sim, keys: &[Key]) {
     for key in keys {
-        lose(sim, &key);
-        users::remove(sim, &key);
+        lose(sim, key);
+        users::remove(sim, key);
     }
 }
 

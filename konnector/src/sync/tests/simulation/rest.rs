@@ -54,12 +54,18 @@ async fn recover(run: &mut Run) {
         running.engine.suspend(false);
     }
     // The CRD is not gone before its objects are.
+    let mut rounds = 0;
     while run.world.lock().definition_goes {
         run.release_deletes();
         tokio::time::sleep(LONG).await;
         let mut sim = run.world.lock();
         for key in accidents::keys(&sim) {
             users::let_go(&mut sim, &key);
+        }
+        operators::finish(&mut sim);
+        rounds += 1;
+        if rounds > 10 {
+            sim.violate("the objects of a CRD that goes stay for ever".to_owned());
         }
         if sim.violation.is_some() {
             return;
