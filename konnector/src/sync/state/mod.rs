@@ -80,6 +80,8 @@ pub(super) struct State {
     provider_listings: Map<WatchScope, Listing>,
     /// The service namespaces that were known last.
     namespaces: Set<String>,
+    /// One of them went: what one watch of all of them told about it since was understood by nobody.
+    deaf: bool,
     /// Objects without a service namespace, and since when.
     waiting: Map<Key, Instant>,
     /// By side; tried again when it is back.
@@ -114,6 +116,7 @@ impl State {
             consumer_listing: Listing::default(),
             provider_listings: Map::default(),
             namespaces: Set::default(),
+            deaf: false,
             waiting: Map::default(),
             stalled: Default::default(),
             breaker: ports.breaker.join(now),
@@ -145,7 +148,7 @@ impl State {
         for scope in &ended {
             self.provider_listings.remove(scope);
         }
-        let fresh: Vec<_> = wanted
+        let mut fresh: Vec<_> = wanted
             .into_iter()
             .filter(|scope| !self.provider_listings.contains_key(scope))
             .collect();
@@ -153,12 +156,23 @@ impl State {
             self.provider_listings
                 .insert(scope.clone(), Listing::default());
         }
+        let known = self.namespaces.clone();
+        let displaced = self.displaced();
+        let mut ended = ended;
+        if self.deaf && !self.namespaces.is_subset(&known) {
+            self.deaf = false;
+            let all = WatchScope::All;
+            self.provider_listings
+                .insert(all.clone(), Listing::default());
+            ended.push(all.clone());
+            fresh.push(all);
+        }
         let placed = |key: &&Key| self.mapping.to_provider(key) != Target::Waiting;
         let waiting: Vec<Key> = self.waiting.keys().filter(placed).cloned().collect();
         for key in waiting {
             self.touch(&key, Priority::Change, now);
         }
-        for key in self.displaced() {
+        for key in displaced {
             self.touch(&key, Priority::Backlog, now);
         }
         (fresh, ended)
@@ -171,6 +185,7 @@ impl State {
         if known.is_subset(&self.namespaces) {
             return Vec::new();
         }
+        self.deaf |= self.provider_listings.contains_key(&WatchScope::All);
         let keys = self.slots.keys().map(Arc::as_ref);
         keys.filter(|key| !self.waiting.contains_key(*key))
             .filter(|key| self.mapping.to_provider(key) == Target::Waiting)
