@@ -2,7 +2,7 @@
 
 use kube_bind_crds::digest::Digest;
 
-use super::entry::{Consumer, Owner, Provider, Uid, Version};
+use super::entry::{Consumer, Owner, Provider, Version};
 use super::metrics::Side;
 use super::ports::Problem;
 
@@ -95,23 +95,15 @@ impl Pair {
 
     /// The same for an object of a list, which may be older than what we know only if we learned that
     /// after the list was asked for.
-    pub(super) fn is_listed_news_of_consumer(&self, seen: (Version, Uid), list: Asked) -> bool {
-        let known = self.consumer.as_ref();
-        list.overrules(
-            seen,
-            known.map(|known| (known.version, &known.uid)),
-            self.consumer_gone,
-        )
+    pub(super) fn is_listed_news_of_consumer(&self, seen: &Consumer, list: Asked) -> bool {
+        let [known, _] = self.known();
+        list.overrules(seen.version, known, self.consumer.as_ref() == Some(seen))
     }
 
     /// The same for a provider copy.
-    pub(super) fn is_listed_news_of_provider(&self, seen: (Version, Uid), list: Asked) -> bool {
-        let known = self.provider.as_ref();
-        list.overrules(
-            seen,
-            known.map(|known| (known.version, &known.uid)),
-            self.provider_gone,
-        )
+    pub(super) fn is_listed_news_of_provider(&self, seen: &Provider, list: Asked) -> bool {
+        let [_, known] = self.known();
+        list.overrules(seen.version, known, self.provider.as_ref() == Some(seen))
     }
 
     /// Files that the consumer object was gone at this version; `false` if we know a newer state.
@@ -213,16 +205,9 @@ impl Asked {
 
     /// Whether an object of this version in the list counts more than what is known. Known before the
     /// list was asked for and yet newer than the list: the server went back in time.
-    fn overrules(
-        self,
-        (version, uid): (Version, Uid),
-        known: Option<(Version, &Uid)>,
-        gone: Version,
-    ) -> bool {
-        // A restored server gives the same version once more, to another object.
-        let same = known.is_some_and(|known| known == (version, &uid));
-        let known = known.map_or(gone, |(known, _)| known);
-        is_newer(version, known) || (!same && self.knew(known))
+    /// A restored server gives the same version once more, to another state.
+    fn overrules(self, seen: Version, known: Version, same: bool) -> bool {
+        is_newer(seen, known) || (!same && self.knew(known))
     }
 
     fn miss<T>(
@@ -336,24 +321,23 @@ mod tests {
         let list = Asked { known: Version(9) };
         let mut pair = Pair::default();
         pair.see_consumer(consumer(9));
+        let changed = Consumer {
+            configuration: Digest(1),
+            ..consumer(9)
+        };
         assert!(
-            !pair.is_listed_news_of_consumer((Version(9), Uid::from(1)), list),
+            !pair.is_listed_news_of_consumer(&consumer(9), list),
             "the same"
         );
         assert!(
-            pair.is_listed_news_of_consumer((Version(9), Uid::from(2)), list),
-            "another one, on a restored server"
+            pair.is_listed_news_of_consumer(&changed, list),
+            "another state, on a restored server"
         );
         assert!(
-            pair.is_listed_news_of_consumer((Version(4), Uid::from(1)), list),
+            pair.is_listed_news_of_consumer(&consumer(4), list),
             "restored"
         );
-        assert!(
-            !pair.is_listed_news_of_consumer(
-                (Version(4), Uid::from(1)),
-                Asked { known: Version(8) }
-            )
-        );
+        assert!(!pair.is_listed_news_of_consumer(&consumer(4), Asked { known: Version(8) }));
         // Gone from a restored server, and made anew there before its versions have caught up.
         assert!(pair.miss_consumer(Version(5), list));
         assert!(pair.see_consumer(consumer(6)));

@@ -66,12 +66,12 @@ impl State {
         let id = self.shared(&key);
         let slot = self.slots.entry(id).or_default();
         slot.seen[Side::Consumer as usize] = epoch;
-        // Most events are echoes of our own writes: they are not worth a digest.
+        // Most events are echoes of our own writes: they are not worth a digest. Lists are rare.
         let version = form::version_of(&body);
         let news = match list {
             Some(list) => {
-                let seen = (version, form::uid_of(&body));
-                slot.pair.is_listed_news_of_consumer(seen, list)
+                let seen = self.form.consumer(&body);
+                slot.pair.is_listed_news_of_consumer(&seen, list)
             }
             None => slot.pair.is_news_of_consumer(version),
         };
@@ -214,8 +214,8 @@ impl State {
         let version = form::version_of(&body);
         let news = match list {
             Some(list) => {
-                let seen = (version, form::uid_of(&body));
-                slot.pair.is_listed_news_of_provider(seen, list)
+                let seen = self.form.provider(&body);
+                slot.pair.is_listed_news_of_provider(&seen, list)
             }
             None => slot.pair.is_news_of_provider(version),
         };
