@@ -147,6 +147,8 @@ impl Pair {
         let [consumer, provider] = listed;
         let known = self.known();
         let knows_best = |side: Side| known[side as usize] == began[side as usize];
+        // Absence of what was never known has no version to compare.
+        let knows_when = |gone: Version| gone != Version::default();
         match job.consumer {
             Some(seen) if consumer.is_some_and(|list| list.knew(seen.version)) => {}
             None if consumer.is_some() => {}
@@ -154,7 +156,9 @@ impl Pair {
             Some(seen) => {
                 self.see_consumer(seen);
             }
-            None if lost.consumer => {
+            None if lost.consumer
+                && (knows_best(Side::Consumer) || knows_when(job.consumer_gone)) =>
+            {
                 self.lose_consumer(job.consumer_gone);
             }
             None => {}
@@ -166,7 +170,9 @@ impl Pair {
             Some(seen) => {
                 self.see_provider(seen);
             }
-            None if lost.provider => {
+            None if lost.provider
+                && (knows_best(Side::Provider) || knows_when(job.provider_gone)) =>
+            {
                 self.lose_provider(job.provider_gone);
             }
             None => {}
@@ -289,6 +295,19 @@ mod tests {
         assert!(told.consumer.is_none());
         pair.learn(job, Lost::default(), began, [None, None]);
         assert!(pair.consumer.is_some(), "the server was restored");
+    }
+
+    #[test]
+    fn what_came_while_a_job_found_nothing_stays() {
+        let mut pair = Pair::default();
+        let began = pair.known();
+        let lost = Lost {
+            consumer: true,
+            provider: true,
+        };
+        pair.see_consumer(consumer(13));
+        pair.learn(Pair::default(), lost, began, [None, None]);
+        assert!(pair.consumer.is_some());
     }
 
     #[test]
