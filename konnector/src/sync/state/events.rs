@@ -39,7 +39,9 @@ impl State {
                     return;
                 };
                 // Even if the pair knew already that it is gone: now it is known that it was deleted.
-                if self.causes.is_meant(slot.dying) {
+                // Somebody may take all finalizers off while the CRD goes.
+                let going = slot.dying > 0 && self.definition.was_seen_terminating();
+                if self.causes.is_meant(slot.dying) && !going {
                     slot.meant = Some(Box::new(form::uid_of(&body)));
                 }
                 slot.pair.lose_consumer(form::version_of(&body));

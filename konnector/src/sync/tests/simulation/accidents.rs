@@ -161,8 +161,8 @@ pub(super) fn keys(sim: &Sim) -> Vec<Key> {
 pub(super) fn lose_definition(sim: &mut Sim) {
     let keys = keys(sim);
     if sim.definition_goes {
-        sim.definition_seen = sim.definition_goes;
         sim.definition_goes = !keys.is_empty();
+        sim.definition_seen = sim.definition_seen.filter(|_| !keys.is_empty());
         // As long as it is not gone, what a backup brings back is deleted again.
         delete_all(sim, &keys);
         return;
@@ -170,7 +170,8 @@ pub(super) fn lose_definition(sim: &mut Sim) {
     sim.trace
         .note("accident", "deletes the CRD", &Key::default(), String::new);
     sim.definition_goes = true;
-    sim.definition_seen = sim.requests.is_multiple_of(2);
+    let lag = Duration::from_secs(u64::from(sim.requests % 3));
+    sim.definition_seen = Some(Instant::now() + lag);
     delete_all(sim, &keys);
 }
 

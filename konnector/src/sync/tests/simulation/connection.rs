@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use rand::Rng;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::super::super::metrics::Side;
@@ -298,7 +298,8 @@ impl Definition for Connection {
     }
 
     fn was_seen_terminating(&self) -> bool {
-        self.world.lock().definition_seen
+        let sim = self.world.lock();
+        sim.definition_seen.is_some_and(|at| at <= Instant::now())
     }
 }
 

@@ -94,8 +94,8 @@ pub(super) struct Sim {
     pub(super) suspended: bool,
     /// The CRD on the consumer is being deleted.
     pub(super) definition_goes: bool,
-    /// A konnector's watch of CRDs tells that it is; that may be late in both directions.
-    pub(super) definition_seen: bool,
+    /// Since when the konnectors' watches of CRDs tell that it is.
+    pub(super) definition_seen: Option<Instant>,
     pub(super) creations: HashMap<String, Creation>,
     /// Requests of konnectors.
     pub(super) requests: u32,
@@ -172,7 +172,7 @@ pub(super) fn world(seed: u64, traced: bool) -> World {
         lost: HashSet::new(),
         suspended: false,
         definition_goes: false,
-        definition_seen: false,
+        definition_seen: None,
         creations: HashMap::new(),
         requests: 0,
         written: Vec::new(),
