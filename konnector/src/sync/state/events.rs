@@ -81,7 +81,8 @@ impl State {
             let old = slot.pair.consumer.replace(self.form.consumer(&body));
             let uid = slot.pair.consumer.as_ref().map(|known| &known.uid);
             if !form::is_terminating(&body) {
-                if old.as_ref().map(|known| &known.uid) != uid {
+                let new = old.as_ref().map(|known| &known.uid) != uid;
+                if new && list.is_none() && !self.definition.was_seen_terminating() {
                     self.causes.created();
                 }
                 slot.dying = 0;
