@@ -100,6 +100,7 @@ impl State {
         let first = !self.consumer_listing.complete;
         self.consumer_listing.complete = true;
         self.consumer_listing.under_way = false;
+        let going = self.definition.was_seen_terminating();
         let mut touched = Vec::new();
         let mut absent = Vec::new();
         for (key, slot) in &mut self.slots {
@@ -109,7 +110,8 @@ impl State {
                 let deleted = deleted.map(|known| known.uid.clone());
                 let lost = slot.pair.miss_consumer(version, asked);
                 // Its deletion was seen, only not its end.
-                if let Some(uid) = deleted.filter(|_| lost && self.causes.is_meant(slot.dying)) {
+                let meant = self.causes.is_meant(slot.dying) && !going;
+                if let Some(uid) = deleted.filter(|_| lost && meant) {
                     slot.meant = Some(Box::new(uid));
                 }
                 if slot.pair.consumer.is_none() {
