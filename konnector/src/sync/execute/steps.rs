@@ -55,7 +55,8 @@ impl Run<'_> {
             .provider
             .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
         let answer = self.write(PROVIDER_APPLY, request).await?;
-        self.unsure = matches!(
+        // A later answer that refuses says nothing about an earlier one that never came.
+        self.unsure |= matches!(
             answer,
             Err(Error::Unavailable { .. } | Error::TimedOut { .. })
         );
