@@ -128,6 +128,12 @@ fn disagreement(sim: &Sim, held: bool) -> Option<String> {
         }
         // Whether it may be the copy of an older one has been judged above.
         let original = sim.mode.original_of(key);
+        let namespace = original.as_ref().map(|key| key.namespace.as_str());
+        let placed = namespace.is_none_or(|name| name.is_empty() || sim.mapped.contains_key(name));
+        if !placed {
+            // A restored provider has it in a namespace that is not mapped any more.
+            continue;
+        }
         let lives = original.is_some_and(|key| consumer.store.objects.contains_key(&key));
         if !lives && !held {
             return Some(format!("{key}: a copy without an object is left over"));
