@@ -253,12 +253,12 @@ pub trait Cluster: Send + Sync + 'static {
         body: &'a Value,
     ) -> BoxFuture<'a, Result<Value, Error>>;
 
-    /// Deletes the object with this uid and no other, and if a version is given in no other state.
+    /// Deletes the object with this uid in this state and no other.
     /// `Ok(Some)` is what remains because of finalizers, `Ok(None)` means that it is gone.
     fn delete<'a>(
         &'a self,
         key: &'a Key,
         uid: &'a str,
-        version: Option<&'a str>,
+        version: &'a str,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>>;
 }

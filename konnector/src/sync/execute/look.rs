@@ -30,6 +30,12 @@ impl Run<'_> {
         answer: Result<Value, Error>,
         sent: kube_bind_crds::digest::Digest,
     ) -> Result<(), Stop> {
+        // A later answer that refuses says nothing about an earlier one that never came.
+        self.unsure |= self.pair.owned_copy().is_none()
+            && matches!(
+                answer,
+                Err(Error::Unavailable { .. } | Error::TimedOut { .. })
+            );
         if let Err(Error::Rejected { message, .. }) = answer {
             let problem = Problem {
                 kind: ProblemKind::Rejected,

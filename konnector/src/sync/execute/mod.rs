@@ -57,7 +57,7 @@ pub(super) struct Job {
     pub(super) epochs: [u32; 2],
     /// What was known of both sides when the job began.
     pub(super) known: [Version; 2],
-    /// A creation of the copy was not answered: it may be there, or come yet.
+    /// A creation or take-over of the copy was not answered: it may be there, or come yet.
     pub(super) unsure: bool,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Finished {
     pub(super) epochs: [u32; 2],
     /// What was known of both sides when the job began.
     pub(super) known: [Version; 2],
-    /// A creation of the copy was not answered: it may be there, or come yet.
+    /// A creation or take-over of the copy was not answered: it may be there, or come yet.
     pub(super) unsure: bool,
 }
 

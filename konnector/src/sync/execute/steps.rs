@@ -24,13 +24,13 @@ impl Run<'_> {
             .problem
             .as_ref()
             .map(|problem| problem.message.as_str());
-        let body = self.shared.form.marks(
-            &self.key,
-            &consumer.uid,
-            first || marks.finalizer || consumer.finalizer,
-            link,
-            problem,
-        );
+        let finalizer = first || marks.finalizer || consumer.finalizer;
+        let form = &self.shared.form;
+        let mut body = form.marks(&self.key, &consumer.uid, finalizer, link, problem);
+        if !finalizer {
+            // It would take away a finalizer that was put there while it was under way.
+            body["metadata"]["resourceVersion"] = consumer.version.0.to_string().into();
+        }
         let request = self.shared.consumer.apply(&self.key, MARK_MANAGER, &body);
         let answer = self.write(CONSUMER_APPLY, request).await?;
         if let Err(Error::Rejected { .. }) = answer {
@@ -55,11 +55,6 @@ impl Run<'_> {
             .provider
             .apply(&at, names::FIELD_MANAGER_SYNC, &configuration);
         let answer = self.write(PROVIDER_APPLY, request).await?;
-        // A later answer that refuses says nothing about an earlier one that never came.
-        self.unsure |= matches!(
-            answer,
-            Err(Error::Unavailable { .. } | Error::TimedOut { .. })
-        );
         self.on_applied(answer, sent).await
     }
 
@@ -189,10 +184,9 @@ impl Run<'_> {
         self.confirm_end().await?;
         let copy = self.provider()?;
         let (uid, version) = (copy.uid.to_string(), copy.version.0.to_string());
-        // Before the end of an object was known another one may have taken its copy over, perhaps
-        // while this request is under way.
-        let version = self.pair.owned_copy().is_none().then_some(&*version);
-        let request = self.shared.provider.delete(&at, &uid, version);
+        // Another object may take the copy over, perhaps by another leader's hand and while this
+        // request is under way: then it is not what was to be deleted any more.
+        let request = self.shared.provider.delete(&at, &uid, &version);
         match self.write((Side::Provider, Verb::Delete), request).await? {
             Ok(Some(body)) => self.on_provider(Ok(body)).await,
             Ok(None) | Err(Error::NotFound) => {
@@ -204,7 +198,7 @@ impl Run<'_> {
     }
 
     pub(super) async fn release(&mut self) -> Result<(), Stop> {
-        if std::mem::take(&mut self.unsure) && self.pair.provider.is_none() {
+        if std::mem::take(&mut self.unsure) && self.pair.owned_copy().is_none() {
             let at = self.target()?;
             match self.read_provider(&at).await {
                 Ok(_) => return Err(Stop::Replan),

@@ -257,8 +257,10 @@ impl Cluster for FakeCluster {
         &'a self,
         key: &'a Key,
         uid: &'a str,
-        version: Option<&'a str>,
+        version: &'a str,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
-        Box::pin(async move { self.request("delete", |store| store.delete(key, uid, version)) })
+        Box::pin(
+            async move { self.request("delete", |store| store.delete(key, uid, Some(version))) },
+        )
     }
 }

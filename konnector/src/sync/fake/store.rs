@@ -141,7 +141,11 @@ impl Store {
         );
         let fresh;
         let base = match self.objects.get(key) {
-            Some(_) if version == Some("0") => return Err(Error::Changed),
+            Some(object)
+                if version.is_some_and(|it| object["metadata"]["resourceVersion"] != it) =>
+            {
+                return Err(Error::Changed);
+            }
             Some(object) if uid.is_some_and(|uid| object["metadata"]["uid"] != uid) => {
                 return Err(Error::Changed);
             }

@@ -160,7 +160,7 @@ impl Cluster for KubeCluster {
         &'a self,
         key: &'a Key,
         uid: &'a str,
-        version: Option<&'a str>,
+        version: &'a str,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
         Box::pin(async move {
             let answer = self

@@ -38,20 +38,13 @@ pub(super) fn merge_patch(path: String, body: &Value) -> Result<Request<Vec<u8>>
     build(builder, bytes(body))
 }
 
-pub(super) fn delete(
-    path: String,
-    uid: &str,
-    version: Option<&str>,
-) -> Result<Request<Vec<u8>>, Error> {
-    let mut options = json!({
+pub(super) fn delete(path: String, uid: &str, version: &str) -> Result<Request<Vec<u8>>, Error> {
+    let options = json!({
         "kind": "DeleteOptions",
         "apiVersion": "v1",
         "propagationPolicy": "Background",
-        "preconditions": { "uid": uid },
+        "preconditions": { "uid": uid, "resourceVersion": version },
     });
-    if let Some(version) = version {
-        options["preconditions"]["resourceVersion"] = version.into();
-    }
     let builder = Request::delete(path).header(http::header::CONTENT_TYPE, "application/json");
     build(builder, bytes(&options))
 }

@@ -110,7 +110,7 @@ impl State {
         let before = slot.pair.known();
         slot.pair.learn(pair, lost, known, listed);
         let same = slot.pair.known() == before;
-        slot.unsure = unsure && slot.pair.provider.is_none();
+        slot.unsure = unsure && slot.pair.owned_copy().is_none();
         let gone = lost.consumer && slot.pair.consumer.is_none();
         let copy = slot.pair.provider.as_ref();
         if copy.is_none_or(|copy| copy.terminating) {

@@ -43,7 +43,7 @@ struct Slot {
     seen: [u32; 2],
     refusals: u8,
     drifts: u8,
-    /// The creation of its copy was not answered: it may be there, or come yet.
+    /// The creation or take-over of its copy was not answered: it may be there, or come yet.
     unsure: bool,
     retry_at: Option<Instant>,
     /// Number of the event that told that it terminates; 0 if none did.

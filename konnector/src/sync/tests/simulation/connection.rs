@@ -37,7 +37,7 @@ pub(super) enum Op {
     JsonPatch(Part, Value),
     MergePatch(Value),
     /// Uid and version.
-    Delete(String, Option<String>),
+    Delete(String, String),
 }
 
 impl Op {
@@ -51,7 +51,7 @@ impl Op {
             Self::Apply(manager, body) => format!("{manager} {body}"),
             Self::JsonPatch(part, operations) => format!("{part:?} {operations}"),
             Self::MergePatch(body) => body.to_string(),
-            Self::Delete(uid, version) => format!("{uid} {version:?}"),
+            Self::Delete(uid, version) => format!("{uid} {version}"),
         }
     }
 
@@ -183,7 +183,7 @@ impl Connection {
             Op::Apply(manager, body) => store.apply(key, manager, body).map(Some),
             Op::JsonPatch(part, operations) => store.json_patch(key, *part, operations).map(Some),
             Op::MergePatch(body) => store.merge_patch(key, body).map(Some),
-            Op::Delete(uid, version) => store.delete(key, uid, version.as_deref()),
+            Op::Delete(uid, version) => store.delete(key, uid, Some(version)),
         };
         let after = store.objects.get(key).cloned();
         if store.version != version {
@@ -282,12 +282,12 @@ impl Cluster for Connection {
         &'a self,
         key: &'a Key,
         uid: &'a str,
-        version: Option<&'a str>,
+        version: &'a str,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
-        Box::pin(self.clone().perform(
-            key.clone(),
-            Op::Delete(uid.to_owned(), version.map(str::to_owned)),
-        ))
+        Box::pin(
+            self.clone()
+                .perform(key.clone(), Op::Delete(uid.to_owned(), version.to_owned())),
+        )
     }
 }
 

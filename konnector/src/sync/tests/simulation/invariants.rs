@@ -53,7 +53,7 @@ pub(super) fn begin(sim: &Sim, konnector: usize, op: &Op) -> Option<String> {
             let replaces = metadata.get("finalizers").is_some();
             metadata["uid"].is_string() && (!replaces || metadata["resourceVersion"].is_string())
         }
-        Op::Delete(uid, _) => !uid.is_empty(),
+        Op::Delete(uid, version) => !uid.is_empty() && !version.is_empty(),
     };
     (!has_precondition).then(|| format!("a write without a precondition: {op:?}"))
 }
