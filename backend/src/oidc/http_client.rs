@@ -40,6 +40,9 @@ impl HttpClient {
         let mut builder = Client::builder()
             // A redirect would carry secrets to a place nobody configured.
             .redirect(Policy::none())
+            // A connection that was idle may be closed by the other end just as it is used again, and a code
+            // can be redeemed only once: that login would be lost.
+            .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT);
         if let Some(ca) = ca {
@@ -84,5 +87,47 @@ impl<'c> AsyncHttpClient<'c> for HttpClient {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+    #[tokio::test]
+    async fn an_identity_provider_that_hangs_up_between_requests_costs_no_login() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        let mut connections = JoinSet::new();
+        let server = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                connections.spawn(async move {
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request).await;
+                    stream.write_all(ANSWER).await.unwrap();
+                    // Keeps the connection until it is used again, and hangs up then.
+                    let _ = stream.read(&mut request).await;
+                });
+            }
+        };
+        let client = HttpClient::new(None).unwrap();
+        let logins = async {
+            for _ in 0..3 {
+                let request = http::Request::post(&url).body(b"code=1".to_vec()).unwrap();
+                let answer = client.send(request).await.unwrap();
+                assert_eq!(answer.body(), b"{}");
+            }
+        };
+        tokio::select! {
+            () = logins => {}
+            () = server => {}
+        }
     }
 }
