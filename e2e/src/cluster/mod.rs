@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
+use kube_bind_runtime::client;
 use tokio::io::AsyncWriteExt;
 
 use crate::ports::Port;
@@ -388,7 +389,14 @@ pub async fn client_of(kubeconfig: &Path) -> Result<Client> {
     let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("failed to use {}", kubeconfig.display()))?;
-    Client::try_from(config).context("failed to make a client")
+    // The connections of our own programs: kube's wait tens of milliseconds before they send the end of
+    // what does not fit into one packet, and a measurement would show that.
+    let options = client::Options {
+        read_timeout: None,
+        retry: true,
+        ..client::Options::new("kube-bind-e2e")
+    };
+    client::from_config(config, &options).context("failed to make a client")
 }
 
 fn http_client(ca: &Path) -> Result<reqwest::Client> {
