@@ -67,6 +67,11 @@ impl FakeCluster {
         self.act(|store| store.vanish(key));
     }
 
+    /// The same, and no event tells of it: a list will.
+    pub(in super::super) fn lose(&self, key: &Key) {
+        self.act(|store| store.lose(key));
+    }
+
     pub(in super::super) fn object(&self, key: &Key) -> Option<Value> {
         self.act(|store| store.objects.get(key).map(|object| Value::clone(object)))
     }

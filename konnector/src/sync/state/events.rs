@@ -44,6 +44,7 @@ impl State {
                 if self.causes.is_meant(slot.dying) && !going {
                     slot.meant = Some(Box::new(form::uid_of(&body)));
                 }
+                slot.untold = false;
                 slot.pair.lose_consumer(form::version_of(&body));
                 self.touch(&key, Priority::Change, now);
             }
@@ -68,6 +69,7 @@ impl State {
         let id = self.shared(&key);
         let slot = self.slots.entry(id).or_default();
         slot.seen[Side::Consumer as usize] = epoch;
+        slot.untold = false;
         // Most events are echoes of our own writes: they are not worth a digest. Lists are rare.
         let version = form::version_of(&body);
         let news = match list {
@@ -104,6 +106,7 @@ impl State {
         let mut touched = Vec::new();
         let mut absent = Vec::new();
         for (key, slot) in &mut self.slots {
+            let untold = std::mem::take(&mut slot.untold);
             let lost = slot.seen[Side::Consumer as usize] != epoch && {
                 let known = slot.pair.consumer.as_ref();
                 let deleted = known.filter(|known| known.terminating);
@@ -119,7 +122,7 @@ impl State {
                 }
                 lost
             };
-            if lost || (first && slot.pair.consumer.is_none()) {
+            if lost || untold || (first && slot.pair.consumer.is_none()) {
                 touched.push(key.clone());
             }
         }

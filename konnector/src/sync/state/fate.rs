@@ -92,6 +92,7 @@ impl State {
                 }
             }
             _ if unbinding || slot.meant.as_deref() == Some(uid) => Fate::Meant,
+            None if slot.untold => Fate::Unknown,
             _ => Fate::Vanished,
         }
     }

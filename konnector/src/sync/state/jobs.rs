@@ -107,11 +107,12 @@ impl State {
         let id = self.shared(&key);
         let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
-        let before = slot.pair.known();
+        let (before, was_there) = (slot.pair.known(), slot.pair.consumer.is_some());
         slot.pair.learn(pair, lost, known, listed);
         let same = slot.pair.known() == before;
         slot.unsure = unsure && slot.pair.owned_copy().is_none();
         let gone = lost.consumer && slot.pair.consumer.is_none();
+        slot.untold |= was_there && gone;
         let copy = slot.pair.provider.as_ref();
         if copy.is_none_or(|copy| copy.terminating) {
             self.doomed.remove(&key);

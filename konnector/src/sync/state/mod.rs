@@ -45,6 +45,9 @@ struct Slot {
     drifts: u8,
     /// The creation or take-over of its copy was not answered: it may be there, or come yet.
     unsure: bool,
+    /// A job found the consumer object gone. Why it is gone, and with how many others, is not known before
+    /// an event or a list tells it.
+    untold: bool,
     retry_at: Option<Instant>,
     /// Number of the event that told that it terminates; 0 if none did.
     dying: u32,

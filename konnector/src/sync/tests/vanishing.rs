@@ -176,3 +176,22 @@ async fn a_crd_that_the_provider_deleted_costs_no_object_and_all_copies_are_made
     world.wait(Duration::from_secs(1)).await;
     assert_eq!(world.counts().synced, MANY);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_writes_find_gone_is_counted_with_all_that_a_list_misses() {
+    let world = many().await;
+    for n in 0..MANY {
+        world.consumer.lose(&consumer_key(&name(n)));
+    }
+    for n in 0..15 {
+        world.provider.change(&provider_key(&name(n)), |copy| {
+            copy["status"] = serde_json::json!({"phase": "Built"});
+        });
+    }
+    world.wait(Duration::from_secs(5)).await;
+    assert_eq!(world.provider.keys().len(), MANY, "nobody said why they went");
+    world.consumer.relist();
+    world.wait(Duration::from_secs(5)).await;
+    assert_eq!(world.provider.keys().len(), MANY);
+    assert_eq!(world.counts().held, MANY);
+}
