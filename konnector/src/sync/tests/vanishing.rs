@@ -189,7 +189,11 @@ async fn what_writes_find_gone_is_counted_with_all_that_a_list_misses() {
         });
     }
     world.wait(Duration::from_secs(5)).await;
-    assert_eq!(world.provider.keys().len(), MANY, "nobody said why they went");
+    assert_eq!(
+        world.provider.keys().len(),
+        MANY,
+        "nobody said why they went"
+    );
     world.consumer.relist();
     world.wait(Duration::from_secs(5)).await;
     assert_eq!(world.provider.keys().len(), MANY);
