@@ -245,10 +245,19 @@ fn lose<T>(
     at: Version,
     version: impl Fn(&T) -> Version,
 ) -> bool {
-    *gone = (*gone).max(at);
     match known {
         Some(known) if version(known) > at && at != Version::default() => false,
-        known => known.take().is_some(),
+        Some(last) => {
+            // An absence from before it was there says nothing any more: if the server was restored since,
+            // it even has a higher version.
+            *gone = version(last).max(at);
+            *known = None;
+            true
+        }
+        None => {
+            *gone = (*gone).max(at);
+            false
+        }
     }
 }
 
@@ -322,6 +331,16 @@ mod tests {
             "an event from before the deletion"
         );
         assert!(pair.see_consumer(consumer(7)), "created anew");
+    }
+
+    #[test]
+    fn an_absence_from_before_a_restore_does_not_hide_what_comes() {
+        let mut pair = Pair::default();
+        pair.see_consumer(consumer(15));
+        pair.lose_consumer(Version(16));
+        pair.consumer = Some(consumer(5));
+        assert!(pair.lose_consumer(Version(8)));
+        assert!(pair.see_consumer(consumer(9)));
     }
 
     #[test]

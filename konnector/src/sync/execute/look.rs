@@ -182,7 +182,7 @@ impl Run<'_> {
 
     pub(super) fn lose_provider(&mut self) {
         if let Some(known) = self.pair.provider.take() {
-            self.pair.provider_gone = self.pair.provider_gone.max(known.version);
+            self.pair.provider_gone = known.version;
         }
         self.lost.provider = true;
         self.provider_body = None;
@@ -190,7 +190,7 @@ impl Run<'_> {
 
     pub(super) fn lose_consumer(&mut self) {
         if let Some(known) = self.pair.consumer.take() {
-            self.pair.consumer_gone = self.pair.consumer_gone.max(known.version);
+            self.pair.consumer_gone = known.version;
         }
         self.lost.consumer = true;
         self.consumer_body = None;
