@@ -17,6 +17,8 @@ use super::store::{Snapshot, Store};
 struct Inner {
     store: Store,
     watches: Vec<(WatchScope, mpsc::UnboundedSender<WatchEvent>)>,
+    /// Watches are told nothing.
+    silent: bool,
     requests: Vec<String>,
     /// Answers to give instead of doing the next request of that name.
     failures: HashMap<&'static str, Vec<Error>>,
@@ -36,6 +38,7 @@ impl FakeCluster {
         let inner = Inner {
             store: Store::new(Arc::new(Schema::new(open_api))),
             watches: Vec::new(),
+            silent: false,
             requests: Vec::new(),
             failures: HashMap::new(),
             chaos: None,
@@ -122,6 +125,11 @@ impl FakeCluster {
         self.renewals.send_modify(|renewals| *renewals += 1);
     }
 
+    /// The watches stay open and tell nothing any more.
+    pub(in super::super) fn silence(&self) {
+        self.inner.lock().unwrap().silent = true;
+    }
+
     /// No more of the failures that were asked for.
     pub(in super::super) fn recover(&self) {
         let mut inner = self.inner.lock().unwrap();
@@ -178,7 +186,8 @@ impl Inner {
     /// Does something and tells the watches about it.
     fn act<T>(&mut self, act: impl FnOnce(&mut Store) -> T) -> T {
         let result = act(&mut self.store);
-        for change in self.store.log.drain(..) {
+        let silent = self.silent;
+        for change in self.store.log.drain(..).filter(|_| !silent) {
             let body = Value::clone(&change.object);
             let event = if change.gone {
                 WatchEvent::Deleted(body)

@@ -81,16 +81,13 @@ impl State {
         };
         if news {
             let old = slot.pair.consumer.replace(self.form.consumer(&body));
+            let old = old.map(|known| known.uid);
             let uid = slot.pair.consumer.as_ref().map(|known| &known.uid);
-            if !form::is_terminating(&body) {
-                let new = old.as_ref().map(|known| &known.uid) != uid;
-                if new && list.is_none() && !self.definition.was_seen_terminating() {
-                    self.causes.created();
-                }
-                slot.dying = 0;
-            } else if slot.dying == 0 {
-                slot.dying = self.causes.next();
+            let new = old.as_ref() != uid && !form::is_terminating(&body);
+            if new && list.is_none() && !self.definition.was_seen_terminating() {
+                self.causes.created();
             }
+            slot.number_end(old.as_ref(), &mut self.causes);
             self.arrived(&key, Side::Consumer, priority, now);
             self.hold_body(&key, Side::Consumer, body);
             self.touch(&key, priority, now);

@@ -55,6 +55,20 @@ struct Slot {
     meant: Option<Box<Uid>>,
 }
 
+impl Slot {
+    /// Numbers the beginning of the end of its consumer object, of which an event may have told or the
+    /// answer to a request. `before` is the object that was known until now.
+    fn number_end(&mut self, before: Option<&Uid>, causes: &mut Causes) {
+        match &self.pair.consumer {
+            Some(known) if !known.terminating => self.dying = 0,
+            Some(known) if self.dying == 0 || before != Some(&known.uid) => {
+                self.dying = causes.next();
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Progress of one watch.
 #[derive(Default)]
 struct Listing {
@@ -139,7 +153,8 @@ impl State {
     }
 
     /// The provider watches that should run now: those that are new, and those that should end.
-    /// Objects that waited for a namespace are looked at again.
+    /// Objects that waited for a namespace are looked at again, and copies whose objects went while they
+    /// had none.
     pub(super) fn rescope(&mut self, now: Instant) -> (Vec<WatchScope>, Vec<WatchScope>) {
         let wanted: Set<WatchScope> = self.mapping.provider_scopes().into_iter().collect();
         let ended: Vec<_> = self
@@ -171,7 +186,10 @@ impl State {
             fresh.push(all);
         }
         let placed = |key: &&Key| self.mapping.to_provider(key) != Target::Waiting;
-        let waiting: Vec<Key> = self.waiting.keys().filter(placed).cloned().collect();
+        let orphans = self.slots.iter();
+        let orphans = orphans.filter(|(_, slot)| slot.pair.consumer.is_none());
+        let waiting = self.waiting.keys().chain(orphans.map(|(key, _)| &**key));
+        let waiting: Vec<Key> = waiting.filter(placed).cloned().collect();
         for key in waiting {
             self.touch(&key, Priority::Change, now);
         }

@@ -120,6 +120,30 @@ async fn a_namespaced_kind_may_be_watched_in_all_namespaces() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_whose_object_went_while_its_namespace_was_not_mapped_goes_when_it_is() {
+    let world = World::new();
+    let engine = || {
+        let (mut config, ports) = world.parts();
+        config.informer_scope = InformerScope::Cluster;
+        start(config, ports, &CancellationToken::new())
+    };
+    let first = engine();
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    assert!(world.provider.object(&provider_key("a")).is_some());
+    first.stop().await;
+    world.consumer.vanish(&consumer_key("a"));
+    world.namespaces.unmap_quietly("team");
+    let second = engine();
+    world.rest().await;
+    assert!(world.provider.object(&provider_key("a")).is_some());
+    world.namespaces.map("team");
+    world.rest().await;
+    assert_eq!(world.provider.object(&provider_key("a")), None);
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn odd_values_arrive_as_they_are_and_come_to_rest() {
     let schema = json!({"type": "object", "properties": {
         "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::super::cluster::Error;
 use super::world::{World, consumer_key, provider_key, widget};
 
@@ -62,6 +64,28 @@ async fn objects_that_terminate_only_because_their_crd_does_are_held() {
     assert!(world.provider.keys().is_empty());
     assert!(world.consumer.keys().is_empty());
     assert_eq!(world.counts().held, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_only_answers_showed_to_terminate_are_held_too() {
+    let world = many().await;
+    world.consumer.silence();
+    world.definition.terminating.store(true, Ordering::Relaxed);
+    delete_all(&world);
+    for n in 0..MANY {
+        world.provider.change(&provider_key(&name(n)), |copy| {
+            copy["status"] = json!({"n": n});
+        });
+    }
+    world.wait(Duration::from_secs(5)).await;
+    let left = world.provider.keys().len();
+    assert!(left >= MANY - 20, "{left} copies are left");
+    assert_eq!(world.counts().held, left, "exactly those are held");
+
+    world.release_deletes();
+    world.wait(Duration::from_secs(5)).await;
+    assert!(world.provider.keys().is_empty());
+    assert!(world.consumer.keys().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
