@@ -69,7 +69,6 @@ impl State {
         let id = self.shared(&key);
         let slot = self.slots.entry(id).or_default();
         slot.seen[Side::Consumer as usize] = epoch;
-        slot.untold = false;
         // Most events are echoes of our own writes: they are not worth a digest. Lists are rare.
         let version = form::version_of(&body);
         let news = match list {
@@ -80,6 +79,7 @@ impl State {
             None => slot.pair.is_news_of_consumer(version),
         };
         if news {
+            slot.untold = false;
             let old = slot.pair.consumer.replace(self.form.consumer(&body));
             let old = old.map(|known| known.uid);
             let uid = slot.pair.consumer.as_ref().map(|known| &known.uid);

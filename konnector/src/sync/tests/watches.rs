@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
+use super::super::execute::{Done, Finished, Verdict};
 use super::super::form::Form;
+use super::super::pair::Lost;
 use super::super::state::State;
 use super::world::{CLUSTER_NAMESPACE, World, consumer_key, provider_key, widget};
 
@@ -171,4 +173,43 @@ async fn an_object_that_cannot_be_read_is_not_gone() {
     state.on_consumer(WatchEvent::Unreadable(known), now);
     state.on_consumer(list_end(7), now);
     assert_eq!(state.counts().objects, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_says_nothing_about_why_an_object_is_gone() {
+    let mut state = listed(&World::new());
+    let now = Instant::now();
+    state.on_consumer(WatchEvent::Applied(at(5)), now);
+    let job = state.next_job(now).expect("it has no copy");
+    let mut copy = at(6);
+    copy["metadata"]["namespace"] = format!("{CLUSTER_NAMESPACE}-team").into();
+    copy["metadata"]["annotations"] = json!({
+        "kube-bind.io/cluster-namespace": CLUSTER_NAMESPACE, "kube-bind.io/consumer-uid": "u",
+    });
+    state.on_provider(&scope("team"), WatchEvent::Applied(copy), now);
+    let mut pair = job.pair;
+    let gone = pair.consumer.take().expect("it was there");
+    pair.consumer_gone = gone.version;
+    let lost = Lost {
+        consumer: true,
+        provider: false,
+    };
+    let finished = Finished {
+        key: job.key,
+        pair,
+        lost,
+        bodies: [None, None],
+        verdict: Verdict::Settled,
+        done: Done::default(),
+        epochs: job.epochs,
+        known: job.known,
+        unsure: false,
+    };
+    state.finish(finished, now);
+    assert!(state.next_job(now).is_none(), "nobody said why");
+    state.on_consumer(WatchEvent::Applied(at(5)), now);
+    assert!(state.next_job(now).is_none(), "nor has an echo");
+    state.on_consumer(begin(), now);
+    state.on_consumer(list_end(7), now);
+    assert!(state.next_job(now).is_some(), "a list has");
 }
