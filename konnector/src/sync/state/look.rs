@@ -69,6 +69,9 @@ impl State {
             return;
         };
         if plan(&slot.pair, &rules).is_empty() {
+            if self.forget_failure(key) {
+                return self.touch(key, priority, now);
+            }
             // A body is kept for an object that waits for its namespace: it will be needed.
             if rules.target != Target::Waiting {
                 self.bodies.take(key);
@@ -90,6 +93,15 @@ impl State {
                 self.queue.push(self.shared(key), priority, now);
             }
         }
+    }
+
+    /// Nothing is wanted for this object now, so it does not fail at anything; says whether it did.
+    fn forget_failure(&mut self, key: &Key) -> bool {
+        for side in &mut self.stalled {
+            side.remove(key);
+        }
+        let slot = self.slots.get_mut(key);
+        slot.is_some_and(|slot| slot.pair.failing.take().is_some())
     }
 
     pub(super) fn classify(&mut self, key: &Key, now: Instant) {

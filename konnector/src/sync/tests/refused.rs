@@ -192,6 +192,26 @@ async fn a_deletion_that_the_provider_refuses_is_shown() {
     assert_eq!(world.consumer.object(&consumer_key("a")), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_failed_and_is_not_wanted_any_more_does_not_fail() {
+    let world = World::started().await;
+    for _ in 0..40 {
+        let message = "failed calling webhook".into();
+        world
+            .consumer
+            .fail_next("apply", Error::Internal { message });
+    }
+    let mut object = widget("a");
+    object["metadata"]["finalizers"] = json!(["example.io/x"]);
+    world.consumer.put(object);
+    world.wait(Duration::from_secs(600)).await;
+    assert_eq!(world.counts().rejected, 1);
+    // It terminates without our finalizer, and waits for somebody else.
+    world.consumer.remove(&consumer_key("a"));
+    world.rest().await;
+    assert_eq!((world.counts().rejected, world.counts().pending), (0, 1));
+}
+
 /// Five objects whose retries are minutes apart by now.
 async fn denied_for_an_hour() -> World {
     let world = World::started().await;
