@@ -41,7 +41,7 @@ impl State {
                 // Even if the pair knew already that it is gone: now it is known that it was deleted.
                 // Somebody may take all finalizers off while the CRD goes.
                 let going = slot.dying > 0 && self.definition.was_seen_terminating();
-                if self.causes.is_meant(slot.dying) && !going {
+                if self.causes.is_meant(slot.dying, self.listed) && !going {
                     slot.meant = Some(Box::new(form::uid_of(&body)));
                 }
                 slot.untold = false;
@@ -110,7 +110,7 @@ impl State {
                 let deleted = deleted.map(|known| known.uid.clone());
                 let lost = slot.pair.miss_consumer(version, asked);
                 // Its deletion was seen, only not its end.
-                let meant = self.causes.is_meant(slot.dying) && !going;
+                let meant = self.causes.is_meant(slot.dying, self.listed) && !going;
                 if let Some(uid) = deleted.filter(|_| lost && meant) {
                     slot.meant = Some(Box::new(uid));
                 }

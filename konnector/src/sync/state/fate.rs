@@ -44,9 +44,10 @@ impl Causes {
     }
 
     /// Whether the end of an object that began to terminate with this event (0 for none) was meant, as
-    /// far as is known.
-    pub(super) fn is_meant(&self, dying: u32) -> bool {
-        !self.going && (dying <= self.meant || !self.wanted)
+    /// far as is known. Before all is `listed` nobody knows how many copies depend on it, and so nobody
+    /// asks.
+    pub(super) fn is_meant(&self, dying: u32, listed: bool) -> bool {
+        !self.going && (dying <= self.meant || (listed && !self.wanted))
     }
 
     /// Up to which of the events it is known that persons deleted the objects.
@@ -196,5 +197,22 @@ pub(super) fn is_orphan(pair: &Pair) -> bool {
             matches!(&provider.owner, Owner::Ours(uid) if *uid != consumer.uid)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_nobody_could_ask_about_is_not_known_to_be_meant() {
+        let mut causes = Causes::default();
+        let number = causes.next();
+        assert!(!causes.is_meant(number, false), "the copies are not known");
+        assert!(causes.is_meant(number, true), "few: nobody has to ask");
+        causes.wanted = true;
+        assert!(!causes.is_meant(number, true), "many: somebody asks");
+        causes.meant = number;
+        assert!(causes.is_meant(number, false), "and was told");
     }
 }
