@@ -107,11 +107,10 @@ impl State {
         let id = self.shared(&key);
         let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
-        let before = slot.pair.known();
         let uid = slot.pair.consumer.as_ref().map(|known| known.uid.clone());
         slot.pair.learn(pair, lost, known, listed);
         slot.number_end(uid.as_ref(), &mut self.causes);
-        let same = slot.pair.known() == before;
+        let same = slot.pair.known() == known;
         slot.unsure = unsure && slot.pair.owned_copy().is_none();
         let gone = lost.consumer && slot.pair.consumer.is_none();
         slot.untold |= uid.is_some() && gone;
