@@ -1,10 +1,12 @@
 //! The konnector: installs bound APIs in the consumer cluster and syncs their objects with their
 //! providers.
 //!
-//! [`app`] is the process, [`supervisor`] what runs while it leads. [`binding`] looks after each
-//! `APIServiceBinding`, [`bundles`] makes bindings of all that a provider exports, [`provider`] connects to providers and watches them, [`heartbeat`] reports
-//! to them, [`namespaces`] maps namespaces, [`claims`] brings related objects, and [`sync`] moves
-//! the objects themselves.
+//! [`app`] is the process, [`install`] its own CRDs, `alive` its health, [`supervisor`] what runs while
+//! it leads; `fenced` lets its clients write only then. [`binding`] looks after each
+//! `APIServiceBinding`, [`bundles`] makes bindings of all that a provider exports, [`provider`] connects
+//! to providers and watches them, [`consumer`] watches the consumer cluster (both with [`watch`]),
+//! [`heartbeat`] reports to providers, [`namespaces`] maps namespaces, [`claims`] brings related
+//! objects, and [`sync`] moves the objects themselves.
 
 mod alive;
 pub mod app;

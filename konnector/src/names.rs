@@ -26,7 +26,8 @@ pub const EVENT_NOT_READY: &str = "NotReady";
 pub const EVENT_UNBINDING: &str = "Unbinding";
 /// Event: the provider offers more than was accepted; the note says how to accept it.
 pub const EVENT_ACCEPTANCE_PENDING: &str = "AcceptancePending";
-/// Event on a referring object: a claimed object is in the way.
+/// Event on the objects that refer to it and on the bindings that claim it: a claimed object is not
+/// synced.
 pub const EVENT_CLAIM_CONFLICT: &str = "ClaimConflict";
 
 /// Condition reason: copies are kept although their objects vanished.

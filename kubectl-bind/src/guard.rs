@@ -1,4 +1,4 @@
-//! A policy that keeps the konnector to its claims (design section 6): RBAC can say that it may write
+//! A policy that keeps the konnector to its claims: RBAC can say that it may write
 //! Secrets, but not which. Whoever may create any Secret can mint any ServiceAccount's token. Pure.
 
 use kube_bind_crds::names::{

@@ -1,5 +1,5 @@
 //! Condition reasons of the contract, grouped by the condition that they explain. Reasons that only
-//! we use are defined where they are used.
+//! we give are in the konnector's `names.rs`, and in the backend where it gives them.
 
 // Ready
 /// The plugin created the binding and the konnector has not looked at it yet.

@@ -10,7 +10,7 @@ pub struct Counts {
     /// Being worked on, or waiting for a retry.
     pub pending: usize,
     /// Refused: by the provider's API server, by the consumer's that refuses the status, or with a name
-    /// that cannot exist on the provider.
+    /// that cannot exist on the provider. Also what one side has failed at for a while.
     pub rejected: usize,
     /// A foreign object is in the way.
     pub conflict: usize,
@@ -26,8 +26,8 @@ pub struct Counts {
     pub suspended: bool,
     /// The first lists of both sides are complete.
     pub listed: bool,
-    /// Why the consumer cannot be watched at the moment.
+    /// Why the consumer cannot be watched, or does not do what it is asked, at the moment.
     pub consumer_failing: Option<String>,
-    /// Why the provider cannot be watched at the moment.
+    /// Why the provider cannot be watched, or does not do what it is asked, at the moment.
     pub provider_failing: Option<String>,
 }

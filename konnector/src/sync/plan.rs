@@ -9,8 +9,8 @@ use super::pair::Pair;
 use super::ports::{Problem, ProblemKind};
 use super::purpose::Fate;
 
-/// One step; what it sends is in `execute`, its request and the reason for it in the table of the
-/// design.
+/// One step; what it sends is in `execute`, its request and the reason for it in the table of
+/// `docs/ARCHITECTURE.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Put our finalizer on the consumer object, before anything exists that it protects.

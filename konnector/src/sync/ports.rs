@@ -60,7 +60,7 @@ pub enum ProblemKind {
     ImpossibleName,
     /// The consumer's API server does not accept the status that the provider gave.
     StatusRejected,
-    /// The provider's API server fails at this object, and not at others.
+    /// One side's API server has failed at this object for a while, and not at others.
     Failing,
     /// Its deletion is held, because too many objects vanished at once.
     Held,

@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use super::*;
 
 fn through(proxy: &str, except: &str, server: &str) -> Option<String> {

@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use k8s_openapi::ByteString;
 use kube::api::ObjectMeta;
 

@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use std::sync::Arc;
 
 use serde_json::{Value, from_value, json};

@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use std::sync::Mutex;
 
 use kube_bind_crds::switches::SUSPEND;

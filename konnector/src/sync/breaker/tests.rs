@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use super::*;
 
 fn share(vanished: usize, living: usize) -> Share {

@@ -1,5 +1,5 @@
-//! Performs the steps of one object: exactly the requests of the design's table. IO through
-//! [`Cluster`].
+//! Performs the steps of one object: exactly the requests of the table in `docs/ARCHITECTURE.md`. IO
+//! through [`Cluster`].
 
 mod look;
 mod steps;

@@ -18,8 +18,9 @@ use super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::concurrency::Limiter;
 use super::config::Resource;
 
-/// The client of one side. It must not retry by itself (design section 3.7); one whose credential can
-/// be exchanged uses the newest for each request, so watches go on and nothing is listed again.
+/// The client of one side. It must not retry by itself: the limiter would not hear of what an
+/// overloaded server answers. One whose credential can be exchanged uses the newest for each request,
+/// so watches go on and nothing is listed again.
 #[derive(Clone)]
 pub struct EngineClient {
     client: Client,

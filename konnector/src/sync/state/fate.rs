@@ -1,7 +1,8 @@
 //! Whether what is gone was meant to go. An object that terminates was deleted by a person, or goes
 //! only because its CRD does: both look the same. As long as few terminate nobody asks. When so many
 //! do that the breaker would trip, or the CRD was seen to terminate, the CRD is read after the last
-//! of them was seen to terminate, and they wait for the answer.
+//! of them was seen to terminate, and they wait for the answer. Ends are numbered in the order in which
+//! they were seen to begin, so that an answer counts for those before the question and for no later one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,14 +44,13 @@ impl Causes {
         self.seen
     }
 
-    /// Whether the end of an object that began to terminate with this event (0 for none) was meant, as
-    /// far as is known. Before all is `listed` nobody knows how many copies depend on it, and so nobody
-    /// asks.
+    /// Whether the end with this number (0: it was not seen to begin) was meant, as far as is known.
+    /// Before all is `listed` nobody knows how many copies depend on it, and so nobody asks.
     pub(super) fn is_meant(&self, dying: u32, listed: bool) -> bool {
         !self.going && (dying <= self.meant || (listed && !self.wanted))
     }
 
-    /// Up to which of the events it is known that persons deleted the objects.
+    /// Up to which end it is known that persons deleted the objects.
     pub(super) fn meant(&self) -> u32 {
         self.meant
     }

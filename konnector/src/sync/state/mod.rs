@@ -49,7 +49,7 @@ struct Slot {
     /// an event or a list tells it.
     untold: bool,
     retry_at: Option<Instant>,
-    /// Number of the event that told that it terminates; 0 if none did.
+    /// Number of the beginning of its end, to ask with why it terminates; 0 if it was not seen to.
     dying: u32,
     /// Uid of the consumer object of this name whose deletion was seen last.
     meant: Option<Box<Uid>>,
@@ -152,9 +152,9 @@ impl State {
         }
     }
 
-    /// The provider watches that should run now: those that are new, and those that should end.
-    /// Objects that waited for a namespace are looked at again, and copies whose objects went while they
-    /// had none.
+    /// The provider watches that should run now: those that are new, and those that should end. One
+    /// that is both begins anew, because something was missed in it. Objects that waited for a namespace
+    /// are looked at again, and copies whose objects went while they had none.
     pub(super) fn rescope(&mut self, now: Instant) -> (Vec<WatchScope>, Vec<WatchScope>) {
         let wanted: Set<WatchScope> = self.mapping.provider_scopes().into_iter().collect();
         let ended: Vec<_> = self

@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_bind_crds::api::InformerScope;
 

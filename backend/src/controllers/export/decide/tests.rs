@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use kube_bind_crds::api::{InformerScope, Isolation};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the parent module.
+
 use kube_bind_crds::api::{
     APIServiceExportTemplate, APIServiceExportTemplateSpec, BoundSchemaSpec, InformerScope,
     Isolation, SchemaVersion,
