@@ -74,8 +74,6 @@ pub const FINALIZER_BINDING: &str = "kubebind.io/binding";
 
 /// Field manager of provider copies; the original's too, so that take-over works both ways.
 pub const FIELD_MANAGER_SYNC: &str = "kube-bind.io";
-/// Field manager prefix of the konnector's other writes.
-pub const FIELD_MANAGER_KONNECTOR: &str = "kube-bind-konnector";
 /// Field manager prefix of the backend's writes.
 pub const FIELD_MANAGER_BACKEND: &str = "kube-bind-backend";
 /// Field manager of the plugin.

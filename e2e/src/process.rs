@@ -126,11 +126,6 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
-    /// Where its standard error goes.
-    pub fn log_file(&self) -> &Path {
-        &self.log
-    }
-
     /// How it ended, if it did.
     pub fn exited(&self) -> Result<Option<ExitStatus>> {
         let mut child = self.child.lock().expect("no holder panics");

@@ -84,7 +84,7 @@ pub struct SchemaVersion {
     /// What clients are told when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deprecation_warning: Option<String>,
-    /// OpenAPI v3 schema, wrapped in `openAPIV3Schema` or bare (contract section 4.5); opaque.
+    /// OpenAPI v3 schema, wrapped in `openAPIV3Schema` or bare; opaque.
     #[schemars(extend("type" = "object", "x-kubernetes-preserve-unknown-fields" = true, "x-kubernetes-map-type" = "atomic"))]
     pub schema: serde_json::Value,
     /// `status` and `scale`; opaque.

@@ -4,14 +4,6 @@
 // Ready
 /// The plugin created the binding and the konnector has not looked at it yet.
 pub const PENDING: &str = "Pending";
-/// The response of a bindable resources request is in its Secret.
-pub const SECRET_READY: &str = "SecretReady";
-/// The offering of a bindable resources request does not exist.
-pub const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
-/// What a consumer needs on the provider could not be made.
-pub const HANDLE_RESOURCES_FAILED: &str = "HandleResourcesFailed";
-/// The Secret with the response could not be written.
-pub const SECRET_CREATION_FAILED: &str = "SecretCreationFailed";
 
 // SecretValid
 /// The Secret does not exist on the consumer.
@@ -24,10 +16,6 @@ pub const PROVIDER_SECRET_NOT_FOUND: &str = "ProviderSecretNotFound";
 pub const PROVIDER_SECRET_INVALID: &str = "ProviderSecretInvalid";
 /// The provider refuses the credential because it ended; ours.
 pub const CREDENTIAL_EXPIRED: &str = "CredentialExpired";
-
-// ValidVersion
-/// The version cannot be parsed.
-pub const PARSE_ERROR: &str = "ParseError";
 
 // Healthy
 /// No heartbeat yet.
@@ -74,8 +62,6 @@ pub const UNKNOWN: &str = "Unknown";
 pub const SCHEMA_NOT_FOUND: &str = "SchemaNotFound";
 /// The requested resources mix namespaced and cluster-scoped kinds.
 pub const DIFFERENT_SCOPES: &str = "DifferentScopes";
-/// A bound schema is missing.
-pub const BOUND_SCHEMA_NOT_FOUND: &str = "BoundSchemaNotFound";
 /// A claimed resource cannot be claimed.
 pub const INVALID_PERMISSION_CLAIM: &str = "InvalidPermissionClaim";
 /// A resource is claimed twice.

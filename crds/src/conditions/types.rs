@@ -26,5 +26,3 @@ pub const PERMISSION_CLAIM: &str = "PermissionClaim";
 pub const PROVIDER_IN_SYNC: &str = "ProviderInSync";
 /// Copy of the binding's [`SCHEMA_IN_SYNC`] (konnector; export).
 pub const CONSUMER_IN_SYNC: &str = "ConsumerInSync";
-/// The CRD is served (API server; copied from the consumer's CRD to the bound schema).
-pub const ESTABLISHED: &str = "Established";

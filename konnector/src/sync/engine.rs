@@ -310,11 +310,12 @@ impl Shell {
             };
             self.under_way += 1;
             let (key, pair) = (job.key.clone(), job.pair.clone());
-            let (epochs, known, unsure) = (job.epochs, job.known, job.unsure);
+            let (epochs, known) = (job.epochs, job.known);
             let (executor, results) = (Arc::clone(&self.executor), self.results.clone());
             self.tracker.spawn(async move {
                 let run = AssertUnwindSafe(executor.run(job)).catch_unwind().await;
-                // A job that panicked has learned nothing; its object is tried again later.
+                // A job that panicked has learned nothing, not even whether it made a copy; its object is
+                // tried again later.
                 let done = run.unwrap_or_else(|_| Finished {
                     key,
                     pair,
@@ -324,7 +325,7 @@ impl Shell {
                     done: Done::default(),
                     epochs,
                     known,
-                    unsure,
+                    unsure: true,
                 });
                 // Nobody listens after a stop: then what was learned is not needed.
                 let _ = results.send(done);

@@ -69,18 +69,20 @@ impl State {
         let id = self.shared(&key);
         let slot = self.slots.entry(id).or_default();
         slot.seen[Side::Consumer as usize] = epoch;
-        // Most events are echoes of our own writes: they are not worth a digest. Lists are rare.
         let version = form::version_of(&body);
         let news = match list {
             Some(list) => {
                 let seen = self.form.consumer(&body);
-                slot.pair.is_listed_news_of_consumer(&seen, list)
+                let news = slot.pair.is_listed_news_of_consumer(&seen, list);
+                news.then_some(seen)
             }
-            None => slot.pair.is_news_of_consumer(version),
+            // Most events are echoes of our own writes: they are not worth a digest.
+            None if slot.pair.is_news_of_consumer(version) => Some(self.form.consumer(&body)),
+            None => None,
         };
-        if news {
+        if let Some(seen) = news {
             slot.untold = false;
-            let old = slot.pair.consumer.replace(self.form.consumer(&body));
+            let old = slot.pair.consumer.replace(seen);
             let old = old.map(|known| known.uid);
             let uid = slot.pair.consumer.as_ref().map(|known| &known.uid);
             let new = old.as_ref() != uid && !form::is_terminating(&body);
@@ -220,12 +222,14 @@ impl State {
         let news = match list {
             Some(list) => {
                 let seen = self.form.provider(&body);
-                slot.pair.is_listed_news_of_provider(&seen, list)
+                let news = slot.pair.is_listed_news_of_provider(&seen, list);
+                news.then_some(seen)
             }
-            None => slot.pair.is_news_of_provider(version),
+            None if slot.pair.is_news_of_provider(version) => Some(self.form.provider(&body)),
+            None => None,
         };
-        if news {
-            slot.pair.provider = Some(self.form.provider(&body));
+        if let Some(seen) = news {
+            slot.pair.provider = Some(seen);
             self.arrived(&key, Side::Provider, priority, now);
             self.hold_body(&key, Side::Provider, body);
             self.touch(&key, priority, now);
