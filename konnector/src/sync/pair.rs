@@ -133,7 +133,8 @@ impl Pair {
     }
 
     /// Takes over what a job learned, side by side, where it is newer than what events told
-    /// meanwhile. What the job found gone was gone at the version of the entry it had. Of a side that has
+    /// meanwhile; of a side that did not answer it, it knows only what it began with, and a list may have
+    /// overruled that. What the job found gone was gone at the version of the entry it had. Of a side that has
     /// been listed since the job began, what is not newer than the question is not learned. Of a side
     /// that nothing was told of since the job `began`, the job knows best: after a restore from a backup
     /// what it was answered may be of an older version.
@@ -141,6 +142,7 @@ impl Pair {
         &mut self,
         job: Self,
         lost: Lost,
+        answered: [bool; 2],
         began: [Version; 2],
         listed: [Option<Asked>; 2],
     ) {
@@ -150,6 +152,7 @@ impl Pair {
         // Absence of what was never known has no version to compare.
         let knows_when = |gone: Version| gone != Version::default();
         match job.consumer {
+            Some(_) if !answered[Side::Consumer as usize] => {}
             Some(seen) if consumer.is_some_and(|list| list.knew(seen.version)) => {}
             None if consumer.is_some() => {}
             Some(seen) if knows_best(Side::Consumer) => self.consumer = Some(seen),
@@ -164,6 +167,7 @@ impl Pair {
             None => {}
         }
         match job.provider {
+            Some(_) if !answered[Side::Provider as usize] => {}
             Some(seen) if provider.is_some_and(|list| list.knew(seen.version)) => {}
             None if provider.is_some() => {}
             Some(seen) if knows_best(Side::Provider) => self.provider = Some(seen),
@@ -300,10 +304,21 @@ mod tests {
         };
         let mut told = pair.clone();
         told.lose_consumer(Version(11));
-        told.learn(job.clone(), Lost::default(), began, [None, None]);
+        told.learn(job.clone(), Lost::default(), [true; 2], began, [None, None]);
         assert!(told.consumer.is_none());
-        pair.learn(job, Lost::default(), began, [None, None]);
+        pair.learn(job, Lost::default(), [true; 2], began, [None, None]);
         assert!(pair.consumer.is_some(), "the server was restored");
+    }
+
+    #[test]
+    fn what_a_job_knew_from_the_start_is_no_answer() {
+        let mut pair = Pair::default();
+        pair.see_consumer(consumer(9));
+        let (job, began) = (pair.clone(), pair.known());
+        // A list of a restored server came meanwhile.
+        pair.consumer = Some(consumer(4));
+        pair.learn(job, Lost::default(), [false; 2], began, [None, None]);
+        assert_eq!(pair.consumer, Some(consumer(4)));
     }
 
     #[test]
@@ -315,7 +330,7 @@ mod tests {
             provider: true,
         };
         pair.see_consumer(consumer(13));
-        pair.learn(Pair::default(), lost, began, [None, None]);
+        pair.learn(Pair::default(), lost, [true; 2], began, [None, None]);
         assert!(pair.consumer.is_some());
     }
 
@@ -350,7 +365,7 @@ mod tests {
         let mut job = pair.clone();
         job.see_consumer(consumer(6));
         pair.lose_consumer(Version(7));
-        pair.learn(job, Lost::default(), NEWS, [None, None]);
+        pair.learn(job, Lost::default(), [true; 2], NEWS, [None, None]);
         assert!(pair.consumer.is_none());
     }
 
@@ -391,10 +406,10 @@ mod tests {
         pair.see_consumer(consumer(4));
         let mut job = pair.clone();
         job.see_consumer(consumer(9));
-        pair.learn(job.clone(), Lost::default(), NEWS, [list, None]);
+        pair.learn(job.clone(), Lost::default(), [true; 2], NEWS, [list, None]);
         assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(4)));
         job.see_consumer(consumer(10));
-        pair.learn(job, Lost::default(), NEWS, [list, None]);
+        pair.learn(job, Lost::default(), [true; 2], NEWS, [list, None]);
         assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(10)));
     }
 
@@ -403,7 +418,7 @@ mod tests {
         let mut pair = Pair::default();
         let job = pair.clone();
         pair.see_consumer(consumer(5));
-        pair.learn(job, Lost::default(), NEWS, [None, None]);
+        pair.learn(job, Lost::default(), [true; 2], NEWS, [None, None]);
         assert!(pair.consumer.is_some());
     }
 }

@@ -198,11 +198,13 @@ impl Run<'_> {
     }
 
     pub(super) async fn release(&mut self) -> Result<(), Stop> {
-        if std::mem::take(&mut self.unsure) && self.pair.owned_copy().is_none() {
+        // Another leader may have made the copy of an older object its own, and no event has told yet.
+        let taken = matches!(&self.pair.provider, Some(copy) if copy.owner != Owner::Foreign);
+        if (taken || std::mem::take(&mut self.unsure)) && self.pair.owned_copy().is_none() {
             let at = self.target()?;
             match self.read_provider(&at).await {
-                Ok(_) => return Err(Stop::Replan),
-                Err(Stop::Replan) => {}
+                Ok(_) if self.pair.owned_copy().is_some() => return Err(Stop::Replan),
+                Ok(_) | Err(Stop::Replan) => {}
                 Err(stop) => {
                     self.unsure = true;
                     return Err(stop);

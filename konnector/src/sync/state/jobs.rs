@@ -108,7 +108,7 @@ impl State {
         let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
         let uid = slot.pair.consumer.as_ref().map(|known| known.uid.clone());
-        slot.pair.learn(pair, lost, known, listed);
+        slot.pair.learn(pair, lost, done.answered, known, listed);
         slot.number_end(uid.as_ref(), &mut self.causes);
         let same = slot.pair.known() == known;
         slot.unsure = unsure && slot.pair.owned_copy().is_none();
