@@ -261,9 +261,12 @@ impl State {
         self.list_ended(now);
     }
 
-    /// While nothing may be written no body is needed.
+    /// While nothing may be written no body is needed, and one that is held still is of another state: a
+    /// restored server may even have given both the same version.
     fn hold_body(&mut self, key: &Key, side: Side, body: Value) {
-        if !self.control.suspended {
+        if self.control.suspended {
+            self.bodies.take(key);
+        } else {
             self.bodies.hold(key, side, Arc::new(body));
         }
     }
