@@ -24,6 +24,9 @@ pub(super) struct Pair {
     /// The provider's status that was mirrored last: what differs from it later on the consumer was
     /// changed there.
     pub(super) mirrored: Digest,
+    /// The link and the problem that were put on the consumer object last: what differs from them later
+    /// was changed there.
+    pub(super) marked: Digest,
     /// The configuration that the provider refused, and why.
     pub(super) refused: Option<Box<Refused>>,
     /// The status that the consumer refused, and why.
@@ -185,6 +188,7 @@ impl Pair {
         self.status_settled = job.status_settled;
         self.sent = job.sent;
         self.mirrored = job.mirrored;
+        self.marked = job.marked;
         self.refused = job.refused;
         self.status_refused = job.status_refused;
     }

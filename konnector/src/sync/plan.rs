@@ -1,6 +1,6 @@
 //! The decision: which steps are missing for one object. A pure function.
 
-use kube_bind_crds::digest::Digest;
+use kube_bind_crds::digest::{self, Digest};
 
 use super::cluster::Key;
 use super::entry::{Consumer, Owner, Provider};
@@ -307,6 +307,13 @@ impl Marks {
             problem: problem(pair, rules),
         }
     }
+
+    /// Digest of link and problem. The finalizer is wanted where there is a copy to lead to.
+    pub(super) fn digest(&self) -> Digest {
+        let link = self.link.map(|link| link.0.to_string());
+        let problem = self.problem.as_ref().map(|problem| &*problem.message);
+        digest::text(&[&link.unwrap_or_default(), problem.unwrap_or_default()])
+    }
 }
 
 /// What needs a person, if anything does.
@@ -324,7 +331,8 @@ pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
     }
     match &rules.target {
         Target::Impossible(why) => return says(ProblemKind::ImpossibleName, why),
-        Target::Waiting if rules.overdue => {
+        // What it says already, somebody found who had waited longer: another leader, or we before a restart.
+        Target::Waiting if rules.overdue || consumer.problem == form::problem(Some(WAITING)) => {
             return says(ProblemKind::WaitingForNamespace, WAITING);
         }
         Target::Waiting => return None,

@@ -40,7 +40,9 @@ impl Run<'_> {
                 return Err(Stop::Replan);
             }
         }
-        self.on_consumer(answer).await
+        self.on_consumer(answer).await?;
+        self.pair.marked = marks.digest();
+        Ok(())
     }
 
     pub(super) async fn create(&mut self) -> Result<(), Stop> {

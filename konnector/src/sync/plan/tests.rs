@@ -83,6 +83,27 @@ fn the_mark_comes_before_the_copy() {
 }
 
 #[test]
+fn whoever_has_not_waited_for_long_believes_those_who_have() {
+    let waiting = Rules {
+        target: Target::Waiting,
+        ..rules()
+    };
+    let told = Consumer {
+        finalizer: false,
+        link: Digest(0),
+        problem: form::problem(Some(WAITING)),
+        ..consumer()
+    };
+    let pair = pair(Some(told), None);
+    assert_eq!(plan(&pair, &waiting), []);
+    // There is a namespace now.
+    assert_eq!(
+        plan(&pair, &rules()),
+        [Step::Mark, Step::Create, Step::Annotate]
+    );
+}
+
+#[test]
 fn each_difference_has_its_step() {
     let drifted = Provider {
         owned: Digest(11),

@@ -41,6 +41,10 @@ impl State {
         loop {
             let id = self.queue.pop(now, &self.busy)?;
             let key = Key::clone(&id);
+            if self.waiting.contains_key(&key) {
+                // Time alone makes that a problem, and it is to be told before the object says it.
+                self.classify(&key, now);
+            }
             let Some(slot) = self.slots.get(&id) else {
                 continue;
             };
@@ -59,7 +63,7 @@ impl State {
             if steps == [Step::Delete] && doubtful && self.doomed.insert(Arc::clone(&id)) {
                 self.breaker.deleting(vanished, now);
             }
-            if is_drift(&pair) {
+            if is_drift(&pair, &rules, &steps) {
                 slot.drifts = slot.drifts.saturating_add(1);
             } else {
                 slot.drifts = 0;

@@ -9,7 +9,7 @@ use super::super::class::Class;
 use super::super::cluster::Key;
 use super::super::form;
 use super::super::pair::Pair;
-use super::super::plan::{Rules, Target, differs, plan};
+use super::super::plan::{Marks, Rules, Step, Target, differs, plan};
 use super::super::ports::{ObjectRef, Problem};
 use super::super::purpose::Fate;
 use super::super::queue::Priority;
@@ -68,7 +68,8 @@ impl State {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
-        if plan(&slot.pair, &rules).is_empty() {
+        let steps = plan(&slot.pair, &rules);
+        if steps.is_empty() {
             if self.forget_failure(key) {
                 return self.touch(key, priority, now);
             }
@@ -83,7 +84,7 @@ impl State {
             }
         } else if self.is_ready(&slot.pair, &rules) {
             let drifts = u32::from(slot.drifts);
-            if drifts > 0 && is_drift(&slot.pair) {
+            if drifts > 0 && is_drift(&slot.pair, &rules, &steps) {
                 let wait = DRIFT_RETRY
                     .0
                     .saturating_mul(1 << drifts.min(16))
@@ -186,9 +187,12 @@ fn is_unexplained(pair: &Pair, rules: &Rules) -> bool {
     dying && rules.fate == Fate::Unknown && pair.owned_copy().is_some_and(|copy| !copy.terminating)
 }
 
-/// A side differs from what we wrote there, although the other side has not changed since: somebody
-/// else changes what we write.
-pub(super) fn is_drift(pair: &Pair) -> bool {
+/// A side differs from what we wrote there, although the other side has not changed since, or nothing is
+/// missing but the marks that we put there last: somebody else changes what we write.
+pub(super) fn is_drift(pair: &Pair, rules: &Rules, steps: &[Step]) -> bool {
+    if steps == [Step::Annotate] {
+        return Marks::of(pair, rules).digest() == pair.marked;
+    }
     let (Some(consumer), Some(provider)) = (&pair.consumer, &pair.provider) else {
         return false;
     };

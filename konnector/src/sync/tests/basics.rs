@@ -111,7 +111,7 @@ async fn a_kind_without_status_subresource_gets_its_status_and_keeps_its_spec() 
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_asked_while_nothing_happens() {
-    let world = World::synced("a").await;
+    let mut world = World::synced("a").await;
     let mut waiting = widget("b");
     waiting["metadata"]["namespace"] = "new".into();
     world.consumer.put(waiting);
@@ -130,6 +130,10 @@ async fn nothing_is_asked_while_nothing_happens() {
     assert_eq!(world.requests(), (vec![], vec![]));
     assert_eq!(world.counts().waiting_namespace, 1);
     assert_eq!(*world.namespaces.requested.lock().unwrap(), ["new"]);
+    // Whoever comes later learns from the object for how long it has waited.
+    world.restart().await;
+    assert_eq!(world.requests(), (vec![], vec![]));
+    assert_eq!(world.told.lock().unwrap().raised.len(), 1);
     // It was waiting all the time.
     world.namespaces.map("new");
     world.rest().await;

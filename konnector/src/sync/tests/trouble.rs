@@ -194,6 +194,38 @@ async fn a_fight_is_fought_ever_more_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fight_over_our_marks_is_fought_ever_more_slowly_too() {
+    let world = World::synced("a").await;
+    let marks = |world: &World| {
+        let metadata = world.original("a")["metadata"].clone();
+        (
+            metadata["finalizers"].clone(),
+            metadata["annotations"].clone(),
+        )
+    };
+    let ours = marks(&world);
+    let begun = tokio::time::Instant::now();
+    for _ in 0..10 {
+        world.consumer.change(&consumer_key("a"), |object| {
+            object["metadata"]["finalizers"] = json!([]);
+            object["metadata"]["annotations"] = json!({});
+        });
+        while marks(&world) != ours {
+            world.rest().await;
+        }
+    }
+    assert!(begun.elapsed() > Duration::from_secs(60));
+    // What the author changes does not wait for the end of it.
+    world.consumer.change(&consumer_key("a"), |object| {
+        object["metadata"]["finalizers"] = json!([]);
+        object["spec"]["size"] = 5.into();
+    });
+    world.rest().await;
+    assert_eq!(world.copy("a")["spec"]["size"], 5);
+    assert_eq!(marks(&world), ours);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_got_lost_is_made_up_for() {
     let world = World::started().await;
     let lost = || Error::Unavailable {
