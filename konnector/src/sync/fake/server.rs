@@ -140,6 +140,9 @@ impl FakeCluster {
     /// Tells all watches everything again, as after an expired position.
     pub(in super::super) fn relist(&self) {
         let mut inner = self.inner.lock().unwrap();
+        if inner.silent {
+            return;
+        }
         let watches = std::mem::take(&mut inner.watches);
         for (scope, sender) in watches {
             inner.open(scope, sender);

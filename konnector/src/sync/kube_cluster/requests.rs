@@ -137,3 +137,16 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Error> 
         retry_after: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_seen_is_deleted() {
+        let request = delete("/apis/example.io/v1/widgets/a".to_owned(), "u", "7").unwrap();
+        let options: Value = parse(request.body()).unwrap();
+        let preconditions = json!({"uid": "u", "resourceVersion": "7"});
+        assert_eq!(options["preconditions"], preconditions);
+    }
+}

@@ -5,6 +5,7 @@ mod chaos;
 mod kinds;
 mod refused;
 mod restore;
+mod rivals;
 mod simulation;
 mod switches;
 mod trouble;

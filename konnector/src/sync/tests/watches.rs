@@ -17,7 +17,7 @@ fn scope(namespace: &str) -> WatchScope {
     WatchScope::Namespace(format!("{CLUSTER_NAMESPACE}-{namespace}"))
 }
 
-fn list_end(version: u64) -> WatchEvent {
+pub(super) fn list_end(version: u64) -> WatchEvent {
     WatchEvent::ListEnd {
         resource_version: version.to_string(),
     }
@@ -37,7 +37,7 @@ fn refused() -> WatchEvent {
 }
 
 /// A state that has listed both sides and found nothing.
-fn listed(world: &World) -> State {
+pub(super) fn listed(world: &World) -> State {
     let (config, ports) = world.parts();
     let form = Arc::new(Form::new(&config));
     let mut state = State::new(&config, &ports, form, Instant::now());
@@ -54,7 +54,7 @@ fn listed(world: &World) -> State {
     state
 }
 
-fn at(version: u64) -> Value {
+pub(super) fn at(version: u64) -> Value {
     let mut object = widget("a");
     object["metadata"]["uid"] = "u".into();
     object["metadata"]["resourceVersion"] = version.to_string().into();
