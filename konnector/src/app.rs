@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kube::Client;
 use kube_bind_crds::version::VERSION;
 use kube_bind_runtime::client::{self, Authorities, Options};
 use kube_bind_runtime::clock::SystemClock;
@@ -31,13 +32,9 @@ const CHECK: &str = "crds";
 /// Runs until a signal.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("failed to listen to signals")?;
-    let (client, _) = client::consumer_or_provider(
-        args.kubeconfig.as_deref(),
-        args.context.as_deref(),
-        USER_AGENT,
-    )
-    .await
-    .context("failed to connect to the consumer cluster")?;
+    let client = consumer_client(&args)
+        .await
+        .context("failed to connect to the consumer cluster")?;
     let provider_options = provider_options(&args)?;
     let health = Health::new();
     health.set(CHECK, Err("not installed yet".into()));
@@ -85,9 +82,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .context("failed to stop in time")
 }
 
+/// Every request here has a time-out of its own, and every watch its longest silence. A connection that
+/// measures its silence too sets a timer anew with each read, which costs more than the read.
+fn options() -> Options {
+    Options {
+        read_timeout: None,
+        ..Options::new(USER_AGENT)
+    }
+}
+
+async fn consumer_client(args: &Args) -> Result<Client, client::Error> {
+    let (kubeconfig, context) = (args.kubeconfig.as_deref(), args.context.as_deref());
+    let (_, config) = client::consumer_or_provider(kubeconfig, context, USER_AGENT).await?;
+    client::from_config(config, &options())
+}
+
 /// How providers are reached.
 fn provider_options(args: &Args) -> anyhow::Result<Options> {
-    let mut options = Options::new(USER_AGENT);
+    let mut options = options();
     options.proxy = Proxy::from_env()?;
     let file = args.provider_ca_file.as_deref();
     if let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) {

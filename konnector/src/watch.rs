@@ -8,6 +8,7 @@ mod follow;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher;
@@ -17,6 +18,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use follow::{Told, Wanted, at_most, follow, is_before};
+
+/// A bookmark comes about once a minute. A watch that is silent for longer may be a connection that
+/// only looks open.
+pub const SILENCE: Duration = Duration::from_secs(100);
 
 /// Whether a first list is complete. Stores know that too, but wake only one of those who wait.
 #[derive(Clone, Debug)]

@@ -22,6 +22,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::SILENCE;
+
 /// A page that takes longer is broken, and so is a watch that does not begin.
 const ANSWER: Duration = Duration::from_secs(60);
 /// The server ends a watch after this long; a random part is added so that not all end at once.
@@ -228,7 +230,12 @@ where
         tell(Told::Running);
         let mut events = pin!(events);
         let deadline = Instant::now() + Duration::from_secs(seconds.into()) + WATCH_GRACE;
-        while let Ok(Some(event)) = tokio::time::timeout_at(deadline, events.next()).await {
+        loop {
+            let silent = Instant::now() + SILENCE;
+            let event = tokio::time::timeout_at(deadline.min(silent), events.next()).await;
+            let Ok(Some(event)) = event else {
+                return End::Resume;
+            };
             let (at, event) = match event {
                 Ok(WatchEvent::Added(Plain(object))) => {
                     self.objects = self.objects.saturating_add(1);
@@ -268,7 +275,6 @@ where
                 tell(Told::Event(event));
             }
         }
-        End::Resume
     }
 
     /// Whether the server has gone back behind this version: it was restored from a backup.

@@ -166,11 +166,15 @@ pub(super) fn start(
         .kind(&binding, &schema::name(resource));
     let (leader, fenced) = (supervisor.ctx.leader.clone(), provider.clone());
     let ports = Ports {
-        consumer: Arc::new(KubeCluster::new(
-            supervisor.consumer_client.clone(),
-            supervisor.consumer_limiter.clone(),
-            &kind,
-        )),
+        // Who owns which field matters on copies only.
+        consumer: Arc::new(
+            KubeCluster::new(
+                supervisor.consumer_client.clone(),
+                supervisor.consumer_limiter.clone(),
+                &kind,
+            )
+            .without_managed_fields(),
+        ),
         provider: Arc::new(KubeCluster::new(
             provider.engine_client.clone(),
             provider.limiter.clone(),

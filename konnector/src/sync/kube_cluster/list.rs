@@ -71,7 +71,7 @@ pub(super) async fn list(
             }
         }
         for item in items {
-            let event = match read(item.get()) {
+            let event = match read(cluster.managed_fields, item.get()) {
                 Ok(item) => WatchEvent::Listed(item),
                 Err(known) => unreadable(path, known),
             };

@@ -2,6 +2,7 @@
 
 mod errors;
 mod list;
+mod object;
 mod requests;
 mod watch;
 
@@ -17,6 +18,7 @@ use tokio::sync::watch::Receiver;
 use super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::concurrency::Limiter;
 use super::config::Resource;
+use object::ManagedFields;
 
 /// The client of one side. It must not retry by itself: the limiter would not hear of what an
 /// overloaded server answers. One whose credential can be exchanged uses the newest for each request,
@@ -57,6 +59,7 @@ pub struct KubeCluster {
     told: Arc<AtomicU64>,
     base: Arc<str>,
     plural: Arc<str>,
+    managed_fields: ManagedFields,
 }
 
 impl KubeCluster {
@@ -74,6 +77,15 @@ impl KubeCluster {
             told: Arc::default(),
             base: base.into(),
             plural: resource.plural.as_str().into(),
+            managed_fields: ManagedFields::Kept,
+        }
+    }
+
+    /// The same for who has no use for `metadata.managedFields`: whatever it reads comes without them.
+    pub fn without_managed_fields(self) -> Self {
+        Self {
+            managed_fields: ManagedFields::Skipped,
+            ..self
         }
     }
 

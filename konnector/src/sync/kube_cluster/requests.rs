@@ -82,7 +82,8 @@ impl KubeCluster {
 
     /// One request without the limiter.
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Value, Error> {
-        parse(&self.text(request).await.map_err(Untold::error)?)
+        let text = self.text(request).await.map_err(Untold::error)?;
+        self.managed_fields.read(&text).map_err(unreadable)
     }
 
     /// The text of a successful answer, without the limiter: for lists, which are few and long.
@@ -132,10 +133,14 @@ async fn collect(body: Body) -> Result<Vec<u8>, Error> {
 
 /// Reads an answer or a part of it.
 pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(text).map_err(|error| Error::Unavailable {
+    serde_json::from_slice(text).map_err(unreadable)
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::Unavailable {
         message: format!("failed to read the answer: {error}"),
         retry_after: None,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use tracing::{debug, warn};
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::list::{Failed, is_behind, list};
+use super::object::ManagedFields;
 use super::{KubeCluster, errors, requests};
-use crate::watch::is_before;
+use crate::watch::{SILENCE, is_before};
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
 const PAGE: usize = 500;
@@ -22,9 +23,6 @@ pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 const WATCH_SECONDS: u64 = 240;
 /// A watch that is silent for longer than the server lets it live is a dead connection.
 const WATCH_GRACE: Duration = Duration::from_secs(30);
-/// A bookmark comes about once a minute. A watch that is silent for longer may be a connection that
-/// only looks open.
-const SILENCE: Duration = Duration::from_secs(100);
 /// Waiting after a failure: doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
@@ -189,7 +187,7 @@ async fn watch(
             }
             break;
         }
-        let (event, at) = parse(path, &line)?;
+        let (event, at) = parse(cluster.managed_fields, path, &line)?;
         if let Some(at) = at {
             // Events that are older than our position are never sent: the server was restored.
             if is_before(&at, version) {
@@ -219,7 +217,11 @@ struct Line<'a> {
 }
 
 /// One line of a watch: the event and the version it brings us to.
-fn parse(path: &str, line: &[u8]) -> Result<(WatchEvent, Option<String>), Error> {
+fn parse(
+    managed_fields: ManagedFields,
+    path: &str,
+    line: &[u8],
+) -> Result<(WatchEvent, Option<String>), Error> {
     let line: Line<'_> = requests::parse(line)?;
     let text = line.object.get();
     let deleted = line.r#type == "DELETED";
@@ -234,7 +236,7 @@ fn parse(path: &str, line: &[u8]) -> Result<(WatchEvent, Option<String>), Error>
             text.as_bytes(),
         ));
     }
-    let read = read(text);
+    let read = read(managed_fields, text);
     let (Ok(known) | Err(known)) = &read;
     let version = known["metadata"]["resourceVersion"]
         .as_str()
@@ -253,12 +255,12 @@ fn parse(path: &str, line: &[u8]) -> Result<(WatchEvent, Option<String>), Error>
 
 /// An object; one that cannot be read (nested deeper than we follow, or a number beyond all means)
 /// comes with its metadata alone, as the error.
-pub(super) fn read(text: &str) -> Result<Value, Value> {
+pub(super) fn read(managed_fields: ManagedFields, text: &str) -> Result<Value, Value> {
     #[derive(Deserialize)]
     struct Known {
         metadata: Value,
     }
-    serde_json::from_str(text).map_err(|_| {
+    managed_fields.read(text.as_bytes()).map_err(|_| {
         let known = serde_json::from_str::<Known>(text);
         known.map_or(
             Value::Null,
@@ -295,7 +297,11 @@ mod tests {
     }
 
     fn parsed(line: &str) -> Result<(WatchEvent, Option<String>), Error> {
-        parse("/apis/example.io/v1/widgets", line.as_bytes())
+        parse(
+            ManagedFields::Kept,
+            "/apis/example.io/v1/widgets",
+            line.as_bytes(),
+        )
     }
 
     #[test]

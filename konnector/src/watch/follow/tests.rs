@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use http_body_util::{BodyExt, Full};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::client::Body;
 use kube::{Api, Client, ResourceExt};
@@ -200,4 +201,24 @@ fn only_numbers_can_go_back() {
     assert!(!is_before("10", "10"));
     assert!(!is_before("", "10"));
     assert!(!is_before("abc", "10"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_falls_silent_is_asked_for_again() {
+    let serve = tower::service_fn(|request: http::Request<Body>| async move {
+        let uri = request.uri().to_string();
+        let body = if is_watch(&uri) {
+            let line = format!("{}\n", added("a", 2)).into_bytes();
+            Full::from(line)
+                .with_trailers(std::future::pending())
+                .boxed()
+        } else {
+            Full::from(list(2, &[]).1.into_bytes()).boxed()
+        };
+        Ok::<_, kube::Error>(http::Response::new(body))
+    });
+    let began = Instant::now();
+    let words = told(Client::new(serve, "default"), usize::MAX, 5).await;
+    assert_eq!(words, ["list", "done", "running", "applied a", "running"]);
+    assert!(began.elapsed() < SILENCE * 2, "{:?}", began.elapsed());
 }

@@ -1,0 +1,103 @@
+//! Objects from their text, without what their reader does not need. Pure.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// Whether who reads objects needs `metadata.managedFields`: often more than half of the text, and
+/// nearly all of the maps that a parsed object consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ManagedFields {
+    /// They are read.
+    Kept,
+    /// They are passed over.
+    Skipped,
+}
+
+impl ManagedFields {
+    /// An object, or a part of one that is a map.
+    pub(super) fn read(self, text: &[u8]) -> serde_json::Result<Value> {
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        let object = match self {
+            Self::Kept => serde::Deserialize::deserialize(&mut reader)?,
+            Self::Skipped => Without(&["metadata", "managedFields"]).deserialize(&mut reader)?,
+        };
+        reader.end()?;
+        Ok(object)
+    }
+}
+
+/// A map without the entry at this path.
+struct Without(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for Without {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Without {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            let value = match self.0 {
+                [first, rest @ ..] if *first == name => {
+                    if rest.is_empty() {
+                        entries.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    entries.next_value_seed(Without(rest))?
+                }
+                _ => entries.next_value()?,
+            };
+            map.insert(name, value);
+        }
+        Ok(map.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_the_managed_fields_of_the_object_itself_are_passed_over() {
+        let fields = json!([{"manager": "somebody", "fieldsV1": {"f:spec": {}}}]);
+        let object = json!({
+            "kind": "Widget",
+            "managedFields": 1,
+            "metadata": {"name": "a", "managedFields": fields, "labels": {"managedFields": "x"}},
+            "spec": {"metadata": {"managedFields": [2]}, "numbers": [1.5, 12345678901234567890_u64]},
+        });
+        let text = object.to_string();
+        let read = |wanted: ManagedFields| wanted.read(text.as_bytes()).unwrap();
+        assert_eq!(read(ManagedFields::Kept), object);
+        let mut less = object;
+        less["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("managedFields");
+        assert_eq!(read(ManagedFields::Skipped), less);
+    }
+
+    #[test]
+    fn what_is_no_object_or_more_than_one_is_an_error() {
+        for wanted in [ManagedFields::Kept, ManagedFields::Skipped] {
+            for text in ["", "{", "{} {}", r#"{"metadata":{"managedFields":[}}"#] {
+                assert!(wanted.read(text.as_bytes()).is_err(), "{text}");
+            }
+        }
+    }
+}
