@@ -362,10 +362,10 @@ impl Shell {
 
     /// Tells how the objects are doing, if that changed, and logs when a side goes or comes back.
     fn publish(&self, counts: Counts) {
-        let old = self.counts.borrow().clone();
-        if old == counts {
+        if *self.counts.borrow() == counts {
             return;
         }
+        let old = self.counts.borrow().clone();
         let sides = [
             ("consumer", &old.consumer_failing, &counts.consumer_failing),
             ("provider", &old.provider_failing, &counts.provider_failing),

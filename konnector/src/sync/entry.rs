@@ -15,13 +15,27 @@ pub(super) enum Uid {
 
 impl Uid {
     pub(super) fn parse(text: &str) -> Self {
-        let uuid = u128::from_str_radix(&text.replace('-', ""), 16).map(Self::from);
-        match uuid {
-            // Only if the text comes out the same again.
-            Ok(uuid) if uuid.to_string() == text => uuid,
-            _ => Self::Text(text.into()),
-        }
+        uuid(text).map_or_else(|| Self::Text(text.into()), Self::from)
     }
+}
+
+/// The number of a UUID whose text comes out the same again: lower case, with hyphens (RFC 9562, section 4).
+fn uuid(text: &str) -> Option<u128> {
+    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+    if text.len() != 36 {
+        return None;
+    }
+    text.bytes().enumerate().try_fold(0, |uuid, (at, byte)| {
+        if HYPHENS.contains(&at) {
+            return (byte == b'-').then_some(uuid);
+        }
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(uuid << 4 | u128::from(digit))
+    })
 }
 
 impl From<u128> for Uid {
@@ -119,6 +133,10 @@ mod tests {
             "not-a-uuid",
             "",
             "0B6E1F0A-0000-4C1D-9A3E-00000000000F",
+            "0b6e1f0a00004c1d9a3e00000000000f",
+            "0b6e1f0a-0000-4c1d-9a3e+00000000000f",
+            "0b6e1f0a-0000-4c1d-9a3e-0000000000-f",
+            "fffffffe-ffff-ffff-ffff-ffffffffffff",
         ] {
             assert_eq!(Uid::parse(text).to_string(), text);
         }
