@@ -16,6 +16,7 @@ use crate::bed::{Bed, LATENCY};
 use crate::meter::Meter;
 use crate::report::{Report, at_most, below};
 
+const WIDGET: &str = "Widget";
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Two a second.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,34 +31,26 @@ pub async fn measure(bed: &Bed, args: &Args, report: &mut Report) -> Result<()> 
         "MiB",
     );
     let mut meter = Meter::start(bed)?;
-    let (visible, watching) = Sightings::watch(copies.clone(), |_| true);
-    let (back, watching_back) = Sightings::watch(mine.clone(), |object| {
-        object.data.pointer("/status/phase") == Some(&json!("Built"))
-    });
-    let samples = one_by_one(&mine, &copies, &visible, &back, args.alone);
-    let samples = tokio::select! {
-        samples = samples => samples?,
-        ended = watching => { ended?; bail!("the provider's watch ended") }
-        ended = watching_back => { ended?; bail!("the consumer's watch ended") }
-    };
-    samples.report(report);
+    samples(WIDGET, &mine, &copies, args.alone)
+        .await?
+        .report(report);
     requests(args, &mut meter, &mine, &copies, report).await
 }
 
+/// How long objects took.
 #[derive(Default)]
-struct Samples {
+pub struct Samples {
     down: Vec<Duration>,
     up: Vec<Duration>,
     round: Vec<Duration>,
 }
 
+/// Its P50 and P99 are to be no more than these milliseconds.
+const TARGETS: [(f64, f64); 3] = [(8.0, 19.0), (4.0, 13.0), (19.0, 34.0)];
+
 impl Samples {
     fn report(&self, report: &mut Report) {
-        for (what, samples, p50, p99) in [
-            ("create to visible", &self.down, 8.0, 19.0),
-            ("status back", &self.up, 4.0, 13.0),
-            ("round trip", &self.round, 19.0, 34.0),
-        ] {
+        for ((what, samples), (p50, p99)) in self.named().into_iter().zip(TARGETS) {
             for (percent, target) in [(50, p50), (99, p99)] {
                 report.judged(
                     &format!("one object alone, {what}, P{percent}"),
@@ -68,9 +61,50 @@ impl Samples {
             }
         }
     }
+
+    /// Those of somebody else, which have no targets.
+    pub fn row(&self, whose: &str, report: &mut Report) {
+        for (what, samples) in self.named() {
+            for percent in [50, 99] {
+                report.row(
+                    &format!("{whose}, {what}, P{percent}"),
+                    percentile(samples, percent),
+                    "ms",
+                );
+            }
+        }
+    }
+
+    fn named(&self) -> [(&str, &[Duration]); 3] {
+        [
+            ("create to visible", &self.down),
+            ("status back", &self.up),
+            ("round trip", &self.round),
+        ]
+    }
+}
+
+/// Takes so many, one after the other.
+pub async fn samples(
+    kind: &str,
+    mine: &Api<DynamicObject>,
+    copies: &Api<DynamicObject>,
+    count: usize,
+) -> Result<Samples> {
+    let (visible, watching) = Sightings::watch(copies.clone(), |_| true);
+    let (back, watching_back) = Sightings::watch(mine.clone(), |object| {
+        object.data.pointer("/status/phase") == Some(&json!("Built"))
+    });
+    let samples = one_by_one(kind, mine, copies, &visible, &back, count);
+    tokio::select! {
+        samples = samples => samples,
+        ended = watching => { ended?; bail!("the provider's watch ended") }
+        ended = watching_back => { ended?; bail!("the consumer's watch ended") }
+    }
 }
 
 async fn one_by_one(
+    kind: &str,
     mine: &Api<DynamicObject>,
     copies: &Api<DynamicObject>,
     visible: &Sightings,
@@ -80,8 +114,10 @@ async fn one_by_one(
     let mut samples = Samples::default();
     for number in 0..count {
         let name = name(number);
+        let mut body = widget(&name, 1);
+        body["kind"] = kind.into();
         let created = Instant::now();
-        create(mine, &widget(&name, 1)).await?;
+        create(mine, &body).await?;
         let seen = visible.of(&name, PATIENCE).await?;
         samples.down.push(seen.saturating_duration_since(created));
         let written = Instant::now();

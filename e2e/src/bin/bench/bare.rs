@@ -19,11 +19,11 @@ use crate::bed::{Bed, WRITERS};
 /// Among these the best is looked for.
 const CONCURRENCY: [usize; 3] = [4, 8, 16];
 const NAMESPACE: &str = "bare";
-const KIND: &str = "Gadget";
+pub const KIND: &str = "Gadget";
 
 pub struct Bare {
-    consumer: Client,
-    provider: Client,
+    pub consumer: Client,
+    pub provider: Client,
     /// For what a user does.
     author: Client,
     cluster_namespace: String,
@@ -49,7 +49,7 @@ impl Bare {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
                 "kind": "ClusterRole",
                 "metadata": {"name": NAMESPACE},
-                "rules": [{"apiGroups": ["example.org"], "resources": ["gadgets"], "verbs": ["*"]}],
+                "rules": [{"apiGroups": ["example.org"], "resources": ["gadgets", "gadgets/status"], "verbs": ["*"]}],
             });
             let binding = json!({
                 "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -133,7 +133,7 @@ impl Bare {
     }
 
     /// Mark, create, annotate: the requests of the konnector.
-    async fn sync(
+    pub async fn sync(
         &self,
         mine: &Api<DynamicObject>,
         copies: &Api<DynamicObject>,
@@ -168,6 +168,6 @@ impl Bare {
     }
 }
 
-fn gadgets(client: &Client) -> Api<DynamicObject> {
+pub fn gadgets(client: &Client) -> Api<DynamicObject> {
     api(client.clone(), ("example.org", "v1", KIND), NAMESPACE)
 }

@@ -10,6 +10,7 @@ mod bed;
 mod failover;
 mod machine;
 mod meter;
+mod relay;
 mod report;
 mod rung;
 mod steady;
@@ -65,6 +66,7 @@ async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     );
     failover::measure(&bed, report).await?;
     let mut bare = Bare::prepare(&bed).await?;
+    relay::measure(&bed, &bare, args, report).await?;
     let steady_at = args
         .objects
         .iter()

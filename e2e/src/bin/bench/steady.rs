@@ -34,7 +34,8 @@ pub async fn measure(bed: &Bed, args: &Args, present: usize, report: &mut Report
     let konnector = bed.consumer.konnector()?;
     let mut meter = Meter::start(bed)?;
     let before = konnector.processor_time()?;
-    let changes = args.rate as usize * args.steady_seconds as usize;
+    // Those ahead of the first status are synced too.
+    let changes = args.rate as usize * (1 + args.steady_seconds as usize);
     let samples = changing(args, &mine, &copies, &visible, &back);
     let samples = tokio::select! {
         samples = samples => samples?,
