@@ -7,6 +7,8 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube_bind_crds::names;
+use kube_bind_e2e::objects::{create, wait_until};
+use kube_bind_e2e::widgets::widget;
 use serde_json::json;
 
 use crate::alone;
@@ -20,8 +22,16 @@ pub async fn measure(bed: &Bed, bare: &Bare, args: &Args, report: &mut Report) -
     let (mine, copies) = (gadgets(&bare.consumer), gadgets(&bare.provider));
     let author = gadgets(&bed.consumer.plane.client());
     let operator = gadgets(&bed.provider.plane.client());
+    let samples = async {
+        // Its watches run when it has passed on a first one.
+        let mut first = widget("first", 1);
+        first["kind"] = KIND.into();
+        create(&author, &first).await?;
+        wait_until(&operator, "first", "at the provider", |_| true).await?;
+        alone::samples(KIND, &author, &operator, args.alone).await
+    };
     let samples = tokio::select! {
-        samples = alone::samples(KIND, &author, &operator, args.alone) => samples?,
+        samples = samples => samples?,
         ended = down(bare, &mine, &copies) => { ended?; bail!("the consumer's watch ended") }
         ended = up(&mine, &copies) => { ended?; bail!("the provider's watch ended") }
     };
