@@ -97,6 +97,7 @@ async fn what_another_leader_took_over_goes_with_its_object() {
             again["metadata"]["uid"].clone();
     });
     world.consumer.remove(&consumer_key("w0"));
+    world.rest().await;
     world.engine_handle().suspend(false);
     world.wait(Duration::from_secs(5)).await;
     assert_eq!(world.consumer.object(&consumer_key("w0")), None);
