@@ -201,3 +201,6 @@ fn relying_party(
         Arc::clone(clock),
     )?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,24 @@
-//! A scripted API server for tests of single IO steps.
+//! A scripted API server for tests of single IO steps, and a term of leadership around it.
+
+use std::time::Duration;
 
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
+use kube_bind_runtime::client::Options;
+use kube_bind_runtime::clock::FixedClock;
+use kube_bind_runtime::events::Events;
+use kube_bind_runtime::kubeconfig::Policy;
+use kube_bind_runtime::lease::LeaderToken;
+use kube_bind_runtime::shutdown::Shutdown;
 use serde_json::Value;
+
+use crate::bundles::Bundles;
+use crate::context::{Context, Syncing};
+use crate::metrics::Metrics;
+use crate::names::{CONTROLLER, USER_AGENT};
+use crate::wake::Wake;
+use crate::watch::Listed;
 
 /// What a request looks like to a script.
 #[derive(Clone, Debug)]
@@ -52,4 +67,28 @@ pub fn failure(code: u16, reason: &str) -> (u16, Value) {
         serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
             "reason": reason, "code": code, "message": reason, "metadata": {}}),
     )
+}
+
+/// A term without bindings and bundles, in front of this consumer.
+pub fn term(consumer: &Client) -> Context {
+    let shutdown = Shutdown::new();
+    let now = "2026-01-01T12:00:00Z".parse().unwrap();
+    let clock = FixedClock::new(now).shared();
+    Context {
+        client: consumer.clone(),
+        engine_client: consumer.clone(),
+        events: Events::new(consumer.clone(), CONTROLLER),
+        metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
+        wake: Wake::channel().0,
+        bindings: kube::runtime::reflector::store().0,
+        bundles: Bundles::new().0,
+        bindings_listed: Listed::new(),
+        polling: Duration::from_secs(15),
+        syncing: Syncing::default(),
+        policy: Policy::default(),
+        provider_options: Options::new(USER_AGENT),
+        leader: LeaderToken::unlimited(clock.clone(), shutdown.token.clone()),
+        clock,
+        shutdown,
+    }
 }

@@ -306,6 +306,9 @@ fn may_join(
 }
 
 #[cfg(test)]
+mod beat_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use kube_bind_runtime::kubeconfig::{Policy, render};
