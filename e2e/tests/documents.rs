@@ -2,16 +2,19 @@
 //! metrics that the sources name, and the flags of the programs.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use kube_bind_e2e::process::own_binary;
 use regex::Regex;
 
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn read(path: &str) -> Result<String> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    std::fs::read_to_string(root.join(path)).with_context(|| format!("failed to read {path}"))
+    std::fs::read_to_string(root().join(path)).with_context(|| format!("failed to read {path}"))
 }
 
 /// All that the pattern's group finds.
@@ -21,13 +24,34 @@ fn found(pattern: &str, text: &str) -> Result<BTreeSet<String>> {
     Ok(found.collect())
 }
 
-/// What the source names and the document does not.
-fn missing(source: &str, pattern: &str, document: &str) -> Result<Vec<String>> {
-    let named = found(pattern, &read(source)?)?;
-    ensure!(!named.is_empty(), "{source} names nothing");
-    let document = read(document)?;
-    let is_missing = |name: &String| !document.contains(&format!("`{name}`"));
-    Ok(named.into_iter().filter(is_missing).collect())
+/// The text of a file, or of all Rust sources in a directory.
+fn sources(path: &Path) -> Result<String> {
+    let context = || format!("failed to read {}", path.display());
+    if path.is_file() {
+        return std::fs::read_to_string(path).with_context(context);
+    }
+    let mut text = String::new();
+    for entry in std::fs::read_dir(path).with_context(context)? {
+        let path = entry?.path();
+        if path.is_dir() || path.extension().is_some_and(|ending| ending == "rs") {
+            text += &sources(&path)?;
+        }
+    }
+    Ok(text)
+}
+
+/// What the sources, files or directories, name and none of the documents does.
+fn missing(from: &[&str], pattern: &str, documents: &[&str]) -> Result<Vec<String>> {
+    let mut named = BTreeSet::new();
+    for from in from {
+        named.extend(found(pattern, &sources(&root().join(from))?)?);
+    }
+    ensure!(!named.is_empty(), "{from:?} name nothing");
+    for document in documents {
+        let document = read(document)?;
+        named.retain(|name| !document.contains(&format!("`{name}`")));
+    }
+    Ok(named.into_iter().collect())
 }
 
 #[test]
@@ -44,36 +68,36 @@ fn every_test_that_the_list_of_defects_cites_exists() -> Result<()> {
     Ok(())
 }
 
+const PROGRAMS: [&str; 5] = [
+    "crds/src",
+    "runtime/src",
+    "backend/src",
+    "konnector/src",
+    "kubectl-bind/src",
+];
+
 #[test]
-fn every_annotation_event_reason_and_metric_is_explained() -> Result<()> {
-    let annotation = r#"const \w+: &str =\s*"(kube-bind\.io/[a-z-]+)""#;
-    let is_label = |name: &String| {
-        ["exported", "owner", "provider-kubeconfig"]
-            .contains(&name.trim_start_matches("kube-bind.io/"))
-    };
-    let mut left = missing("crds/src/names.rs", annotation, "docs/ANNOTATIONS.md")?;
-    left.retain(|name| !is_label(name) && name != "kube-bind.io/v1alpha2");
-    left.extend(missing(
-        "crds/src/switches.rs",
-        annotation,
-        "docs/ANNOTATIONS.md",
-    )?);
+fn every_annotation_label_event_reason_and_metric_is_explained() -> Result<()> {
+    let key = r#"(?:[a-z-]+\.)?kube-bind\.io/[a-z-]+"#;
+    let mark = format!(r#"const (?:ANNOTATION|LABEL)\w*: &str =\s*"({key})""#);
+    let annotations = &["docs/ANNOTATIONS.md"];
+    let mut left = missing(&PROGRAMS, &mark, annotations)?;
+    let switch = format!(r#"const \w+: &str =\s*"({key})""#);
+    left.extend(missing(&["crds/src/switches.rs"], &switch, annotations)?);
     let reason = r#"const (?:EVENT|REASON)_\w+: &str =\s*"(\w+)""#;
-    left.extend(missing(
-        "konnector/src/names.rs",
-        reason,
-        "docs/CONSUMER.md",
-    )?);
-    for source in [
-        "konnector/src/metrics/mod.rs",
-        "konnector/src/metrics/kinds.rs",
-    ] {
-        let metric = r#""(kube_bind_[a-z_]+)",\n"#;
-        for name in missing(source, metric, "docs/OPERATIONS.md")? {
-            // Counters get their ending when they are shown.
-            if !read("docs/OPERATIONS.md")?.contains(&format!("`{name}_total`")) {
-                left.push(name);
-            }
+    let names = &["konnector/src/names.rs"];
+    left.extend(missing(names, reason, &["docs/CONSUMER.md"])?);
+    // Some are a consumer's to understand, some a provider's.
+    let reason = r#"const \w+: &str =\s*"(\w+)""#;
+    let shared = &["crds/src/conditions/reasons.rs"];
+    let both = &["docs/CONSUMER.md", "docs/PROVIDER.md"];
+    left.extend(missing(shared, reason, both)?);
+    let operations = "docs/OPERATIONS.md";
+    let metric = r#""(kube_bind_[a-z_]+)",\n"#;
+    for name in missing(&["konnector/src/metrics"], metric, &[operations])? {
+        // Counters get their ending when they are shown.
+        if !read(operations)?.contains(&format!("`{name}_total`")) {
+            left.push(name);
         }
     }
     ensure!(left.is_empty(), "not explained: {left:?}");

@@ -5,6 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingStatus, is_owner_of_kind};
+use kube_bind_crds::conditions::reasons;
 use kube_bind_crds::names::{FIELD_MANAGER_PLUGIN, GROUP, KONNECTOR_NAMESPACE, KUBECONFIG_KEY};
 use kube_bind_crds::schema;
 use kube_bind_runtime::apply::timed;
@@ -20,8 +21,6 @@ use crate::output::say;
 
 /// The end of a binding is the end of everything in it, which nobody should learn afterwards.
 const DELETE_FIRST: &str = "delete it first, which deletes all objects of its kinds";
-/// Reason of the condition that a fresh binding begins with.
-const PENDING: &str = "Pending";
 
 /// Whether the rights of a binding are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +161,7 @@ async fn announce(consumer: &Client, binding: &DynamicObject, name: &str) {
     let patch = json!({
         "metadata": {"uid": binding.metadata.uid, "resourceVersion": binding.metadata.resource_version},
         "status": {"conditions": [{
-            "type": "Ready", "status": "False", "severity": "Info", "reason": PENDING,
+            "type": "Ready", "status": "False", "severity": "Info", "reason": reasons::PENDING,
             "message": "waiting for the konnector", "lastTransitionTime": whole_seconds.to_string(),
         }]},
     });
@@ -211,7 +210,7 @@ pub async fn wait_ready(
                 .map(|crd| format!("\n  {crd} is not served yet"))
                 .unwrap_or_default();
             anyhow::ensure!(
-                conditions::somebody_reported(&status.conditions, PENDING),
+                conditions::somebody_reported(&status.conditions, reasons::PENDING),
                 "{} does not work yet; it is kept, but no konnector has looked at it: is it running? See \
                  \"kubectl --namespace {KONNECTOR_NAMESPACE} get deployments,pods,events\"",
                 object.display()

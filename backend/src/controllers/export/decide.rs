@@ -17,9 +17,6 @@ use serde_json::{Value, json};
 use crate::controllers::export_request::schema_reason;
 use crate::provision::names::ANNOTATION_UPDATE_POLICY;
 
-/// Reason: a schema of the export is missing and cannot be made.
-pub const BOUND_SCHEMA_MISSING: &str = "BoundSchemaMissing";
-
 /// Everything that a decision about an export rests on.
 pub struct Observed {
     /// All exports of the cluster namespace, this one among them.
@@ -152,7 +149,7 @@ impl Bound {
             (None, None) => {
                 let why = problem.map_or_else(String::new, |(_, _, why)| format!(": {why}"));
                 let message = format!("BoundSchema {name} is missing{why}");
-                let problem = Some((Severity::Error, BOUND_SCHEMA_MISSING, message));
+                let problem = Some((Severity::Error, reasons::BOUND_SCHEMA_MISSING, message));
                 Self {
                     name,
                     state: State::Missing,

@@ -136,7 +136,7 @@ fn without_source_a_missing_schema_is_an_error_and_nothing_is_announced() {
     let decision = decide(&one, &observed(&[&one], None, None));
     assert_eq!(decision.hash, None);
     let New { .. } = &decision.condition;
-    assert!(format!("{:?}", decision.condition).contains(BOUND_SCHEMA_MISSING));
+    assert!(format!("{:?}", decision.condition).contains(reasons::BOUND_SCHEMA_MISSING));
 }
 
 #[test]
