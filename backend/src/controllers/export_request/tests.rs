@@ -1,13 +1,13 @@
 //! What is read for a request, against a scripted API server.
 
-use kube_bind_crds::api::{
-    APIServiceExportRequestSpec, APIServiceExportTemplate, APIServiceExportTemplateSpec,
-    ExportResource,
-};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response};
 use kube::client::Body;
+use kube_bind_crds::api::{
+    APIServiceExportRequestSpec, APIServiceExportTemplate, APIServiceExportTemplateSpec,
+    ExportResource,
+};
 use kube_bind_runtime::health::Health;
 use serde_json::json;
 

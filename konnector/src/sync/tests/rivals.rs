@@ -76,15 +76,7 @@ async fn marks_take_no_finalizer_away_that_came_meanwhile() {
 
 #[tokio::test(start_paused = true)]
 async fn what_another_leader_took_over_goes_with_its_object() {
-    let world = World::synced("a").await;
-    let backup = world.consumer.backup();
-    for n in 0..30 {
-        world.consumer.put(widget(&format!("w{n}")));
-    }
-    world.rest().await;
-    world.consumer.restore(backup);
-    world.wait(Duration::from_secs(5)).await;
-    assert_eq!(world.counts().held, 30);
+    let world = World::with_held(30).await;
     // Meanwhile another leader takes one of the copies over for an object that was made anew.
     world.engine_handle().suspend(true);
     world.rest().await;

@@ -290,6 +290,21 @@ impl World {
         world
     }
 
+    /// A synced object `a`, and so many copies (`w0`, `w1`, ...) that are held, because the consumer was
+    /// restored to when there was only `a`.
+    pub(super) async fn with_held(count: usize) -> Self {
+        let world = Self::synced("a").await;
+        let backup = world.consumer.backup();
+        for n in 0..count {
+            world.consumer.put(widget(&format!("w{n}")));
+        }
+        world.rest().await;
+        world.consumer.restore(backup);
+        world.wait(Duration::from_secs(5)).await;
+        assert_eq!(world.counts().held, count);
+        world
+    }
+
     pub(super) fn copy(&self, name: &str) -> Value {
         self.provider
             .object(&provider_key(name))
