@@ -4,6 +4,7 @@
 //! dropped, failures are retried by themselves with a growing pause, and are told to whoever asked.
 
 mod follow;
+mod witness;
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use follow::{Told, Wanted, at_most, follow, is_before};
+pub use witness::{Found, Witness, Witnesses};
 
 /// A bookmark comes about once a minute. A watch that is silent for longer may be a connection that
 /// only looks open.

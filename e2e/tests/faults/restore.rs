@@ -1,12 +1,14 @@
 //! Backups that are older than what the other side knows, under a konnector that runs on.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
 use kube::api::ListParams;
 use kube_bind_crds::switches;
-use kube_bind_e2e::bindings::{bindings, switch};
-use kube_bind_e2e::objects::wait_until;
+use kube_bind_e2e::bindings::{bindings, merge, switch};
+use kube_bind_e2e::objects::{api, wait_until};
 use kube_bind_e2e::widgets::TEMPLATE;
-use kube_bind_e2e::{run, wait_for};
+use kube_bind_e2e::{ControlPlane, run, wait_for};
+use serde_json::json;
 
 use crate::bed::{Burst, bed, change_all, make_all, remove_all};
 
@@ -34,6 +36,43 @@ fn a_provider_restored_from_an_older_backup_gets_everything_again() -> Result<()
         bed.provider.plane.restore("before").await?;
         let count = burst.sides.wait_equal().await?;
         ensure!(count == 1 + KEPT - 5 + 10, "{count} objects");
+        burst.end().await
+    })
+}
+
+/// The server's next version in its history.
+async fn turn(plane: &ControlPlane, round: usize) -> Result<u64> {
+    let namespaces = api(plane.client(), ("", "v1", "Namespace"), "");
+    let round = json!({"metadata": {"annotations": {"round": round.to_string()}}});
+    let written = merge(&namespaces, "default", round).await?;
+    let version = written.resource_version().context("no version")?;
+    Ok(version.parse()?)
+}
+
+#[test]
+fn a_restored_provider_that_has_passed_our_position_before_we_are_back_is_listed_again()
+-> Result<()> {
+    run(async {
+        let bed = bed().await?;
+        let burst = bed.burst("provider-overtakes").await?;
+        make_all(&burst, "old", 0..KEPT).await?;
+        burst.sides.wait_equal().await?;
+        let plane = &bed.provider.plane;
+        plane.back_up("overtaken").await?;
+        // Many, so that the server that starts again is behind for a while.
+        go_on(&burst, 60).await?;
+        bed.wait_binding("True").await?;
+        let known = turn(plane, 0).await?;
+        bed.to_provider.refuse();
+        plane.restore("overtaken").await?;
+        let mut rounds = 1;
+        while turn(plane, rounds).await? <= known {
+            rounds += 1;
+        }
+        ensure!(rounds > 1, "it was never behind");
+        bed.to_provider.heal();
+        let count = burst.sides.wait_equal().await?;
+        ensure!(count == 1 + KEPT - 5 + 60, "{count} objects");
         burst.end().await
     })
 }

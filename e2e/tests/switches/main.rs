@@ -152,6 +152,7 @@ fn a_binding_obeys_who_administers_the_consumer_and_loses_nothing() -> Result<()
     run(async {
         let scene = Scene::start().await?;
         suspension::stops_all_writes_and_ends_without_a_storm(&scene).await?;
+        suspension::leaves_a_changed_definition_alone_and_repairs_it_afterwards(&scene).await?;
         vanishing::namespaces_that_are_deleted(&scene).await?;
         vanishing::a_namespace_that_was_never_restored(&scene).await?;
         vanishing::a_definition_that_is_deleted(&scene).await?;

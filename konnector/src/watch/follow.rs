@@ -1,8 +1,9 @@
 //! List in pages, then watch, for ever: for what is read through kube's types. IO: reads only.
 //!
-//! kube's own watcher does not tell when a watch runs again, takes lists of any length, and resumes
-//! from a version that is yet to come when a server was restored from a backup: it would be silent
-//! until then. The sync engine has its own, over text (`sync::kube_cluster`).
+//! kube's own watcher does not tell when a watch runs again, takes lists of any length, and resumes after
+//! whatever happened from the last version it heard of: when a server was restored from a backup meanwhile,
+//! it never hears what is different before that (`witness`). The sync engine has its own, over text
+//! (`sync::kube_cluster`).
 
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::SILENCE;
+use super::{Found, SILENCE, Witness, Witnesses};
 
 /// A page that takes longer is broken, and so is a watch that does not begin.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -75,6 +76,7 @@ where
         wanted: wanted.into(),
         backoff: Backoff::between(BACKOFF.0, BACKOFF.1),
         objects: 0,
+        witnesses: Witnesses::default(),
     };
     loop {
         // The message is logged by the panic hook; what was told half is told again by the list.
@@ -90,6 +92,7 @@ struct Following<K> {
     backoff: Backoff<()>,
     /// How many there are.
     objects: usize,
+    witnesses: Witnesses,
 }
 
 /// One page of a list.
@@ -99,12 +102,6 @@ struct Page<K> {
     metadata: ListMeta,
     #[serde(default)]
     items: Vec<Plain<K>>,
-}
-
-/// Where in its history a server is.
-#[derive(Deserialize)]
-struct Position {
-    metadata: ListMeta,
 }
 
 /// An object without its editing history. Nobody here needs that, and who can write an object can write
@@ -126,8 +123,10 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Plain<K> {
 
 /// How one watch ended.
 enum End {
-    /// Nothing is lost: watch again from where we were.
-    Resume,
+    /// The server ended it when it was asked to: nothing is lost, watch again from where we were.
+    InTime,
+    /// Whatever ended it, the server may be another one now.
+    Broke,
     /// The position is gone: list.
     List,
     /// The same for now, but something is wrong.
@@ -155,9 +154,10 @@ where
         let mut broke = false;
         loop {
             if broke {
-                match self.is_behind(&version).await {
-                    Ok(false) => {}
-                    Ok(true) => return,
+                let ask = |witness| self.look_up(witness);
+                match self.witnesses.resume(None, ask).await {
+                    Ok(Some(at)) => version = at.to_string(),
+                    Ok(None) => return,
                     Err(error) => {
                         tell(Told::Failed(Error::WatchStartFailed(error)));
                         self.pause().await;
@@ -168,16 +168,15 @@ where
             let began = Instant::now();
             let end = self.watch(&mut version, tell).await;
             let lived = began.elapsed();
-            // A server that lives on ends a watch when it was asked to.
-            broke = lived < Duration::from_secs(WATCH_SECONDS.into());
+            broke = !matches!(end, End::InTime);
             if lived >= SHORT {
                 self.backoff.reset(&());
             }
             match end {
                 End::List => return,
                 End::Broken(error) => return tell(Told::Failed(error)),
-                End::Resume if lived >= SHORT => {}
-                End::Resume => self.pause().await,
+                End::InTime | End::Broke if lived >= SHORT => {}
+                End::InTime | End::Broke => self.pause().await,
                 End::Failed(error) => {
                     tell(Told::Failed(error));
                     self.pause().await;
@@ -190,6 +189,7 @@ where
     async fn list(&mut self, tell: &mut impl FnMut(Told<K>)) -> Result<String, Error> {
         let mut params = self.params(self.wanted.config.page_size);
         let mut found = 0;
+        self.witnesses.clear();
         tell(Told::Event(Event::Init));
         loop {
             let page = self.page::<Page<K>>(&params).await;
@@ -197,6 +197,7 @@ where
             found += page.items.len();
             self.bear(found)?;
             for Plain(object) in page.items {
+                self.remember(&object, true);
                 tell(Told::Event(Event::InitApply(object)));
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
@@ -215,6 +216,7 @@ where
     /// One watch until it ends; `version` follows what was told.
     async fn watch(&mut self, version: &mut String, tell: &mut impl FnMut(Told<K>)) -> End {
         let seconds = WATCH_SECONDS + rand::random_range(0..50);
+        let asked_for = Instant::now() + Duration::from_secs(seconds.into());
         let params = WatchParams {
             label_selector: self.wanted.config.label_selector.clone(),
             field_selector: self.wanted.config.field_selector.clone(),
@@ -229,12 +231,15 @@ where
         };
         tell(Told::Running);
         let mut events = pin!(events);
-        let deadline = Instant::now() + Duration::from_secs(seconds.into()) + WATCH_GRACE;
+        let deadline = asked_for + WATCH_GRACE;
         loop {
             let silent = Instant::now() + SILENCE;
             let event = tokio::time::timeout_at(deadline.min(silent), events.next()).await;
-            let Ok(Some(event)) = event else {
-                return End::Resume;
+            let event = match event {
+                Ok(Some(event)) => event,
+                // A server that lives on ends a watch when it was asked to.
+                Ok(None) if Instant::now() >= asked_for => return End::InTime,
+                Ok(None) | Err(_) => return End::Broke,
             };
             let (at, event) = match event {
                 Ok(WatchEvent::Added(Plain(object))) => {
@@ -272,17 +277,44 @@ where
             }
             *version = at;
             if let Some(event) = event {
+                match &event {
+                    Event::Delete(object) => self.remember(object, false),
+                    Event::Apply(object) | Event::InitApply(object) => self.remember(object, true),
+                    Event::Init | Event::InitDone => {}
+                }
                 tell(Told::Event(event));
             }
         }
     }
 
-    /// Whether the server has gone back behind this version: it was restored from a backup.
-    async fn is_behind(&self, version: &str) -> Result<bool, kube::Error> {
-        let params = self.params(Some(1));
-        let now = self.page::<Position>(&params).await?;
-        let now = now.metadata.resource_version.unwrap_or_default();
-        Ok(is_before(&now, version))
+    fn remember(&mut self, object: &K, present: bool) {
+        let version = object.resource_version();
+        if let Some(version) = version.and_then(|version| version.parse().ok()) {
+            self.witnesses.tell(Witness {
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+                version,
+                present,
+            });
+        }
+    }
+
+    /// What the server says now of an object that it told of.
+    async fn look_up(&self, witness: Witness) -> Result<Found, kube::Error> {
+        let mut one = vec![format!("metadata.name={}", witness.name)];
+        if !witness.namespace.is_empty() {
+            one.push(format!("metadata.namespace={}", witness.namespace));
+        }
+        one.extend(self.wanted.config.field_selector.clone());
+        let mut params = self.params(Some(1));
+        params.field_selector = Some(one.join(","));
+        let page = self.page::<Page<K>>(&params).await?;
+        let version = |version: Option<String>| version.and_then(|v| v.parse().ok());
+        let object = page.items.first();
+        Ok(Found {
+            server: version(page.metadata.resource_version),
+            object: version(object.and_then(|Plain(object)| object.resource_version())),
+        })
     }
 
     async fn page<T: DeserializeOwned>(&self, params: &ListParams) -> Result<T, kube::Error> {

@@ -4,11 +4,11 @@ use futures::SinkExt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::cluster::{Error, WatchEvent};
+use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::requests::Untold;
 use super::watch::{LIST_TIMEOUT, Sender, read, unreadable};
-use super::{KubeCluster, requests};
-use crate::watch::is_before;
+use super::{KubeCluster, requests, witness};
+use crate::watch::{Found, Witness, Witnesses};
 
 /// A page whose objects are still text: parsed ones take ten times the memory.
 #[derive(Deserialize)]
@@ -47,8 +47,10 @@ pub(super) async fn list(
     cluster: &KubeCluster,
     path: &str,
     limit: usize,
+    witnesses: &mut Witnesses,
     sender: &mut Sender,
 ) -> Result<Option<String>, Failed> {
+    witnesses.clear();
     let known = match cluster.told() {
         0 => String::new(),
         known => known.to_string(),
@@ -72,7 +74,12 @@ pub(super) async fn list(
         }
         for item in items {
             let event = match read(cluster.managed_fields, item.get()) {
-                Ok(item) => WatchEvent::Listed(item),
+                Ok(item) => {
+                    witness(&item, true)
+                        .into_iter()
+                        .for_each(|w| witnesses.tell(w));
+                    WatchEvent::Listed(item)
+                }
                 Err(known) => unreadable(path, known),
             };
             if sender.send(event).await.is_err() {
@@ -89,19 +96,32 @@ pub(super) async fn list(
     }
 }
 
-/// Whether the server has gone back behind this version: it was restored from a backup. A watch from a
-/// version that is yet to come would be silent until it comes, and skip everything before it.
-pub(super) async fn is_behind(
-    cluster: &KubeCluster,
-    path: &str,
-    version: &str,
-) -> Result<bool, Error> {
-    let request = requests::get(format!("{path}?limit=1"))?;
-    let now = page(cluster, request)
+/// What the server says now of an object that it told of.
+pub(super) async fn look_up(cluster: &KubeCluster, witness: Witness) -> Result<Found, Error> {
+    #[derive(Deserialize)]
+    struct Item {
+        metadata: PageMeta,
+    }
+    let scope = match &*witness.namespace {
+        "" => WatchScope::All,
+        namespace => WatchScope::Namespace(namespace.to_owned()),
+    };
+    let uri = format!(
+        "{}?limit=1&fieldSelector=metadata.name%3D{}",
+        cluster.collection_path(&scope),
+        encode(&witness.name)
+    );
+    let Page { metadata, items } = page(cluster, requests::get(uri)?)
         .await
         .map_err(|failed| failed.error)?;
-    let now = now.metadata.resource_version;
-    Ok(is_before(&now, version))
+    let object = items
+        .first()
+        .map(|item| requests::parse(item.get().as_bytes()));
+    let object: Option<Item> = object.transpose()?;
+    Ok(Found {
+        server: metadata.resource_version.parse().ok(),
+        object: object.and_then(|item| item.metadata.resource_version.parse().ok()),
+    })
 }
 
 async fn page(cluster: &KubeCluster, request: http::Request<Vec<u8>>) -> Result<Page, Failed> {
@@ -133,42 +153,6 @@ fn encode(token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A server whose watches break, and which has been restored when it is back.
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_went_back_is_listed_again_and_the_list_says_what_was_known() {
-        use futures::StreamExt;
-        let restored = std::sync::atomic::AtomicBool::new(false);
-        let client = crate::test_support::answering(move |request| {
-            use std::sync::atomic::Ordering::Relaxed;
-            if request.uri.contains("watch=true") {
-                restored.store(true, Relaxed);
-                return (200, serde_json::Value::Null);
-            }
-            let version = if restored.load(Relaxed) { "50" } else { "100" };
-            let list = serde_json::json!({"metadata": {"resourceVersion": version}, "items": []});
-            (200, list)
-        });
-        let resource = super::super::super::Resource {
-            group: "example.io".into(),
-            version: "v1".into(),
-            plural: "widgets".into(),
-            kind: "Widget".into(),
-        };
-        let cluster = KubeCluster::new(
-            super::super::EngineClient::new(client),
-            super::super::super::Limiter::new(),
-            &resource,
-        );
-        let all = super::super::super::WatchScope::All;
-        let events = super::super::watch::stream(cluster, all);
-        let begun = events.filter_map(async |event| match event {
-            WatchEvent::ListBegin { known } => Some(known),
-            _ => None,
-        });
-        let begun: Vec<String> = begun.take(2).collect().await;
-        assert_eq!(begun, ["", "100"]);
-    }
 
     #[test]
     fn continue_tokens_survive_a_query_string() {

@@ -6,8 +6,8 @@ mod object;
 mod requests;
 mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -18,6 +18,7 @@ use tokio::sync::watch::Receiver;
 use super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::concurrency::Limiter;
 use super::config::Resource;
+use crate::watch::Witness;
 use object::ManagedFields;
 
 /// The client of one side. It must not retry by itself: the limiter would not hear of what an
@@ -57,6 +58,8 @@ pub struct KubeCluster {
     limiter: Limiter,
     /// The highest version that the server has told so far, of this resource.
     told: Arc<AtomicU64>,
+    /// The newest object that was an answer, not an event.
+    answered: Arc<Mutex<Option<Witness>>>,
     base: Arc<str>,
     plural: Arc<str>,
     managed_fields: ManagedFields,
@@ -75,6 +78,7 @@ impl KubeCluster {
             client,
             limiter,
             told: Arc::default(),
+            answered: Arc::default(),
             base: base.into(),
             plural: resource.plural.as_str().into(),
             managed_fields: ManagedFields::Kept,
@@ -100,6 +104,24 @@ impl KubeCluster {
         self.told.load(Ordering::Relaxed)
     }
 
+    /// Remembers an object that was an answer, if it is the newest.
+    fn heard_answer(&self, object: &Value) {
+        let Some(answer) = witness(object, true) else {
+            return;
+        };
+        self.told.fetch_max(answer.version, Ordering::Relaxed);
+        let mut newest = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.as_ref().is_none_or(|n| n.version < answer.version) {
+            *newest = Some(answer);
+        }
+    }
+
+    /// The newest object that was an answer.
+    fn answered(&self) -> Option<Witness> {
+        let newest = self.answered.lock();
+        newest.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn collection_path(&self, scope: &WatchScope) -> String {
         match scope {
             WatchScope::All => format!("{}/{}", self.base, self.plural),
@@ -117,6 +139,18 @@ impl KubeCluster {
         };
         format!("{}/{}", self.collection_path(&scope), key.name)
     }
+}
+
+/// What an object tells of itself; nothing without a version that can be compared.
+fn witness(object: &Value, present: bool) -> Option<Witness> {
+    let metadata = &object["metadata"];
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
+    Some(Witness {
+        namespace: text("namespace"),
+        name: text("name"),
+        version: metadata["resourceVersion"].as_str()?.parse().ok()?,
+        present,
+    })
 }
 
 impl Cluster for KubeCluster {

@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use tracing::{debug, warn};
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
-use super::list::{Failed, is_behind, list};
+use super::list::{Failed, list, look_up};
 use super::object::ManagedFields;
-use super::{KubeCluster, errors, requests};
-use crate::watch::{SILENCE, is_before};
+use super::{KubeCluster, errors, requests, witness};
+use crate::watch::{SILENCE, Witnesses, is_before};
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
 const PAGE: usize = 500;
@@ -35,10 +35,10 @@ const LONGEST_LINE: usize = 16 << 20;
 
 /// How one watch ended.
 enum End {
-    /// Nothing is lost: watch again from where we were.
-    Resume,
-    /// The position is gone: list.
-    List,
+    /// The server ended it when it was asked to: nothing is lost, watch again from where we were.
+    InTime,
+    /// Whatever ended it, the server may be another one now.
+    Broke,
     /// Nobody listens any more.
     Closed,
 }
@@ -58,8 +58,9 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
     let path = cluster.collection_path(&scope);
     let mut backoff = BACKOFF.0;
     let mut page = PAGE;
+    let mut witnesses = Witnesses::default();
     loop {
-        let mut version = match list(&cluster, &path, page, &mut sender).await {
+        let mut version = match list(&cluster, &path, page, &mut witnesses, &mut sender).await {
             Ok(Some(version)) => {
                 page = PAGE;
                 version
@@ -78,12 +79,12 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
         };
         let mut broke = false;
         loop {
-            if std::mem::take(&mut broke) {
-                match is_behind(&cluster, &path, &version).await {
-                    Ok(false) => {}
-                    Ok(true) => break,
+            if broke {
+                let ask = |witness| look_up(&cluster, witness);
+                match witnesses.resume(cluster.answered(), ask).await {
+                    Ok(Some(at)) => version = at.to_string(),
+                    Ok(None) => break,
                     Err(error) => {
-                        broke = true;
                         if !pause(&mut backoff, error, &mut sender).await {
                             return;
                         }
@@ -92,20 +93,19 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
                 }
             }
             let began = tokio::time::Instant::now();
-            let end = watch(&cluster, &path, &mut version, &mut sender).await;
+            let end = watch(&cluster, &path, &mut version, &mut witnesses, &mut sender).await;
             let short = began.elapsed() < SHORT;
-            // A server that lives on ends a watch when it was asked to.
-            broke = began.elapsed() < Duration::from_secs(WATCH_SECONDS);
+            broke = !matches!(end, Ok(End::InTime));
             if !short {
                 backoff = BACKOFF.0;
             }
             match end {
                 Ok(End::Closed) => return,
-                Ok(End::Resume) if !short => {}
-                Ok(End::List) | Err(Error::Expired) if !short => break,
+                Ok(End::InTime | End::Broke) if !short => {}
+                Err(Error::Expired) if !short => break,
                 // A server that ends every watch at once must not be asked as fast as it can answer.
-                Ok(End::Resume) => rest(&mut backoff, LONGEST_REST).await,
-                Ok(End::List) | Err(Error::Expired) => {
+                Ok(End::InTime | End::Broke) => rest(&mut backoff, LONGEST_REST).await,
+                Err(Error::Expired) => {
                     rest(&mut backoff, BACKOFF.1).await;
                     break;
                 }
@@ -143,9 +143,11 @@ async fn watch(
     cluster: &KubeCluster,
     path: &str,
     version: &mut String,
+    witnesses: &mut Witnesses,
     sender: &mut Sender,
 ) -> Result<End, Error> {
     let seconds = WATCH_SECONDS + rand::random_range(0..60);
+    let asked_for = tokio::time::Instant::now() + Duration::from_secs(seconds);
     let uri = format!(
         "{path}?watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
     );
@@ -166,7 +168,7 @@ async fn watch(
         return Ok(End::Closed);
     }
     let mut reader = std::pin::pin!(reader);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds) + WATCH_GRACE;
+    let deadline = asked_for + WATCH_GRACE;
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -175,8 +177,8 @@ async fn watch(
         // A connection that broke or fell silent: what was told so far stays told, and the last line
         // may be cut off.
         let silent = tokio::time::Instant::now() + SILENCE;
-        let Ok(Ok(_)) = tokio::time::timeout_at(deadline.min(silent), read).await else {
-            break;
+        let Ok(Ok(read)) = tokio::time::timeout_at(deadline.min(silent), read).await else {
+            return Ok(End::Broke);
         };
         if line.last() != Some(&b'\n') {
             if line.len() == LONGEST_LINE {
@@ -185,7 +187,11 @@ async fn watch(
                     retry_after: None,
                 });
             }
-            break;
+            // A server that lives on ends a watch when it was asked to.
+            let in_time = read == 0 && tokio::time::Instant::now() >= asked_for;
+            // Without a version there is no going on.
+            let in_time = in_time && !version.is_empty();
+            return Ok(if in_time { End::InTime } else { End::Broke });
         }
         let (event, at) = parse(cluster.managed_fields, path, &line)?;
         if let Some(at) = at {
@@ -196,16 +202,16 @@ async fn watch(
             cluster.heard(&at);
             *version = at;
         }
+        let told = match &event {
+            WatchEvent::Applied(object) | WatchEvent::Unreadable(object) => witness(object, true),
+            WatchEvent::Deleted(object) => witness(object, false),
+            _ => None,
+        };
+        told.into_iter().for_each(|told| witnesses.tell(told));
         if sender.send(event).await.is_err() {
             return Ok(End::Closed);
         }
     }
-    // An empty version cannot be resumed from.
-    Ok(if version.is_empty() {
-        End::List
-    } else {
-        End::Resume
-    })
 }
 
 /// One line of a watch.
@@ -280,138 +286,4 @@ pub(super) fn unreadable(path: &str, known: Value) -> WatchEvent {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    fn widgets(client: kube::Client) -> KubeCluster {
-        let resource = super::super::super::Resource {
-            group: "example.io".into(),
-            version: "v1".into(),
-            plural: "widgets".into(),
-            kind: "Widget".into(),
-        };
-        let client = super::super::EngineClient::new(client);
-        KubeCluster::new(client, super::super::super::Limiter::new(), &resource)
-    }
-
-    fn parsed(line: &str) -> Result<(WatchEvent, Option<String>), Error> {
-        parse(
-            ManagedFields::Kept,
-            "/apis/example.io/v1/widgets",
-            line.as_bytes(),
-        )
-    }
-
-    #[test]
-    fn a_gone_error_in_the_stream_means_list_again() {
-        let line = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}"#;
-        assert_eq!(parsed(line).unwrap_err(), Error::Expired);
-    }
-
-    #[test]
-    fn events_move_the_position() {
-        let line =
-            r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"17"}}}"#;
-        let (event, version) = parsed(line).unwrap();
-        assert!(matches!(event, WatchEvent::Applied(_)));
-        assert_eq!(version.as_deref(), Some("17"));
-    }
-
-    #[test]
-    fn a_line_that_makes_no_sense_is_a_failure_and_not_skipped() {
-        assert!(parsed(r#"{"type":"MODIF"#).is_err());
-    }
-
-    #[test]
-    fn an_object_nested_too_deeply_is_known_by_its_metadata() {
-        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
-        let line = |kind: &str| {
-            format!(
-                r#"{{"type":"{kind}","object":{{"spec":{deep},"metadata":{{"name":"a","resourceVersion":"17"}}}}}}"#
-            )
-        };
-        let (event, version) = parsed(&line("MODIFIED")).unwrap();
-        assert_eq!(version.as_deref(), Some("17"));
-        let WatchEvent::Unreadable(known) = event else {
-            panic!("expected it to be unreadable, got {event:?}");
-        };
-        assert_eq!(known["metadata"]["name"], "a");
-        let (event, _) = parsed(&line("DELETED")).unwrap();
-        assert!(matches!(event, WatchEvent::Deleted(_)));
-    }
-
-    /// How many objects each list asks for, of a server that answers like this; it ends every watch.
-    async fn pages(
-        answer: impl Fn(usize, &str) -> Option<u16> + Send + Sync + 'static,
-    ) -> Vec<String> {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = asked.clone();
-        let answer = Arc::new(answer);
-        let serve = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-            let uri = request.uri().to_string();
-            let (log, answer) = (log.clone(), answer.clone());
-            async move {
-                let gone = r#"{"type":"ERROR","object":{"code":410}}"#;
-                let (code, body) = match uri.split_once("limit=") {
-                    None => (200, format!("{gone}\n")),
-                    Some((_, limit)) => {
-                        let before = log.lock().unwrap().len();
-                        log.lock().unwrap().push(limit.to_owned());
-                        match answer(before, limit) {
-                            Some(code) => (code, r#"{"metadata":{"resourceVersion":"1"}}"#.into()),
-                            None => std::future::pending().await,
-                        }
-                    }
-                };
-                let body = kube::client::Body::from(body.into_bytes());
-                let answer = http::Response::builder().status(code).body(body).unwrap();
-                Ok::<_, kube::Error>(answer)
-            }
-        });
-        let mut events = stream(
-            widgets(kube::Client::new(serve, "default")),
-            WatchScope::All,
-        );
-        let listen = async { while events.next().await.is_some() {} };
-        let _ = tokio::time::timeout(Duration::from_secs(300), listen).await;
-        asked.lock().unwrap().clone()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_does_not_make_lists_smaller() {
-        let away = pages(|before, _| Some(if before < 6 { 503 } else { 200 })).await;
-        assert!(away.len() > 6, "{away:?}");
-        assert!(away.iter().all(|limit| limit == "500"), "{away:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_list_that_is_too_much_is_asked_for_in_parts_and_the_next_one_is_not() {
-        let slow = pages(|before, _| (before >= 2).then_some(200)).await;
-        assert_eq!(slow[..4], ["500", "125", "31", "500"], "{slow:?}");
-    }
-
-    /// A cluster whose lists are empty and whose watches end at once.
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pause() {
-        use std::sync::atomic::{AtomicUsize, Ordering};
-        let asked = std::sync::Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        let client = crate::test_support::answering(move |request| {
-            if request.uri.contains("watch=true") {
-                count.fetch_add(1, Ordering::Relaxed);
-                return (200, Value::Null);
-            }
-            (
-                200,
-                serde_json::json!({"metadata": {"resourceVersion": "1"}, "items": []}),
-            )
-        });
-        let mut events = stream(widgets(client), WatchScope::All);
-        let listen = async { while events.next().await.is_some() {} };
-        let _ = tokio::time::timeout(Duration::from_secs(60), listen).await;
-        let asked = asked.load(Ordering::Relaxed);
-        assert!((10..200).contains(&asked), "{asked}");
-    }
-}
+mod tests;

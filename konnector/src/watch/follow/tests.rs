@@ -100,7 +100,8 @@ async fn a_server_that_was_restored_is_listed_again() {
     let client = server(|asked, uri| match (asked, is_watch(uri)) {
         (_, true) => events(&[]),
         (0, false) => list(100, &["a", "b"]),
-        (_, false) => list(50, &["a"]),
+        (_, false) if uri.contains("metadata.name%3Db") => list(200, &[]),
+        (_, false) => list(200, &["a"]),
     });
     let words = told(client, 9, 7).await;
     let again = [
@@ -213,7 +214,12 @@ async fn a_watch_that_falls_silent_is_asked_for_again() {
                 .with_trailers(std::future::pending())
                 .boxed()
         } else {
-            Full::from(list(2, &[]).1.into_bytes()).boxed()
+            let names: &[_] = if uri.contains("fieldSelector") {
+                &["a"]
+            } else {
+                &[]
+            };
+            Full::from(list(2, names).1.into_bytes()).boxed()
         };
         Ok::<_, kube::Error>(http::Response::new(body))
     });

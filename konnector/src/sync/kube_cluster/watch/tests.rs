@@ -1,0 +1,188 @@
+//! What is read of a watch, and asked of servers that fail.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use super::*;
+
+fn widgets(client: kube::Client) -> KubeCluster {
+    let resource = super::super::super::Resource {
+        group: "example.io".into(),
+        version: "v1".into(),
+        plural: "widgets".into(),
+        kind: "Widget".into(),
+    };
+    let client = super::super::EngineClient::new(client);
+    KubeCluster::new(client, super::super::super::Limiter::new(), &resource)
+}
+
+fn parsed(line: &str) -> Result<(WatchEvent, Option<String>), Error> {
+    parse(
+        ManagedFields::Kept,
+        "/apis/example.io/v1/widgets",
+        line.as_bytes(),
+    )
+}
+
+#[test]
+fn a_gone_error_in_the_stream_means_list_again() {
+    let line = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}"#;
+    assert_eq!(parsed(line).unwrap_err(), Error::Expired);
+}
+
+#[test]
+fn events_move_the_position() {
+    let line = r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"17"}}}"#;
+    let (event, version) = parsed(line).unwrap();
+    assert!(matches!(event, WatchEvent::Applied(_)));
+    assert_eq!(version.as_deref(), Some("17"));
+}
+
+#[test]
+fn a_line_that_makes_no_sense_is_a_failure_and_not_skipped() {
+    assert!(parsed(r#"{"type":"MODIF"#).is_err());
+}
+
+#[test]
+fn an_object_nested_too_deeply_is_known_by_its_metadata() {
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let line = |kind: &str| {
+        format!(
+            r#"{{"type":"{kind}","object":{{"spec":{deep},"metadata":{{"name":"a","resourceVersion":"17"}}}}}}"#
+        )
+    };
+    let (event, version) = parsed(&line("MODIFIED")).unwrap();
+    assert_eq!(version.as_deref(), Some("17"));
+    let WatchEvent::Unreadable(known) = event else {
+        panic!("expected it to be unreadable, got {event:?}");
+    };
+    assert_eq!(known["metadata"]["name"], "a");
+    let (event, _) = parsed(&line("DELETED")).unwrap();
+    assert!(matches!(event, WatchEvent::Deleted(_)));
+}
+
+/// How many objects each list asks for, of a server that answers like this; it ends every watch.
+async fn pages(answer: impl Fn(usize, &str) -> Option<u16> + Send + Sync + 'static) -> Vec<String> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let answer = Arc::new(answer);
+    let serve = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let uri = request.uri().to_string();
+        let (log, answer) = (log.clone(), answer.clone());
+        async move {
+            let gone = r#"{"type":"ERROR","object":{"code":410}}"#;
+            let (code, body) = match uri.split_once("limit=") {
+                None => (200, format!("{gone}\n")),
+                Some((_, limit)) => {
+                    let before = log.lock().unwrap().len();
+                    log.lock().unwrap().push(limit.to_owned());
+                    match answer(before, limit) {
+                        Some(code) => (code, r#"{"metadata":{"resourceVersion":"1"}}"#.into()),
+                        None => std::future::pending().await,
+                    }
+                }
+            };
+            let body = kube::client::Body::from(body.into_bytes());
+            let answer = http::Response::builder().status(code).body(body).unwrap();
+            Ok::<_, kube::Error>(answer)
+        }
+    });
+    let mut events = stream(
+        widgets(kube::Client::new(serve, "default")),
+        WatchScope::All,
+    );
+    let listen = async { while events.next().await.is_some() {} };
+    let _ = tokio::time::timeout(Duration::from_secs(300), listen).await;
+    asked.lock().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_does_not_make_lists_smaller() {
+    let away = pages(|before, _| Some(if before < 6 { 503 } else { 200 })).await;
+    assert!(away.len() > 6, "{away:?}");
+    assert!(away.iter().all(|limit| limit == "500"), "{away:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_too_much_is_asked_for_in_parts_and_the_next_one_is_not() {
+    let slow = pages(|before, _| (before >= 2).then_some(200)).await;
+    assert_eq!(slow[..4], ["500", "125", "31", "500"], "{slow:?}");
+}
+
+/// A cluster whose lists are empty and whose watches end at once.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pause() {
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let client = crate::test_support::answering(move |request| {
+        if request.uri.contains("watch=true") {
+            count.fetch_add(1, Ordering::Relaxed);
+            return (200, Value::Null);
+        }
+        (
+            200,
+            serde_json::json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+        )
+    });
+    let mut events = stream(widgets(client), WatchScope::All);
+    let listen = async { while events.next().await.is_some() {} };
+    let _ = tokio::time::timeout(Duration::from_secs(60), listen).await;
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((10..200).contains(&asked), "{asked}");
+}
+
+/// The URIs that a server is asked while its watches break, and which lists were begun knowing what; each
+/// list but the one for one object says this of `a` and of where the server is.
+async fn broken(lists: &'static [(u64, u64)], now: Option<u64>) -> (Vec<String>, Vec<String>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (log, count) = (asked.clone(), AtomicUsize::new(0));
+    let client = crate::test_support::answering(move |request| {
+        log.lock().unwrap().push(request.uri.clone());
+        let item = |version: u64| json!({"metadata": {"name": "a", "namespace": "n", "resourceVersion": version.to_string()}});
+        let list = |at: u64, items: Vec<Value>| {
+            (
+                200,
+                json!({"metadata": {"resourceVersion": at.to_string()}, "items": items}),
+            )
+        };
+        if request.uri.contains("watch=true") {
+            return (200, Value::Null);
+        }
+        if request.uri.contains("fieldSelector") {
+            return list(200, now.map(item).into_iter().collect());
+        }
+        let (at, version) = lists[count.fetch_add(1, Ordering::Relaxed).min(lists.len() - 1)];
+        list(at, vec![item(version)])
+    });
+    let begun = stream(widgets(client), WatchScope::All).filter_map(async |event| match event {
+        WatchEvent::ListBegin { known } => Some(known),
+        _ => None,
+    });
+    let listen = begun.take(2).collect();
+    let listen = tokio::time::timeout(Duration::from_secs(60), listen);
+    let begun = listen.await.unwrap_or_default();
+    let asked = asked.lock().unwrap().clone();
+    (begun, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_went_back_is_listed_again_wherever_it_is_now() {
+    // It has passed our position before we are back: only the object tells.
+    let (begun, asked) = broken(&[(100, 90), (201, 50)], Some(50)).await;
+    assert_eq!(begun, ["", "100"], "{asked:?}");
+    let (begun, asked) = broken(&[(100, 90), (201, 50)], None).await;
+    assert_eq!(begun, ["", "100"], "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_breaks_goes_on_from_the_newest_object_that_is_as_it_was() {
+    let (begun, asked) = broken(&[(100, 90)], Some(90)).await;
+    assert!(begun.is_empty(), "{begun:?}");
+    let path = "/apis/example.io/v1";
+    let one = "widgets?limit=1&fieldSelector=metadata.name%3Da";
+    assert_eq!(asked[2], format!("{path}/namespaces/n/{one}"));
+    assert!(asked[1].contains("&resourceVersion=100&"), "{asked:?}");
+    assert!(asked[3].contains("&resourceVersion=90&"), "{asked:?}");
+}
