@@ -73,10 +73,8 @@ impl Form {
             metadata.insert("ownerReferences".into(), json!([reference]));
         }
         let mut body = Map::new();
-        for (name, value) in consumer.as_object().into_iter().flatten() {
-            if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
-                body.insert(name.clone(), value.clone());
-            }
+        for (name, value) in content(consumer) {
+            body.insert(name.clone(), value.clone());
         }
         let mut body = Value::Object(body);
         self.schema.prune(&mut body);
@@ -122,12 +120,14 @@ impl Form {
 
     /// The labels or annotations that cross to the other side.
     fn crossing(&self, from: &Value) -> Map<String, Value> {
-        from.as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(key, _)| !self.skip_keys.skips(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
+        let keys = self.keys(from);
+        keys.map(|(key, value)| (key.clone(), value.clone()))
             .collect()
+    }
+
+    fn keys<'a>(&'a self, from: &'a Value) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let keys = from.as_object().into_iter().flatten();
+        keys.filter(|(key, _)| !self.skip_keys.skips(key))
     }
 
     fn identity(&self, key: &Key) -> Map<String, Value> {
@@ -141,6 +141,34 @@ impl Form {
 
     /// What is remembered of a consumer object.
     pub(super) fn consumer(&self, body: &Value) -> Consumer {
+        // The place of the copy is not part of the digest.
+        let configuration = self.configuration(body, &Key::default());
+        self.consumer_with(body, self.schema.applied(&configuration))
+    }
+
+    /// The same of one that was like this `before`, whose digest is known: answers to our own writes
+    /// have nothing new but our marks.
+    pub(super) fn consumer_after(&self, before: (&Value, Digest), body: &Value) -> Consumer {
+        if self.crosses_alike(before.0, body) {
+            self.consumer_with(body, before.1)
+        } else {
+            self.consumer(body)
+        }
+    }
+
+    /// Whether both have the same configuration, but for what it says of their names.
+    fn crosses_alike(&self, one: &Value, other: &Value) -> bool {
+        let (from, to) = (&one["metadata"], &other["metadata"]);
+        from["uid"] == to["uid"]
+            && from["namespace"] == to["namespace"]
+            && content(one).eq(content(other))
+            && self.keys(&from["labels"]).eq(self.keys(&to["labels"]))
+            && self
+                .keys(&from["annotations"])
+                .eq(self.keys(&to["annotations"]))
+    }
+
+    fn consumer_with(&self, body: &Value, configuration: Digest) -> Consumer {
         let metadata = &body["metadata"];
         let annotation = |key: &str| metadata["annotations"][key].as_str();
         let uid = annotation(names::ANNOTATION_PROVIDER_UID);
@@ -148,10 +176,7 @@ impl Form {
         Consumer {
             uid: uid_of(body),
             version: version_of(body),
-            // The place of the copy is not part of the digest.
-            configuration: self
-                .schema
-                .applied(&self.configuration(body, &Key::default())),
+            configuration,
             status: digest::whole(body.get("status")),
             terminating: is_terminating(body),
             finalizer: finalizers(body).any(|finalizer| finalizer == names::FINALIZER_SYNCER),
@@ -192,6 +217,13 @@ impl Form {
             adopt,
         }
     }
+}
+
+/// What crosses as it is, but for what the schema does not know.
+fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields
+        .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
 }
 
 /// Digest of the annotations that lead to a copy.

@@ -173,7 +173,15 @@ impl Run<'_> {
 
     pub(super) fn see_consumer(&mut self, body: Value) -> Arc<Value> {
         let body = Arc::new(body);
-        self.pair.consumer = Some(self.shared.form.consumer(&body));
+        let form = &self.shared.form;
+        let before = self
+            .consumer_body
+            .as_deref()
+            .zip(self.pair.consumer.as_ref());
+        self.pair.consumer = Some(match before {
+            Some((before, known)) => form.consumer_after((before, known.configuration), &body),
+            None => form.consumer(&body),
+        });
         self.lost.consumer = false;
         self.done.answered[Side::Consumer as usize] = true;
         self.consumer_body = Some(Arc::clone(&body));

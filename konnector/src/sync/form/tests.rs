@@ -104,6 +104,42 @@ fn our_own_marks_do_not_change_what_would_be_applied() {
 }
 
 #[test]
+fn what_an_object_was_before_never_shows_in_what_is_remembered_of_it() {
+    let form = form(ResourceScope::Namespaced, Isolation::Prefixed);
+    let before = object();
+    let known = form.consumer(&before).configuration;
+    let edits = [
+        (
+            "/metadata/annotations/kube-bind.io~1provider-uid",
+            json!("q"),
+        ),
+        ("/metadata/annotations/note", json!("2")),
+        ("/metadata/labels/app", json!("z")),
+        ("/metadata/labels", json!({})),
+        ("/metadata/uid", json!("v")),
+        ("/metadata/finalizers", json!([])),
+        ("/status/ready", json!(false)),
+        ("/spec/size", json!(2)),
+        ("/spec/unknown", json!(false)),
+        ("/spec", json!({})),
+        ("/data/k", json!("w")),
+        ("/data", json!(null)),
+    ];
+    for (path, value) in edits {
+        let mut body = before.clone();
+        *body.pointer_mut(path).unwrap() = value;
+        let seen = form.consumer_after((&before, known), &body);
+        assert_eq!(seen, form.consumer(&body), "{path}");
+    }
+    let mut body = before.clone();
+    body.as_object_mut().unwrap().remove("data");
+    let seen = form.consumer_after((&before, known), &body);
+    assert_eq!(seen, form.consumer(&body));
+    let seen = form.consumer_after((&before, Digest(7)), &before);
+    assert_eq!(seen.configuration, Digest(7), "it is not computed again");
+}
+
+#[test]
 fn what_we_apply_is_what_we_find_owned() {
     let form = form(ResourceScope::Cluster, Isolation::Prefixed);
     let mut copy = form.configuration(&object(), &Key::new("", "kube-bind-abc-a"));

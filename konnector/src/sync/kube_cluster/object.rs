@@ -22,12 +22,52 @@ impl ManagedFields {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let object = match self {
             Self::Kept => serde::Deserialize::deserialize(&mut reader)?,
-            Self::Skipped => Without(&["metadata", "managedFields"]).deserialize(&mut reader)?,
+            Self::Skipped => Without(OF_OBJECT).deserialize(&mut reader)?,
         };
         reader.end()?;
         Ok(object)
     }
+
+    /// The type and the object of a watch event.
+    pub(super) fn read_event(self, line: &[u8]) -> serde_json::Result<(String, Value)> {
+        let mut reader = serde_json::Deserializer::from_slice(line);
+        let event = reader.deserialize_map(Event(self))?;
+        reader.end()?;
+        Ok(event)
+    }
 }
+
+/// A watch event, whose object is read like others.
+struct Event(ManagedFields);
+
+impl<'de> Visitor<'de> for Event {
+    type Value = (String, Value);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a watch event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let (mut kind, mut object) = (None, None);
+        while let Some(name) = entries.next_key::<String>()? {
+            match (name.as_str(), self.0) {
+                ("type", _) => kind = Some(entries.next_value()?),
+                ("object", ManagedFields::Kept) => object = Some(entries.next_value()?),
+                ("object", ManagedFields::Skipped) => {
+                    object = Some(entries.next_value_seed(Without(OF_OBJECT))?);
+                }
+                _ => {
+                    entries.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let missing = || serde::de::Error::missing_field("type or object");
+        kind.zip(object).ok_or_else(missing)
+    }
+}
+
+/// Where managed fields are.
+const OF_OBJECT: &[&str] = &["metadata", "managedFields"];
 
 /// A map without the entry at this path.
 struct Without(&'static [&'static str]);
@@ -90,6 +130,18 @@ mod tests {
             .unwrap()
             .remove("managedFields");
         assert_eq!(read(ManagedFields::Skipped), less);
+        for (wanted, expected) in [
+            (ManagedFields::Kept, &read(ManagedFields::Kept)),
+            (ManagedFields::Skipped, &less),
+        ] {
+            for line in [
+                format!(r#"{{"type":"ADDED","object":{text}}}"#),
+                format!(r#"{{"object":{text},"x":[],"type":"ADDED"}}"#),
+            ] {
+                let (kind, object) = wanted.read_event(line.as_bytes()).unwrap();
+                assert_eq!((kind.as_str(), &object), ("ADDED", expected));
+            }
+        }
     }
 
     #[test]
@@ -97,6 +149,7 @@ mod tests {
         for wanted in [ManagedFields::Kept, ManagedFields::Skipped] {
             for text in ["", "{", "{} {}", r#"{"metadata":{"managedFields":[}}"#] {
                 assert!(wanted.read(text.as_bytes()).is_err(), "{text}");
+                assert!(wanted.read_event(text.as_bytes()).is_err(), "{text}");
             }
         }
     }

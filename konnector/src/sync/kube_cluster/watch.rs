@@ -214,10 +214,10 @@ async fn watch(
     }
 }
 
-/// One line of a watch.
+/// One line of a watch whose object cannot be read.
 #[derive(Deserialize)]
 struct Line<'a> {
-    r#type: &'a str,
+    r#type: String,
     #[serde(borrow)]
     object: &'a RawValue,
 }
@@ -228,26 +228,33 @@ fn parse(
     path: &str,
     line: &[u8],
 ) -> Result<(WatchEvent, Option<String>), Error> {
-    let line: Line<'_> = requests::parse(line)?;
-    let text = line.object.get();
-    let deleted = line.r#type == "DELETED";
-    if !deleted && !matches!(line.r#type, "ADDED" | "MODIFIED" | "BOOKMARK") {
-        let status: Value = requests::parse(text.as_bytes())?;
-        let code = status["code"]
-            .as_u64()
-            .and_then(|code| code.try_into().ok());
+    let (kind, read) = match managed_fields.read_event(line) {
+        Ok((kind, object)) => (kind, Ok(object)),
+        Err(_) => {
+            let Line { r#type, object } = requests::parse(line)?;
+            // A status has none.
+            let wanted = match &*r#type {
+                "ERROR" => ManagedFields::Kept,
+                _ => managed_fields,
+            };
+            (r#type, read(wanted, object.get()))
+        }
+    };
+    let (Ok(known) | Err(known)) = &read;
+    let deleted = kind == "DELETED";
+    if !deleted && !matches!(&*kind, "ADDED" | "MODIFIED" | "BOOKMARK") {
+        let code = known["code"].as_u64().and_then(|code| code.try_into().ok());
+        let status = known.to_string();
         return Err(errors::answer(
             code.unwrap_or(500),
             &http::HeaderMap::new(),
-            text.as_bytes(),
+            status.as_bytes(),
         ));
     }
-    let read = read(managed_fields, text);
-    let (Ok(known) | Err(known)) = &read;
     let version = known["metadata"]["resourceVersion"]
         .as_str()
         .map(str::to_owned);
-    let event = match (line.r#type, read) {
+    let event = match (&*kind, read) {
         ("BOOKMARK", _) => WatchEvent::Bookmark {
             resource_version: version.clone().unwrap_or_default(),
         },

@@ -112,6 +112,7 @@ impl State {
         let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let tried = slot.retry_at.is_none_or(|at| at <= now);
         let uid = slot.pair.consumer.as_ref().map(|known| known.uid.clone());
+        let marked = slot.pair.marked != pair.marked;
         slot.pair.learn(pair, lost, done.answered, known, listed);
         slot.number_end(uid.as_ref(), &mut self.causes);
         let same = slot.pair.known() == known;
@@ -155,6 +156,10 @@ impl State {
             if done.answered[side as usize] && failed != Some(side) {
                 self.stalled[side as usize].works(now);
             }
+        }
+        if marked {
+            // What it found and wrote on the object at once nobody has been told yet.
+            self.classify_as(&key, false, now);
         }
         match verdict {
             Verdict::Settled => {

@@ -106,6 +106,11 @@ impl State {
     }
 
     pub(super) fn classify(&mut self, key: &Key, now: Instant) {
+        self.classify_as(key, true, now);
+    }
+
+    /// `known`: a problem that the object says already has been told, before a restart.
+    pub(super) fn classify_as(&mut self, key: &Key, known: bool, now: Instant) {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
@@ -117,11 +122,11 @@ impl State {
         }
         self.tally.change(&before, &class);
         self.file_share(now);
-        // What needs no request to be found is found before it is written on the object: what it says
-        // already was told before a restart.
+        // What needs no request to be found is found before it is written on the object.
         let says = |problem: &Problem| {
             let consumer = slot.pair.consumer.as_ref();
-            problem.kind.is_found_by_looking()
+            known
+                && problem.kind.is_found_by_looking()
                 && consumer.is_some_and(|c| c.problem == form::problem(Some(&problem.message)))
         };
         if !class.problem().is_some_and(says) {

@@ -38,6 +38,32 @@ async fn a_namespace_that_is_not_ready_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conflict_that_a_request_finds_before_the_watch_is_told_once() {
+    let mut world = World::started().await;
+    world.provider.silence();
+    let mut foreign = widget("a");
+    foreign["metadata"]["namespace"] = provider_key("a").namespace.into();
+    world.provider.put(foreign);
+    world.consumer.put(widget("a"));
+    world.rest().await;
+    let conflicts = |world: &World| {
+        let told = world.told.lock().unwrap();
+        let conflict = |told: &&String| told.starts_with("SyncConflict: ");
+        (
+            told.raised.iter().filter(conflict).count(),
+            told.raised.len(),
+        )
+    };
+    assert_eq!(conflicts(&world), (1, 1));
+    world.provider.recover();
+    world.rest().await;
+    assert_eq!(conflicts(&world), (1, 1));
+    world.restart().await;
+    world.rest().await;
+    assert_eq!(conflicts(&world), (1, 1), "it was told before the restart");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_list_of_a_namespace_that_is_nobodys_says_nothing_about_the_others() {
     let world = World::synced("a").await;
     world.namespaces.map("other");
