@@ -22,7 +22,7 @@ use crate::install;
 use crate::metrics::Metrics;
 use crate::names::{CONTROLLER, USER_AGENT};
 use crate::supervisor::{self, Process};
-use crate::sync::BreakerConfig;
+use crate::sync::{self, BreakerConfig, EngineClient};
 
 /// How long everything may take to end once asked to.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -49,8 +49,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     .context("failed to serve health")?;
     tracing::info!(version = VERSION, "konnector {VERSION}");
 
+    let watched = metrics.on_consumer(client.clone());
     let process = Process {
-        client: metrics.on_consumer(client),
+        engine_client: EngineClient::new(watched.clone()).asked_by(sync::asking(client)),
+        client: watched,
         clock: SystemClock::shared(),
         health,
         metrics,

@@ -15,7 +15,7 @@ use kube_bind_runtime::shutdown::Shutdown;
 
 use crate::bundles::Bundles;
 use crate::metrics::Metrics;
-use crate::sync::{BreakerConfig, SkipKeys};
+use crate::sync::{BreakerConfig, EngineClient, SkipKeys};
 use crate::wake::Wake;
 use crate::watch::Listed;
 
@@ -34,7 +34,7 @@ pub struct Context {
     /// leads.
     pub client: Client,
     /// The same for engines, which ask for the time that is left themselves.
-    pub engine_client: Client,
+    pub engine_client: EngineClient,
     /// Time.
     pub clock: SharedClock,
     /// Events on consumer objects.

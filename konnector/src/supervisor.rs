@@ -46,6 +46,8 @@ const CHECK: &str = "bindings";
 pub struct Process {
     /// The consumer cluster.
     pub client: Client,
+    /// The same for the sync engines.
+    pub engine_client: sync::EngineClient,
     /// Time.
     pub clock: SharedClock,
     /// Checks of `/readyz`.
@@ -115,7 +117,7 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     let ctx = Arc::new(Context {
         events: Events::new(process.client.clone(), CONTROLLER),
         client: fenced(process.client.clone(), leader.clone()),
-        engine_client: process.client.clone(),
+        engine_client: process.engine_client.clone(),
         clock: process.clock.clone(),
         metrics: process.metrics.clone(),
         wake: wake.clone(),
@@ -199,7 +201,7 @@ fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
         subtrees: Subtrees::new(ctx.syncing.breaker),
         backoff: Backoff::new(),
         rights: Backoff::between(Duration::from_secs(2), Duration::from_secs(60)),
-        consumer_client: sync::EngineClient::new(ctx.engine_client.clone()),
+        consumer_client: ctx.engine_client.clone(),
         consumer_limiter: sync::Limiter::new(),
         problems: Problems::start(ctx),
         rights_changes: AtomicU64::new(0),

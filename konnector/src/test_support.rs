@@ -76,7 +76,7 @@ pub fn term(consumer: &Client) -> Context {
     let clock = FixedClock::new(now).shared();
     Context {
         client: consumer.clone(),
-        engine_client: consumer.clone(),
+        engine_client: crate::sync::EngineClient::new(consumer.clone()),
         events: Events::new(consumer.clone(), CONTROLLER),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         wake: Wake::channel().0,

@@ -272,7 +272,7 @@ impl Task {
         current: Option<Arc<Provider>>,
     ) -> Option<Duration> {
         let client = match client::from_safe(&kubeconfig, &self.ctx.provider_options) {
-            Ok(client) => self.ctx.metrics.on_provider(client),
+            Ok(client) => client,
             Err(error) => {
                 let problem = ConnectProblem::Unusable(error.to_string());
                 self.publish(SecretState::Valid, Some(problem), None);

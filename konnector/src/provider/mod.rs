@@ -226,8 +226,9 @@ impl Providers {
         let cluster_namespace = kubeconfig.namespace().to_owned();
         let swap = SwapClient::new(client);
         let heard = swap::Heard::new();
-        let engine_client = swap::forwarding(&swap, &heard);
-        let client = fenced(engine_client.clone(), self.ctx.leader.clone());
+        let forward = swap::Forward::new(&swap, &heard);
+        let unfenced = self.ctx.metrics.on_provider(forward.client());
+        let client = fenced(unfenced.clone(), self.ctx.leader.clone());
         let link = Arc::new(Link::new(
             client.clone(),
             cluster_namespace.clone(),
@@ -238,7 +239,9 @@ impl Providers {
         let (stores, writers) = stores::new(&cluster_namespace);
         let provider = Arc::new(Provider {
             uid: uid.to_owned(),
-            engine_client: sync::EngineClient::new(engine_client).renewed_by(swap.swaps()),
+            engine_client: sync::EngineClient::new(unfenced)
+                .asked_by(forward.ask())
+                .renewed_by(swap.swaps()),
             limiter: sync::Limiter::new(),
             stores,
             namespaces: ServiceNamespaces::watch(

@@ -1,18 +1,20 @@
-//! A kube client in front of a [`SwapClient`]. No IO of its own.
+//! Clients in front of a [`SwapClient`]. No IO of their own.
 //!
 //! A rotated credential must reach watches and controllers without a restart of any of them,
-//! because a restart means new lists. So they all hold one `kube::Client` that forwards every
-//! request to the current one; requests already under way finish on the client that they began with.
+//! because a restart means new lists. So what they all hold forwards every request to the current
+//! client; requests already under way finish on the client that they began with.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use kube_bind_runtime::client::SwapClient;
 use tokio::time::Instant;
+
+use crate::sync::Ask;
 
 /// When a server was heard last: an answer, or an event or a bookmark of any watch.
 #[derive(Clone, Debug)]
@@ -41,24 +43,51 @@ impl Heard {
     }
 }
 
-/// A client that always uses the newest credential of `swap`, and notes what it hears.
-pub fn forwarding(swap: &SwapClient, heard: &Heard) -> Client {
-    let namespace = swap.get().default_namespace().to_owned();
-    let (swap, heard) = (swap.clone(), heard.clone());
-    let forward = tower::service_fn(move |request: Request<Body>| {
-        let (client, heard) = (swap.get(), heard.clone());
-        async move {
-            let response = client.send(request).await?;
-            heard.note();
-            Ok::<_, kube::Error>(response.map(|body| {
-                body.map_frame(move |frame| {
-                    heard.note();
-                    frame
-                })
-            }))
-        }
-    });
-    Client::new(forward, namespace)
+/// Always uses the newest credential of a [`SwapClient`], and notes what it hears.
+#[derive(Clone)]
+pub struct Forward {
+    swap: SwapClient,
+    heard: Heard,
+}
+
+impl Forward {
+    /// To the client that the swap has at the time of each request.
+    pub fn new(swap: &SwapClient, heard: &Heard) -> Self {
+        let (swap, heard) = (swap.clone(), heard.clone());
+        Self { swap, heard }
+    }
+
+    /// As a client, whose watches are noted as long as they live.
+    pub fn client(&self) -> Client {
+        let namespace = self.swap.get().default_namespace().to_owned();
+        let forward = self.clone();
+        let send = tower::service_fn(move |request: Request<Body>| {
+            let forward = forward.clone();
+            async move {
+                let heard = forward.heard.clone();
+                let response = forward.send(request).await?;
+                Ok::<_, kube::Error>(response.map(|body| {
+                    body.map_frame(move |frame| {
+                        heard.note();
+                        frame
+                    })
+                }))
+            }
+        });
+        Client::new(send, namespace)
+    }
+
+    /// For the requests of the sync engines, which are no watches.
+    pub fn ask(&self) -> Ask {
+        let forward = self.clone();
+        Arc::new(move |request| Box::pin(forward.clone().send(request)))
+    }
+
+    async fn send(self, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
+        let response = self.swap.get().send(request).await?;
+        self.heard.note();
+        Ok(response)
+    }
 }
 
 #[cfg(test)]
@@ -70,9 +99,12 @@ mod tests {
     async fn a_swap_redirects_clients_given_away_before() {
         let request = || Request::get("/version").body(Body::empty()).unwrap();
         let swap = SwapClient::new(answering(|_| (200, serde_json::json!({}))));
-        let client = forwarding(&swap, &Heard::new());
+        let forward = Forward::new(&swap, &Heard::new());
+        let (client, ask) = (forward.client(), forward.ask());
         assert_eq!(client.send(request()).await.unwrap().status(), 200);
+        assert_eq!(ask(request()).await.unwrap().status(), 200);
         swap.swap(answering(|_| (418, serde_json::json!({}))));
         assert_eq!(client.send(request()).await.unwrap().status(), 418);
+        assert_eq!(ask(request()).await.unwrap().status(), 418);
     }
 }

@@ -15,10 +15,8 @@ pub(super) struct Pair {
     pub(super) consumer_gone: Version,
     /// The same of the provider copy.
     pub(super) provider_gone: Version,
-    /// Configuration and owned fields that still differed after an apply, and always will.
-    pub(super) settled: Option<Box<(Digest, Digest)>>,
-    /// The same of the two statuses.
-    pub(super) status_settled: Option<Box<(Digest, Digest)>>,
+    /// What differed after a write all the same, and always will.
+    pub(super) settled: Option<Box<Settled>>,
     /// The configuration that was applied last: what differs from it later is drift.
     pub(super) sent: Digest,
     /// The provider's status that was mirrored last: what differs from it later on the consumer was
@@ -33,6 +31,15 @@ pub(super) struct Pair {
     pub(super) status_refused: Option<Box<Refused>>,
     /// What a server fails at for a long time, although it does other things.
     pub(super) failing: Option<Box<Problem>>,
+}
+
+/// What both sides had after a write, where it differed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Settled {
+    /// Configuration and owned fields.
+    pub(super) configuration: Option<(Digest, Digest)>,
+    /// The two statuses.
+    pub(super) status: Option<(Digest, Digest)>,
 }
 
 /// Which sides a job found gone.
@@ -185,12 +192,24 @@ impl Pair {
             None => {}
         }
         self.settled = job.settled;
-        self.status_settled = job.status_settled;
         self.sent = job.sent;
         self.mirrored = job.mirrored;
         self.marked = job.marked;
         self.refused = job.refused;
         self.status_refused = job.status_refused;
+    }
+
+    /// What differed after a write that is known of.
+    pub(super) fn settled(&self) -> Settled {
+        self.settled.as_deref().copied().unwrap_or_default()
+    }
+
+    /// Remembers it; few objects have any.
+    pub(super) fn settle(&mut self, settled: Settled) {
+        if settled != self.settled() {
+            let any = settled != Settled::default();
+            self.settled = any.then(|| Box::new(settled));
+        }
     }
 
     /// The copy, if it was made for this very consumer object.

@@ -230,7 +230,7 @@ pub(super) fn differs(pair: &Pair) -> bool {
     match (&pair.consumer, &pair.provider) {
         (Some(consumer), Some(provider)) => {
             consumer.configuration != provider.owned
-                && pair.settled.as_deref() != Some(&(consumer.configuration, provider.owned))
+                && pair.settled().configuration != Some((consumer.configuration, provider.owned))
         }
         _ => false,
     }
@@ -241,7 +241,7 @@ fn status_differs(pair: &Pair) -> bool {
     match (&pair.consumer, &pair.provider) {
         (Some(consumer), Some(provider)) => {
             consumer.status != provider.status
-                && pair.status_settled.as_deref() != Some(&(consumer.status, provider.status))
+                && pair.settled().status != Some((consumer.status, provider.status))
         }
         _ => false,
     }

@@ -54,7 +54,10 @@ impl Run<'_> {
         self.on_provider(answer).await?;
         self.done.visible = Some((Instant::now(), created));
         let owned = self.provider()?.owned;
-        self.pair.settled = (owned != sent).then(|| Box::new((sent, owned)));
+        self.pair.settle(Settled {
+            configuration: (owned != sent).then_some((sent, owned)),
+            ..self.pair.settled()
+        });
         self.pair.sent = sent;
         self.pair.refused = None;
         Ok(())

@@ -20,7 +20,7 @@ use super::config::{Fence, Ports};
 use super::entry::{Consumer, Owner, Provider, Version};
 use super::form::{Form, MARK_MANAGER};
 use super::metrics::{EngineMetrics, Side, Verb, WriteResult};
-use super::pair::{Lost, Pair, Refused};
+use super::pair::{Lost, Pair, Refused, Settled};
 use super::plan::{Marks, Rules, Step, Target, plan, succeeds};
 use super::ports::{Problem, ProblemKind};
 use super::purpose::Control;

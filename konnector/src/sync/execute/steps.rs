@@ -177,7 +177,10 @@ impl Run<'_> {
         self.pair.mirrored = mirrored;
         let status = self.consumer()?.status;
         // What the consumer's schema made of it stays that way.
-        self.pair.status_settled = (status != mirrored).then(|| Box::new((status, mirrored)));
+        self.pair.settle(Settled {
+            status: (status != mirrored).then_some((status, mirrored)),
+            ..self.pair.settled()
+        });
         Ok(())
     }
 

@@ -86,10 +86,7 @@ impl KubeCluster {
 
     /// The text of a successful answer, without the limiter: for lists, which are few and long.
     pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Untold> {
-        let response = self
-            .client
-            .client
-            .send(request.map(Body::from))
+        let response = (self.client.ask)(request.map(Body::from))
             .await
             .map_err(|error| Untold::Refused(errors::transport(&error)))?;
         let (head, body) = response.into_parts();

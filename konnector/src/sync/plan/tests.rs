@@ -3,7 +3,7 @@
 use kube_bind_crds::digest::Digest;
 
 use super::super::entry::{Uid, Version};
-use super::super::pair::Refused;
+use super::super::pair::{Refused, Settled};
 use super::*;
 
 fn consumer() -> Consumer {
@@ -143,6 +143,13 @@ fn each_difference_has_its_step() {
     assert_eq!(steps(Some(troubled), Some(provider())), [Step::Annotate]);
 }
 
+fn differing(configuration: u64, owned: u64) -> Settled {
+    Settled {
+        configuration: Some((Digest(configuration), Digest(owned))),
+        ..Settled::default()
+    }
+}
+
 #[test]
 fn what_was_settled_stays_settled_until_a_side_changes() {
     let mut pair = pair(
@@ -152,9 +159,9 @@ fn what_was_settled_stays_settled_until_a_side_changes() {
             ..provider()
         }),
     );
-    pair.settled = Some(Box::new((Digest(10), Digest(11))));
+    pair.settle(differing(10, 11));
     assert_eq!(plan(&pair, &rules()), []);
-    pair.settled = Some(Box::new((Digest(9), Digest(11))));
+    pair.settle(differing(9, 11));
     assert_eq!(plan(&pair, &rules()), [Step::Change]);
 }
 
