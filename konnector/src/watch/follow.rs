@@ -104,6 +104,31 @@ struct Page<K> {
     items: Vec<Plain<K>>,
 }
 
+/// Versions, whatever else there is.
+#[derive(Deserialize)]
+struct Glance {
+    metadata: Position,
+    #[serde(default)]
+    items: Vec<GlancedAt>,
+}
+
+#[derive(Deserialize)]
+struct GlancedAt {
+    metadata: Position,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Position {
+    resource_version: Option<String>,
+}
+
+impl Position {
+    fn number(&self) -> Option<u64> {
+        self.resource_version.as_deref()?.parse().ok()
+    }
+}
+
 /// An object without its editing history. Nobody here needs that, and who can write an object can write
 /// times into it that no type holds: one such object would keep all others from being known.
 #[derive(Clone, Debug)]
@@ -308,12 +333,11 @@ where
         one.extend(self.wanted.config.field_selector.clone());
         let mut params = self.params(Some(1));
         params.field_selector = Some(one.join(","));
-        let page = self.page::<Page<K>>(&params).await?;
-        let version = |version: Option<String>| version.and_then(|v| v.parse().ok());
-        let object = page.items.first();
+        // It may have become something that cannot be read, which must hold nothing up.
+        let page = self.page::<Glance>(&params).await?;
         Ok(Found {
-            server: version(page.metadata.resource_version),
-            object: version(object.and_then(|Plain(object)| object.resource_version())),
+            server: page.metadata.number(),
+            object: page.items.first().and_then(|item| item.metadata.number()),
         })
     }
 

@@ -111,6 +111,23 @@ async fn a_server_that_was_restored_is_listed_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_any_more_does_not_hold_up_a_watch_that_broke() {
+    let client = server(|asked, uri| match (asked, is_watch(uri)) {
+        (_, true) => events(&[]),
+        (0, false) => list(10, &["a", "b"]),
+        (_, false) => {
+            let mut object = object("b", 10);
+            object["metadata"]["labels"] = 7.into();
+            let list = json!({"metadata": {"resourceVersion": "12"}, "items": [object]});
+            (200, list.to_string())
+        }
+    });
+    let words = told(client, 9, 6).await;
+    let all = ["list", "listed a", "listed b", "done", "running", "running"];
+    assert_eq!(words, all);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_from_before_our_position_means_a_restored_server() {
     let client = server(|asked, uri| match (asked, is_watch(uri)) {
         (1, true) => events(&[added("b", 50)]),
