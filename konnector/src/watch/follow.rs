@@ -33,6 +33,8 @@ const WATCH_SECONDS: u32 = 240;
 const WATCH_GRACE: Duration = Duration::from_secs(30);
 /// A watch that ended sooner tells of a server or a proxy that does not let it live.
 const SHORT: Duration = Duration::from_secs(5);
+/// So much earlier by our clock a watch may end in time by the server's.
+const EARLY: Duration = Duration::from_secs(1);
 /// Waiting after a failure: doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -179,8 +181,7 @@ where
         let mut broke = false;
         loop {
             if broke {
-                let ask = |witness| self.look_up(witness);
-                match self.witnesses.resume(None, ask).await {
+                match self.witnesses.resume(|one| self.look_up(one)).await {
                     Ok(Some(at)) => version = at.to_string(),
                     Ok(None) => return,
                     Err(error) => {
@@ -262,24 +263,19 @@ where
             let event = tokio::time::timeout_at(deadline.min(silent), events.next()).await;
             let event = match event {
                 Ok(Some(event)) => event,
-                // A server that lives on ends a watch when it was asked to.
-                Ok(None) if Instant::now() >= asked_for => return End::InTime,
+                // A server that lives on ends a watch when it was asked to, by its own clock.
+                Ok(None) if Instant::now() + EARLY >= asked_for => return End::InTime,
                 Ok(None) | Err(_) => return End::Broke,
             };
             let (at, event) = match event {
                 Ok(WatchEvent::Added(Plain(object))) => {
-                    self.objects = self.objects.saturating_add(1);
-                    if let Err(error) = self.bear(self.objects) {
-                        return End::Broken(error);
-                    }
-                    (object.resource_version(), Some(Event::Apply(object)))
+                    (object.resource_version(), Some((1, Event::Apply(object))))
                 }
                 Ok(WatchEvent::Modified(Plain(object))) => {
-                    (object.resource_version(), Some(Event::Apply(object)))
+                    (object.resource_version(), Some((0, Event::Apply(object))))
                 }
                 Ok(WatchEvent::Deleted(Plain(object))) => {
-                    self.objects = self.objects.saturating_sub(1);
-                    (object.resource_version(), Some(Event::Delete(object)))
+                    (object.resource_version(), Some((-1, Event::Delete(object))))
                 }
                 Ok(WatchEvent::Bookmark(mark)) => (Some(mark.metadata.resource_version), None),
                 Ok(WatchEvent::Error(status)) if status.code == 410 => return End::List,
@@ -301,31 +297,38 @@ where
                 return End::List;
             }
             *version = at;
-            if let Some(event) = event {
-                match &event {
-                    Event::Delete(object) => self.remember(object, false),
-                    Event::Apply(object) | Event::InitApply(object) => self.remember(object, true),
-                    Event::Init | Event::InitDone => {}
-                }
-                tell(Told::Event(event));
+            let Some((more, event)) = event else {
+                continue;
+            };
+            let news = match &event {
+                Event::Delete(object) => self.remember(object, false),
+                Event::Apply(object) | Event::InitApply(object) => self.remember(object, true),
+                Event::Init | Event::InitDone => true,
+            };
+            if !news {
+                continue;
             }
+            self.objects = self.objects.saturating_add_signed(more);
+            if let Err(error) = self.bear(self.objects) {
+                return End::Broken(error);
+            }
+            tell(Told::Event(event));
         }
     }
 
-    fn remember(&mut self, object: &K, present: bool) {
-        let version = object.resource_version();
-        if let Some(version) = version.and_then(|version| version.parse().ok()) {
-            self.witnesses.tell(Witness {
-                namespace: object.namespace().unwrap_or_default(),
-                name: object.name_any(),
-                version,
-                present,
-            });
-        }
+    /// Remembers what was told of an object; `false` if it is known to be newer.
+    fn remember(&mut self, object: &K, present: bool) -> bool {
+        let version = object.resource_version().and_then(|v| v.parse().ok());
+        // A version that cannot be compared is no witness.
+        version.is_none_or(|version| {
+            let namespace = object.namespace().unwrap_or_default();
+            self.witnesses
+                .tell(&namespace, &object.name_any(), version, present)
+        })
     }
 
-    /// What the server says now of an object that it told of.
-    async fn look_up(&self, witness: Witness) -> Result<Found, kube::Error> {
+    /// What the server says now of an object that it told of; `None` if it refuses to say.
+    async fn look_up(&self, witness: Witness) -> Result<Option<Found>, kube::Error> {
         let mut one = vec![format!("metadata.name={}", witness.name)];
         if !witness.namespace.is_empty() {
             one.push(format!("metadata.namespace={}", witness.namespace));
@@ -334,11 +337,18 @@ where
         let mut params = self.params(Some(1));
         params.field_selector = Some(one.join(","));
         // It may have become something that cannot be read, which must hold nothing up.
-        let page = self.page::<Glance>(&params).await?;
-        Ok(Found {
+        let page = match self.page::<Glance>(&params).await {
+            Ok(page) => page,
+            // The list will say what is wrong.
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 422) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Found {
             server: page.metadata.number(),
             object: page.items.first().and_then(|item| item.metadata.number()),
-        })
+        }))
     }
 
     async fn page<T: DeserializeOwned>(&self, params: &ListParams) -> Result<T, kube::Error> {

@@ -3,10 +3,12 @@
 //! A server that was restored from a backup goes back in its history and on from there, and may have
 //! passed our position before we reach it again. A watch from that position begins as if nothing had
 //! happened, and is silent about all that is different before it. So the newest objects that were told are
-//! looked up. One that is as it was proves that everything up to it still stands, and the watch goes on
-//! from there rather than from a later bookmark, so that nothing after it is missed either.
+//! looked up. One that is as it was says that everything up to it still stands (unless the server gave the
+//! same version to another state of it), and the watch goes on from there rather than from a later
+//! bookmark, so that nothing after it is missed either. Where nothing has changed since the server began
+//! to remember events, that costs a list.
 
-/// If so many objects changed while nobody listened, a list is made.
+/// If so many objects changed or went while nobody listened, a list is made.
 const MOST: usize = 4;
 
 /// What a server told last of an object.
@@ -51,42 +53,42 @@ impl Witnesses {
         self.0.clear();
     }
 
-    /// Remembers it if it is among the newest.
-    pub fn tell(&mut self, told: Witness) {
-        let full = self.0.len() == MOST;
-        if full && self.0.last().is_some_and(|l| l.version > told.version) {
-            return;
-        }
-        let same = |w: &Witness| w.name == told.name && w.namespace == told.namespace;
+    /// Remembers it if it is among the newest; `false` if something newer was told of this object: a watch
+    /// that goes on from an older witness tells some things again.
+    pub fn tell(&mut self, namespace: &str, name: &str, version: u64, present: bool) -> bool {
+        let same = |w: &Witness| w.name == name && w.namespace == namespace;
         if let Some(at) = self.0.iter().position(same) {
-            if self.0[at].version > told.version {
-                return;
+            if self.0[at].version >= version {
+                return false;
             }
             self.0.remove(at);
         }
-        let at = self.0.partition_point(|w| w.version > told.version);
-        self.0.insert(at, told);
-        self.0.truncate(MOST);
+        let at = self.0.partition_point(|w| w.version > version);
+        if at < MOST {
+            let told = Witness {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                version,
+                present,
+            };
+            self.0.insert(at, told);
+            self.0.truncate(MOST);
+        }
+        true
     }
 
     /// The version from which a watch goes on; `None` if nothing proves that the history does: then only a
-    /// list tells what is. `written` is what the server last answered to somebody else.
-    pub async fn resume<E, F>(
-        &self,
-        written: Option<Witness>,
-        ask: impl Fn(Witness) -> F,
-    ) -> Result<Option<u64>, E>
+    /// list tells what is. A server that refuses to say (`None`) proves nothing.
+    pub async fn resume<E, F>(&self, ask: impl Fn(Witness) -> F) -> Result<Option<u64>, E>
     where
-        F: Future<Output = Result<Found, E>>,
+        F: Future<Output = Result<Option<Found>, E>>,
     {
-        let Some(newest) = self.0.first().map(|newest| newest.version) else {
-            return Ok(None);
-        };
-        let mut all = self.clone();
-        written.into_iter().for_each(|written| all.tell(written));
-        for witness in all.0 {
-            match witness.judge(ask(witness.clone()).await?) {
-                Finding::Stands => return Ok(Some(witness.version.min(newest))),
+        for witness in &self.0 {
+            let Some(found) = ask(witness.clone()).await? else {
+                break;
+            };
+            match witness.judge(found) {
+                Finding::Stands => return Ok(Some(witness.version)),
                 Finding::Open => {}
                 Finding::Contradicts => break,
             }
@@ -116,88 +118,81 @@ mod tests {
 
     use super::*;
 
-    fn at(name: &str, version: u64) -> Witness {
-        Witness {
-            namespace: "default".into(),
-            name: name.into(),
-            version,
-            present: true,
-        }
-    }
+    /// Name, version, and whether it is there.
+    type Told = (&'static str, u64, bool);
 
-    fn gone(name: &str, version: u64) -> Witness {
-        Witness {
-            present: false,
-            ..at(name, version)
-        }
-    }
-
-    /// Where a watch of whoever was told this goes on, on a server at version 100 that has these objects.
-    fn resumed(
-        told: &[Witness],
-        written: Option<Witness>,
-        has: &[(&str, u64)],
-    ) -> (Option<u64>, usize) {
+    fn told(all: &[Told]) -> Witnesses {
         let mut witnesses = Witnesses::default();
-        told.iter().cloned().for_each(|w| witnesses.tell(w));
+        for (name, version, present) in all {
+            witnesses.tell("default", name, *version, *present);
+        }
+        witnesses
+    }
+
+    /// Where a watch of whoever was told this goes on, on a server at version 100 that has these objects,
+    /// and how many it is asked for.
+    fn resumed(all: &[Told], has: &[(&str, u64)]) -> (Option<u64>, usize) {
         let asked = std::cell::Cell::new(0);
         let ask = async |witness: Witness| {
             asked.set(asked.get() + 1);
             let object = has.iter().find(|(name, _)| *name == witness.name);
-            Ok::<_, ()>(Found {
+            Ok::<_, ()>(Some(Found {
                 server: Some(100),
                 object: object.map(|(_, version)| *version),
-            })
+            }))
         };
-        let at = witnesses.resume(written, ask).now_or_never();
+        let at = told(all).resume(ask).now_or_never();
         let at = at.expect("nothing is waited for").unwrap();
         (at, asked.get())
     }
 
-    #[tokio::test]
-    async fn what_is_as_it_was_proves_what_was_told_before() {
-        let told = [at("a", 5), at("b", 7)];
-        assert_eq!(resumed(&told, None, &[("a", 5), ("b", 7)]), (Some(7), 1));
+    #[test]
+    fn what_is_as_it_was_proves_what_was_told_before() {
+        let told = [("a", 5, true), ("b", 7, true)];
+        assert_eq!(resumed(&told, &[("a", 5), ("b", 7)]), (Some(7), 1));
         // The changes of b will be told again from there.
-        assert_eq!(resumed(&told, None, &[("a", 5), ("b", 9)]), (Some(5), 2));
-        assert_eq!(resumed(&told, None, &[("a", 8), ("b", 9)]), (None, 2));
+        assert_eq!(resumed(&told, &[("a", 5), ("b", 9)]), (Some(5), 2));
+        assert_eq!(resumed(&told, &[("a", 8), ("b", 9)]), (None, 2));
     }
 
     #[test]
     fn what_went_back_or_was_lost_proves_the_contrary() {
-        let told = [at("a", 5), at("b", 7)];
-        assert_eq!(resumed(&told, None, &[("a", 5), ("b", 6)]), (None, 1));
-        assert_eq!(resumed(&told, None, &[("a", 5)]), (None, 1));
-        let deleted = [at("a", 5), at("b", 6), gone("b", 7)];
-        assert_eq!(resumed(&deleted, None, &[("a", 5), ("b", 6)]), (None, 1));
+        let told = [("a", 5, true), ("b", 7, true)];
+        assert_eq!(resumed(&told, &[("a", 5), ("b", 6)]), (None, 1));
+        assert_eq!(resumed(&told, &[("a", 5)]), (None, 1));
+        let deleted = [("a", 5, true), ("b", 6, true), ("b", 7, false)];
+        assert_eq!(resumed(&deleted, &[("a", 5), ("b", 6)]), (None, 1));
         // That b is absent proves nothing, but contradicts nothing either.
-        assert_eq!(resumed(&deleted, None, &[("a", 5)]), (Some(5), 2));
-        assert_eq!(resumed(&[], None, &[("a", 5)]), (None, 0));
-        assert_eq!(resumed(&[at("a", 101)], None, &[("a", 101)]), (None, 1));
+        assert_eq!(resumed(&deleted, &[("a", 5)]), (Some(5), 2));
+        assert_eq!(resumed(&[], &[("a", 5)]), (None, 0));
+        assert_eq!(resumed(&[("a", 101, true)], &[("a", 101)]), (None, 1));
     }
 
     #[test]
-    fn a_write_that_no_watch_has_told_yet_is_not_lost_unnoticed() {
-        let told = [at("a", 5)];
-        assert_eq!(resumed(&told, Some(at("b", 8)), &[("a", 5)]), (None, 1));
-        // The watch still has to tell what came between.
-        let both = [("a", 5), ("b", 8)];
-        assert_eq!(resumed(&told, Some(at("b", 8)), &both), (Some(5), 1));
-        // Since deleted, as the watch told.
-        let deleted = [at("a", 5), gone("b", 9)];
-        assert_eq!(
-            resumed(&deleted, Some(at("b", 8)), &[("a", 5)]),
-            (Some(5), 2)
-        );
+    fn a_refusal_proves_nothing() {
+        let ask = async |_| Ok::<_, ()>(None);
+        let witnesses = told(&[("a", 5, true), ("b", 7, false)]);
+        assert_eq!(witnesses.resume(ask).now_or_never(), Some(Ok(None)));
     }
 
     #[test]
     fn only_the_newest_are_kept() {
+        let versions = [3, 9, 4, 8, 2, 7, 6];
         let mut witnesses = Witnesses::default();
-        for version in [3, 9, 4, 8, 2, 7, 6] {
-            witnesses.tell(at(&format!("w{version}"), version));
+        for version in versions {
+            assert!(witnesses.tell("", &format!("w{version}"), version, true));
         }
         let versions: Vec<_> = witnesses.0.iter().map(|w| w.version).collect();
         assert_eq!(versions, [9, 8, 7, 6]);
+    }
+
+    #[test]
+    fn what_an_object_was_before_is_no_news() {
+        let mut witnesses = told(&[("a", 5, true), ("c", 7, true), ("c", 8, false)]);
+        assert!(!witnesses.tell("default", "c", 7, true));
+        assert!(!witnesses.tell("default", "c", 8, false));
+        assert!(witnesses.tell("other", "c", 7, true), "another object");
+        assert!(witnesses.tell("default", "c", 9, true), "made again");
+        assert!(witnesses.tell("default", "z", 1, true), "too old to keep");
     }
 }

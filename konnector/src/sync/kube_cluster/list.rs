@@ -1,4 +1,4 @@
-//! Lists in pages, and where in its history a server is. IO.
+//! Lists in pages, and looks up single objects to know where in its history a server is. IO.
 
 use futures::SinkExt;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::requests::Untold;
 use super::watch::{LIST_TIMEOUT, Sender, read, unreadable};
-use super::{KubeCluster, requests, witness};
+use super::{KubeCluster, remember, requests};
 use crate::watch::{Found, Witness, Witnesses};
 
 /// A page whose objects are still text: parsed ones take ten times the memory.
@@ -75,9 +75,7 @@ pub(super) async fn list(
         for item in items {
             let event = match read(cluster.managed_fields, item.get()) {
                 Ok(item) => {
-                    witness(&item, true)
-                        .into_iter()
-                        .for_each(|w| witnesses.tell(w));
+                    remember(witnesses, &item, true);
                     WatchEvent::Listed(item)
                 }
                 Err(known) => unreadable(path, known),
@@ -96,8 +94,11 @@ pub(super) async fn list(
     }
 }
 
-/// What the server says now of an object that it told of.
-pub(super) async fn look_up(cluster: &KubeCluster, witness: Witness) -> Result<Found, Error> {
+/// What the server says now of an object that it told of; `None` if it refuses to say.
+pub(super) async fn look_up(
+    cluster: &KubeCluster,
+    witness: Witness,
+) -> Result<Option<Found>, Error> {
     #[derive(Deserialize)]
     struct Item {
         metadata: PageMeta,
@@ -111,17 +112,31 @@ pub(super) async fn look_up(cluster: &KubeCluster, witness: Witness) -> Result<F
         cluster.collection_path(&scope),
         encode(&witness.name)
     );
-    let Page { metadata, items } = page(cluster, requests::get(uri)?)
-        .await
-        .map_err(|failed| failed.error)?;
+    let Page { metadata, items } = match page(cluster, requests::get(uri)?).await {
+        Ok(page) => page,
+        // The list will say what is wrong, if it is not about this object alone.
+        Err(failed) if is_refusal(&failed.error) => return Ok(None),
+        Err(failed) => return Err(failed.error),
+    };
     let object = items
         .first()
         .map(|item| requests::parse(item.get().as_bytes()));
     let object: Option<Item> = object.transpose()?;
-    Ok(Found {
+    Ok(Some(Found {
         server: metadata.resource_version.parse().ok(),
         object: object.and_then(|item| item.metadata.resource_version.parse().ok()),
-    })
+    }))
+}
+
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Denied { .. }
+            | Error::Rejected { .. }
+            | Error::NotFound
+            | Error::NamespaceGone { .. }
+            | Error::NotServed { .. }
+    )
 }
 
 async fn page(cluster: &KubeCluster, request: http::Request<Vec<u8>>) -> Result<Page, Failed> {

@@ -6,8 +6,8 @@ mod object;
 mod requests;
 mod watch;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -20,7 +20,7 @@ use tokio::sync::watch::Receiver;
 use super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::concurrency::Limiter;
 use super::config::Resource;
-use crate::watch::Witness;
+use crate::watch::Witnesses;
 use object::ManagedFields;
 
 /// Sends one request that is no watch. A client is a queue with a task of its own, and each one that is
@@ -82,8 +82,6 @@ pub struct KubeCluster {
     limiter: Limiter,
     /// The highest version that the server has told so far, of this resource.
     told: Arc<AtomicU64>,
-    /// The newest object that was an answer, not an event.
-    answered: Arc<Mutex<Option<Witness>>>,
     base: Arc<str>,
     plural: Arc<str>,
     managed_fields: ManagedFields,
@@ -102,7 +100,6 @@ impl KubeCluster {
             client,
             limiter,
             told: Arc::default(),
-            answered: Arc::default(),
             base: base.into(),
             plural: resource.plural.as_str().into(),
             managed_fields: ManagedFields::Kept,
@@ -128,24 +125,6 @@ impl KubeCluster {
         self.told.load(Ordering::Relaxed)
     }
 
-    /// Remembers an object that was an answer, if it is the newest.
-    fn heard_answer(&self, object: &Value) {
-        let Some(answer) = witness(object, true) else {
-            return;
-        };
-        self.told.fetch_max(answer.version, Ordering::Relaxed);
-        let mut newest = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        if newest.as_ref().is_none_or(|n| n.version < answer.version) {
-            *newest = Some(answer);
-        }
-    }
-
-    /// The newest object that was an answer.
-    fn answered(&self) -> Option<Witness> {
-        let newest = self.answered.lock();
-        newest.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn collection_path(&self, scope: &WatchScope) -> String {
         match scope {
             WatchScope::All => format!("{}/{}", self.base, self.plural),
@@ -165,16 +144,15 @@ impl KubeCluster {
     }
 }
 
-/// What an object tells of itself; nothing without a version that can be compared.
-fn witness(object: &Value, present: bool) -> Option<Witness> {
+/// Remembers what was told of an object; `false` if it is known to be newer.
+fn remember(witnesses: &mut Witnesses, object: &Value, present: bool) -> bool {
     let metadata = &object["metadata"];
-    let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
-    Some(Witness {
-        namespace: text("namespace"),
-        name: text("name"),
-        version: metadata["resourceVersion"].as_str()?.parse().ok()?,
-        present,
-    })
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    match text("resourceVersion").parse() {
+        Ok(version) => witnesses.tell(text("namespace"), text("name"), version, present),
+        // A version that cannot be compared is no witness.
+        Err(_) => true,
+    }
 }
 
 impl Cluster for KubeCluster {

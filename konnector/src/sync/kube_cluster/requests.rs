@@ -72,8 +72,10 @@ impl KubeCluster {
         let permit = self.limiter.acquire().await;
         let answer = self.exchange(request).await;
         permit.done(answer.as_ref().err());
-        if let Ok(object) = &answer {
-            self.heard_answer(object);
+        if let Ok(object) = &answer
+            && let Some(version) = object["metadata"]["resourceVersion"].as_str()
+        {
+            self.heard(version);
         }
         answer
     }

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::list::{Failed, list, look_up};
 use super::object::ManagedFields;
-use super::{KubeCluster, errors, requests, witness};
+use super::{KubeCluster, errors, remember, requests};
 use crate::watch::{SILENCE, Witnesses, is_before};
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
@@ -23,6 +23,8 @@ pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 const WATCH_SECONDS: u64 = 240;
 /// A watch that is silent for longer than the server lets it live is a dead connection.
 const WATCH_GRACE: Duration = Duration::from_secs(30);
+/// So much earlier by our clock a watch may end in time by the server's.
+const EARLY: Duration = Duration::from_secs(1);
 /// Waiting after a failure: doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
@@ -77,13 +79,18 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
                 continue;
             }
         };
-        let mut broke = false;
+        let (mut broke, mut short) = (false, false);
         loop {
             if broke {
-                let ask = |witness| look_up(&cluster, witness);
-                match witnesses.resume(cluster.answered(), ask).await {
+                match witnesses.resume(|one| look_up(&cluster, one)).await {
                     Ok(Some(at)) => version = at.to_string(),
-                    Ok(None) => break,
+                    Ok(None) => {
+                        // A list costs more than a watch that is ended at once.
+                        if short {
+                            rest(&mut backoff, BACKOFF.1).await;
+                        }
+                        break;
+                    }
                     Err(error) => {
                         if !pause(&mut backoff, error, &mut sender).await {
                             return;
@@ -94,7 +101,7 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
             }
             let began = tokio::time::Instant::now();
             let end = watch(&cluster, &path, &mut version, &mut witnesses, &mut sender).await;
-            let short = began.elapsed() < SHORT;
+            short = began.elapsed() < SHORT;
             broke = !matches!(end, Ok(End::InTime));
             if !short {
                 backoff = BACKOFF.0;
@@ -187,8 +194,8 @@ async fn watch(
                     retry_after: None,
                 });
             }
-            // A server that lives on ends a watch when it was asked to.
-            let in_time = read == 0 && tokio::time::Instant::now() >= asked_for;
+            // A server that lives on ends a watch when it was asked to, by its own clock.
+            let in_time = read == 0 && tokio::time::Instant::now() + EARLY >= asked_for;
             // Without a version there is no going on.
             let in_time = in_time && !version.is_empty();
             return Ok(if in_time { End::InTime } else { End::Broke });
@@ -202,12 +209,16 @@ async fn watch(
             cluster.heard(&at);
             *version = at;
         }
-        let told = match &event {
-            WatchEvent::Applied(object) | WatchEvent::Unreadable(object) => witness(object, true),
-            WatchEvent::Deleted(object) => witness(object, false),
-            _ => None,
+        let news = match &event {
+            WatchEvent::Applied(object) | WatchEvent::Unreadable(object) => {
+                remember(witnesses, object, true)
+            }
+            WatchEvent::Deleted(object) => remember(witnesses, object, false),
+            _ => true,
         };
-        told.into_iter().for_each(|told| witnesses.tell(told));
+        if !news {
+            continue;
+        }
         if sender.send(event).await.is_err() {
             return Ok(End::Closed);
         }

@@ -106,7 +106,8 @@ impl State {
     }
 
     pub(super) fn classify(&mut self, key: &Key, now: Instant) {
-        self.classify_as(key, true, now);
+        // What a job under way may have written nobody has been told yet.
+        self.classify_as(key, !self.busy.contains(key), now);
     }
 
     /// `known`: a problem that the object says already has been told, before a restart.

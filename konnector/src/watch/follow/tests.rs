@@ -1,5 +1,6 @@
 //! What is told of scripted servers.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt, Full};
@@ -108,6 +109,52 @@ async fn a_server_that_was_restored_is_listed_again() {
         "list", "listed a", "listed b", "done", "running", "list", "listed a",
     ];
     assert_eq!(words, again);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_before_a_watch_broke_is_not_told_again() {
+    let event = |kind: &str, name: &str, version: u32| json!({"type": kind, "object": object(name, version)});
+    let client = server(move |asked, uri| match (asked, is_watch(uri)) {
+        (0, false) => list(5, &["a", "c"]),
+        // The newest that is as it was is `a`, and between it and the end much happened.
+        (_, false) if uri.contains("metadata.name%3Dc") => list(20, &[]),
+        (_, false) => (
+            200,
+            json!({"metadata": {"resourceVersion": "20"}, "items": [object("a", 5)]}).to_string(),
+        ),
+        (1, true) => events(&[event("MODIFIED", "c", 12), event("DELETED", "c", 13)]),
+        (_, true) if !uri.contains("resourceVersion=5") => events(&[]),
+        (_, true) => events(&[
+            event("MODIFIED", "c", 12),
+            event("DELETED", "c", 13),
+            event("ADDED", "d", 14),
+        ]),
+    });
+    let words = told(client, 2, 9).await;
+    let all = [
+        "list",
+        "listed a",
+        "listed c",
+        "done",
+        "running",
+        "applied c",
+        "deleted c",
+        "running",
+        "applied d",
+    ];
+    assert_eq!(words, all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_to_say_where_it_is_is_listed() {
+    let client = server(|asked, uri| match (asked, is_watch(uri)) {
+        (_, true) => events(&[]),
+        (0, false) => list(10, &["a"]),
+        (_, false) if uri.contains("fieldSelector") => (403, String::new()),
+        (_, false) => list(10, &["a"]),
+    });
+    let words = told(client, 9, 5).await;
+    assert_eq!(words, ["list", "listed a", "done", "running", "list"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,22 +270,27 @@ fn only_numbers_can_go_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_falls_silent_is_asked_for_again() {
-    let serve = tower::service_fn(|request: http::Request<Body>| async move {
-        let uri = request.uri().to_string();
-        let body = if is_watch(&uri) {
-            let line = format!("{}\n", added("a", 2)).into_bytes();
-            Full::from(line)
-                .with_trailers(std::future::pending())
-                .boxed()
-        } else {
-            let names: &[_] = if uri.contains("fieldSelector") {
-                &["a"]
+    let version = Arc::new(AtomicU32::new(2));
+    let serve = tower::service_fn(move |request: http::Request<Body>| {
+        let version = version.clone();
+        async move {
+            let uri = request.uri().to_string();
+            let body = if is_watch(&uri) {
+                let version = version.fetch_add(1, Ordering::Relaxed);
+                let line = format!("{}\n", added("a", version)).into_bytes();
+                Full::from(line)
+                    .with_trailers(std::future::pending())
+                    .boxed()
             } else {
-                &[]
+                let names: &[_] = if uri.contains("fieldSelector") {
+                    &["a"]
+                } else {
+                    &[]
+                };
+                Full::from(list(2, names).1.into_bytes()).boxed()
             };
-            Full::from(list(2, names).1.into_bytes()).boxed()
-        };
-        Ok::<_, kube::Error>(http::Response::new(body))
+            Ok::<_, kube::Error>(http::Response::new(body))
+        }
     });
     let began = Instant::now();
     let words = told(Client::new(serve, "default"), usize::MAX, 5).await;
