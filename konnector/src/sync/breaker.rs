@@ -95,8 +95,13 @@ impl Breaker {
     /// Whether a person said that objects which vanished were meant to: then their copies go, however
     /// many they are.
     pub fn release_deletes(&self, released: bool) {
-        self.lock().released = released;
-        self.tell(Instant::now());
+        let mut inner = self.lock();
+        let changed = std::mem::replace(&mut inner.released, released) != released;
+        let holds = inner.holds(Instant::now());
+        drop(inner);
+        // Told whatever was told before: copies may have been kept since by time alone.
+        let differs = |told: &mut bool| std::mem::replace(told, holds) != holds || changed;
+        self.0.holds.send_if_modified(differs);
     }
 
     /// Copies of all engines that are kept although their objects vanished.
@@ -174,6 +179,8 @@ impl Member {
         inner.deleted.push_back((now, self.id, vanished));
         inner.deleted_vanished += usize::from(vanished);
         inner.look(now);
+        drop(inner);
+        self.breaker.tell(now);
     }
 
     /// Now it is known why the objects of this engine terminated whose copies were deleted lately.

@@ -48,6 +48,23 @@ async fn vanishing_one_by_one_trips_it_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_trips_or_releases_it_is_told() {
+    let member = alone();
+    let mut told = member.breaker.subscribe();
+    member.update(share(5, 40), Instant::now());
+    assert!(!told.has_changed().unwrap());
+    // Copies that are deleted one by one.
+    (0..40).for_each(|_| member.deleting(true, Instant::now()));
+    assert!(told.has_changed().unwrap() && *told.borrow_and_update());
+    member.breaker.release_deletes(true);
+    assert!(told.has_changed().unwrap() && !*told.borrow_and_update());
+    member.breaker.release_deletes(true);
+    assert!(!told.has_changed().unwrap(), "nothing new");
+    member.breaker.release_deletes(false);
+    assert!(told.has_changed().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_released_does_not_count_against_what_vanishes_next() {
     let member = alone();
     assert!(holds(&member, 60, 40));
