@@ -25,6 +25,9 @@ pub use witness::{Found, Witness, Witnesses};
 /// only looks open.
 pub const SILENCE: Duration = Duration::from_secs(100);
 
+/// So much earlier by our clock a watch may end in time by the server's.
+pub const EARLY: Duration = Duration::from_secs(1);
+
 /// Whether a first list is complete. Stores know that too, but wake only one of those who wait.
 #[derive(Clone, Debug)]
 pub struct Listed(Arc<watch::Sender<bool>>);

@@ -128,7 +128,6 @@ mod tests {
             json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
                 "metadata": {"name": name, "resourceVersion": version}})
         };
-        // The version of the list stays ahead, so that no end of a watch looks like a restored backup.
         let list = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
             "metadata": {"resourceVersion": "5"}, "items": [metadata("a", "1"), metadata("b", "1")]});
         let events = [

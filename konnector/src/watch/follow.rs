@@ -23,7 +23,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Found, SILENCE, Witness, Witnesses};
+use super::{EARLY, Found, SILENCE, Witness, Witnesses};
 
 /// A page that takes longer is broken, and so is a watch that does not begin.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -33,8 +33,6 @@ const WATCH_SECONDS: u32 = 240;
 const WATCH_GRACE: Duration = Duration::from_secs(30);
 /// A watch that ended sooner tells of a server or a proxy that does not let it live.
 const SHORT: Duration = Duration::from_secs(5);
-/// So much earlier by our clock a watch may end in time by the server's.
-const EARLY: Duration = Duration::from_secs(1);
 /// Waiting after a failure: doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -267,15 +265,16 @@ where
                 Ok(None) if Instant::now() + EARLY >= asked_for => return End::InTime,
                 Ok(None) | Err(_) => return End::Broke,
             };
-            let (at, event) = match event {
+            // Whether it is there now, and how many more that makes.
+            let (at, told) = match event {
                 Ok(WatchEvent::Added(Plain(object))) => {
-                    (object.resource_version(), Some((1, Event::Apply(object))))
+                    (object.resource_version(), Some((object, true, 1)))
                 }
                 Ok(WatchEvent::Modified(Plain(object))) => {
-                    (object.resource_version(), Some((0, Event::Apply(object))))
+                    (object.resource_version(), Some((object, true, 0)))
                 }
                 Ok(WatchEvent::Deleted(Plain(object))) => {
-                    (object.resource_version(), Some((-1, Event::Delete(object))))
+                    (object.resource_version(), Some((object, false, -1)))
                 }
                 Ok(WatchEvent::Bookmark(mark)) => (Some(mark.metadata.resource_version), None),
                 Ok(WatchEvent::Error(status)) if status.code == 410 => return End::List,
@@ -297,22 +296,20 @@ where
                 return End::List;
             }
             *version = at;
-            let Some((more, event)) = event else {
+            let Some((object, present, more)) = told else {
                 continue;
             };
-            let news = match &event {
-                Event::Delete(object) => self.remember(object, false),
-                Event::Apply(object) | Event::InitApply(object) => self.remember(object, true),
-                Event::Init | Event::InitDone => true,
-            };
-            if !news {
+            if !self.remember(&object, present) {
                 continue;
             }
             self.objects = self.objects.saturating_add_signed(more);
             if let Err(error) = self.bear(self.objects) {
                 return End::Broken(error);
             }
-            tell(Told::Event(event));
+            tell(Told::Event(match present {
+                true => Event::Apply(object),
+                false => Event::Delete(object),
+            }));
         }
     }
 

@@ -58,7 +58,10 @@ impl Witnesses {
     pub fn tell(&mut self, namespace: &str, name: &str, version: u64, present: bool) -> bool {
         let same = |w: &Witness| w.name == name && w.namespace == namespace;
         if let Some(at) = self.0.iter().position(same) {
-            if self.0[at].version >= version {
+            let known = &self.0[at];
+            // Not every server gives a deletion a version of its own.
+            let ended = known.present && !present;
+            if known.version > version || (known.version == version && !ended) {
                 return false;
             }
             self.0.remove(at);
@@ -191,6 +194,9 @@ mod tests {
         let mut witnesses = told(&[("a", 5, true), ("c", 7, true), ("c", 8, false)]);
         assert!(!witnesses.tell("default", "c", 7, true));
         assert!(!witnesses.tell("default", "c", 8, false));
+        assert!(!witnesses.tell("default", "a", 5, true));
+        assert!(witnesses.tell("default", "a", 5, false), "it was deleted");
+        assert!(!witnesses.tell("default", "a", 5, true));
         assert!(witnesses.tell("other", "c", 7, true), "another object");
         assert!(witnesses.tell("default", "c", 9, true), "made again");
         assert!(witnesses.tell("default", "z", 1, true), "too old to keep");

@@ -13,7 +13,7 @@ use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::list::{Failed, list, look_up};
 use super::object::ManagedFields;
 use super::{KubeCluster, errors, remember, requests};
-use crate::watch::{SILENCE, Witnesses, is_before};
+use crate::watch::{EARLY, SILENCE, Witnesses, is_before};
 
 /// Objects per page: large enough for few requests, small enough not to hold many bodies.
 const PAGE: usize = 500;
@@ -23,8 +23,6 @@ pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 const WATCH_SECONDS: u64 = 240;
 /// A watch that is silent for longer than the server lets it live is a dead connection.
 const WATCH_GRACE: Duration = Duration::from_secs(30);
-/// So much earlier by our clock a watch may end in time by the server's.
-const EARLY: Duration = Duration::from_secs(1);
 /// Waiting after a failure: doubles from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
