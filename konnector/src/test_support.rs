@@ -69,6 +69,17 @@ pub fn failure(code: u16, reason: &str) -> (u16, Value) {
     )
 }
 
+/// What an admission webhook says with a 403.
+pub const WEBHOOK_DENIES: &str =
+    "admission webhook \"guard.example.org\" denied the request: not like this";
+
+/// What the authorizer says.
+pub fn lacks(verb: &str, resource: &str) -> (u16, Value) {
+    let message =
+        format!("{resource} is forbidden: User \"konnector\" cannot {verb} resource {resource:?}");
+    failure(403, &message)
+}
+
 /// A term without bindings and bundles, in front of this consumer.
 pub fn term(consumer: &Client) -> Context {
     let shutdown = Shutdown::new();

@@ -142,10 +142,10 @@ pub async fn write(
         Err(error) if fault::is_stale(&error) || fault::code(&error) == Some(404) => {
             Ok(Outcome::Stale)
         }
+        Err(error) if fault::is_refused(&error) => Ok(Outcome::Refused(fault::describe(&error))),
         Err(error) if fault::code(&error) == Some(403) => {
             Ok(Outcome::Denied(fault::describe(&error)))
         }
-        Err(error) if fault::is_invalid(&error) => Ok(Outcome::Refused(fault::describe(&error))),
         Err(error) => Err(error),
     }
 }
@@ -194,7 +194,7 @@ pub async fn disown(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{answering, failure};
+    use crate::test_support::{WEBHOOK_DENIES, answering, failure, lacks};
 
     fn owner() -> Owner {
         Owner {
@@ -294,6 +294,25 @@ mod tests {
         let crd = json!({"metadata": {"name": "widgets.example.org"}});
         let outcome = write(&client, "widgets.example.org", crd, &owner(), None).await;
         assert!(matches!(outcome, Ok(Outcome::Refused(_))), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn admission_refuses_the_definition_and_the_authorizer_the_konnector() {
+        let outcome = async |answer: (u16, Value)| {
+            let client = answering(move |_| answer.clone());
+            let crd = json!({"metadata": {"name": "widgets.example.org"}});
+            write(&client, "widgets.example.org", crd, &owner(), Some("crd-1")).await
+        };
+        let admission = outcome(failure(403, WEBHOOK_DENIES)).await;
+        assert!(
+            matches!(&admission, Ok(Outcome::Refused(why)) if why == WEBHOOK_DENIES),
+            "{admission:?}"
+        );
+        let authorizer = outcome(lacks("patch", "customresourcedefinitions")).await;
+        assert!(
+            matches!(authorizer, Ok(Outcome::Denied(_))),
+            "{authorizer:?}"
+        );
     }
 
     #[tokio::test]

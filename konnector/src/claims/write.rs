@@ -67,7 +67,7 @@ impl Writer<'_> {
                 }
                 Ok(Written::Stale)
             }
-            Err(error) if fault::is_invalid(&error) || fault::code(&error) == Some(413) => {
+            Err(error) if fault::is_refused(&error) => {
                 Ok(Written::Rejected(fault::shorten(&fault::describe(&error))))
             }
             other => other,
@@ -202,7 +202,7 @@ pub fn reference_to(object: &ObjectRef) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{Asked, answering, failure};
+    use crate::test_support::{Asked, WEBHOOK_DENIES, answering, failure, lacks};
     use kube::api::ApiResource;
     use serde_json::json;
     use std::sync::{Arc, Mutex};
@@ -357,9 +357,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_api_server_refuses_is_told_and_not_an_error() {
-        let refuse = |_: &Asked| failure(422, "Invalid");
-        let create = Step::Create(Side::Provider);
-        let (written, _) = perform(SECRET, create, source(), refuse).await;
-        assert!(matches!(written, Ok(Written::Rejected(_))), "{written:?}");
+        for refusal in [failure(422, "Invalid"), failure(403, WEBHOOK_DENIES)] {
+            let refuse = move |_: &Asked| refusal.clone();
+            let create = Step::Create(Side::Provider);
+            let (written, _) = perform(SECRET, create, source(), refuse).await;
+            assert!(matches!(written, Ok(Written::Rejected(_))), "{written:?}");
+        }
+        let denied = |_: &Asked| lacks("create", "secrets");
+        let (written, _) = perform(SECRET, Step::Create(Side::Provider), source(), denied).await;
+        assert!(written.is_err(), "{written:?}");
     }
 }

@@ -7,7 +7,7 @@ use http::header::RETRY_AFTER;
 use kube::core::Status;
 
 use super::super::cluster::Error;
-use crate::fault::shorten;
+use crate::fault::{is_namespace_going, lacks_right, shorten};
 
 /// A server that asks us to stay away for longer is tried sooner nevertheless: its words are not more
 /// than a wish, and far away times cannot be reckoned with.
@@ -61,16 +61,8 @@ pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error 
     let retry_after = retry_after.map(|wait| wait.min(LONGEST_WAIT));
     match status.code {
         401 => Error::Unauthorized { message },
-        403 if causes
-            .iter()
-            .any(|cause| cause.reason == "NamespaceTerminating") =>
-        {
-            Error::NamespaceGone { message }
-        }
-        // The authorizer's words; admission speaks of what it denies, not of who cannot.
-        403 if message.contains(": User \"") && message.contains("\" cannot ") => {
-            Error::Denied { message }
-        }
+        403 if is_namespace_going(status) => Error::NamespaceGone { message },
+        403 if lacks_right(status) => Error::Denied { message },
         404 => not_found(status, message),
         409 => Error::Changed,
         410 => Error::Expired,
