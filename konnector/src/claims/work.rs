@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::Api;
 use kube_bind_runtime::apply;
+use kube_bind_runtime::lease::LEAST_WRITE_TIME;
 use kube_bind_runtime::shutdown::survive;
 use tokio::time::Instant;
 
@@ -19,8 +20,6 @@ use super::write::{Writer, Written};
 use crate::fault;
 use crate::sync::Key;
 
-/// A write is not begun with less than this left of the lease.
-const LEAST_TIME: Duration = Duration::from_millis(500);
 /// A binding that has an object may end without a change of that object; looked up in memory only.
 const OTHER_BINDING: Duration = Duration::from_secs(60);
 /// So often within the window a copy is put right while its source does not change; then somebody on its
@@ -104,8 +103,8 @@ impl ClaimsEngine {
         for step in &work.steps {
             // No write may still be under way when another one leads.
             let left = self.provider.write_time(&self.ctx.leader);
-            if left < LEAST_TIME {
-                return Ok(Some(LEAST_TIME));
+            if left < LEAST_WRITE_TIME {
+                return Ok(Some(LEAST_WRITE_TIME));
             }
             let limit = left.min(apply::TIMEOUT);
             match apply::timed_for(limit, writer.perform(step)).await? {

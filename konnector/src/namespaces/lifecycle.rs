@@ -11,6 +11,7 @@ use kube::api::{DeleteParams, Preconditions};
 use kube_bind_crds::api::APIServiceNamespace;
 use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
 use kube_bind_runtime::apply;
+use kube_bind_runtime::lease::LEAST_WRITE_TIME;
 
 use super::copies::{self, Left};
 use super::{ServiceNamespaces, problem, target};
@@ -108,7 +109,7 @@ impl ServiceNamespaces {
                     ..DeleteParams::default()
                 };
                 let time = provider.write_time(&ctx.leader);
-                if time.is_zero() {
+                if time < LEAST_WRITE_TIME {
                     return Ok(Checked::Waits("this replica does not lead".into()));
                 }
                 tracing::info!(

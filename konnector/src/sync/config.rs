@@ -61,8 +61,8 @@ pub struct EngineConfig {
     pub seed: u64,
 }
 
-/// How much longer this process leads for certain. A write starts only when that covers its own
-/// time-out; tests return [`Duration::MAX`].
+/// How much longer this process leads for certain. A write starts only when that is long enough, and is
+/// given up when it has passed; tests return [`Duration::MAX`].
 pub type Fence = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Everything that the engine talks to.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use decide::{Decision, Observed, Record, decide};
 pub use run::run;
-pub use token::LeaderToken;
+pub use token::{LEAST_WRITE_TIME, LeaderToken};
 
 /// Which lease to stand for, as whom, and how fast.
 #[derive(Debug, Clone, PartialEq, Eq)]

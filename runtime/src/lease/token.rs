@@ -7,12 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 
+/// A write is not begun with less than this left: it would be given up at once.
+pub const LEAST_WRITE_TIME: Duration = Duration::from_millis(500);
+
 /// Proof of leading, for as long as it is not cancelled; clones share it.
 ///
 /// A write to *another* API server is not fenced by the lease. Where one that comes late would undo
-/// what the next leader wrote, as with users' objects, it must start only with enough
-/// [`LeaderToken::time_left`] for its own time-out, which the writer sees to. Conditions and signs of
-/// life need none of this: the next leader writes them anew.
+/// what the next leader wrote, as with users' objects, it must start only with [`LEAST_WRITE_TIME`] of
+/// [`LeaderToken::time_left`] and be given up when that has passed, which the writer sees to. Conditions
+/// and signs of life need none of this: the next leader writes them anew.
 #[derive(Clone)]
 pub struct LeaderToken {
     token: CancellationToken,

@@ -13,7 +13,7 @@ impl Run<'_> {
     ) -> Result<Result<T, Error>, Stop> {
         let left = (self.shared.fence)();
         let suspended = self.shared.control.borrow().suspended;
-        if left < LEAST_LEADERSHIP || suspended || self.shared.stop.is_cancelled() {
+        if left < LEAST_WRITE_TIME || suspended || self.shared.stop.is_cancelled() {
             return Err(Stop::NotLeading);
         }
         let after = TIMEOUT.min(left);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use kube_bind_crds::digest::FieldSet;
 use kube_bind_crds::names;
+use kube_bind_runtime::lease::LEAST_WRITE_TIME;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,8 +28,6 @@ use super::purpose::Control;
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A write with less leadership left than this is not begun: it would be given up at once.
-const LEAST_LEADERSHIP: Duration = Duration::from_millis(500);
 /// How often one job plans anew before it makes room for others.
 const ROUNDS: usize = 8;
 
