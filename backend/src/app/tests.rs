@@ -1,26 +1,39 @@
 //! What the process makes of its flags, against real listeners.
 
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::path::Path;
 
 use axum::routing::get;
 use axum::{Json, Router};
 use clap::Parser;
 use kube_bind_runtime::tls;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
 use super::*;
 
-fn testdata(file: &str) -> PathBuf {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    root.join("src/app/testdata").join(file)
+/// An authority (`ca.pem`) and what it has signed for a server on loopback.
+fn certificates(dir: &Path) -> TlsFiles {
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_certificate = ca.self_signed(&ca_key).unwrap();
+    let server = CertificateParams::new([Ipv4Addr::LOCALHOST.to_string()]).unwrap();
+    let certificate = server.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+    let write = |file: &str, content: String| {
+        let path = dir.join(file);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    write("ca.pem", ca_certificate.pem());
+    TlsFiles {
+        certificate: write("server.pem", certificate.pem()),
+        key: write("server-key.pem", key.serialize_pem()),
+    }
 }
 
 /// An identity provider whose certificate an authority of its own has signed; its issuer.
-async fn identity_provider(shutdown: &Shutdown) -> String {
-    let files = TlsFiles {
-        certificate: testdata("server.pem"),
-        key: testdata("server-key.pem"),
-    };
+async fn identity_provider(files: TlsFiles, shutdown: &Shutdown) -> String {
     let address = "127.0.0.1:0".parse().unwrap();
     let listener = Listener::bind(address, Some(files)).await.unwrap();
     let issuer = format!("https://{}", listener.address());
@@ -50,7 +63,8 @@ async fn identity_provider(shutdown: &Shutdown) -> String {
 async fn the_authority_of_the_identity_provider_can_be_named_by_its_flag() {
     tls::install_provider();
     let shutdown = Shutdown::new();
-    let issuer = identity_provider(&shutdown).await;
+    let dir = tempfile::tempdir().unwrap();
+    let issuer = identity_provider(certificates(dir.path()), &shutdown).await;
     let discover = async |more: &[String]| {
         let flags = [
             "kube-bind-backend",
@@ -64,7 +78,7 @@ async fn the_authority_of_the_identity_provider_can_be_named_by_its_flag() {
         relying_party.discover().await
     };
     let issuer = format!("--oidc-issuer-url={issuer}");
-    let ca = format!("--oidc-ca-file={}", testdata("ca.pem").display());
+    let ca = format!("--oidc-ca-file={}", dir.path().join("ca.pem").display());
     discover(&[issuer.clone(), ca]).await.unwrap();
     let error = discover(&[issuer]).await.unwrap_err().to_string();
     assert!(error.contains("certificate"), "{error}");
