@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 use super::super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
 use super::super::super::metrics::Side;
 use super::super::super::ports::Definition;
+use super::delivery::Delivery;
 use super::invariants;
 use super::stream;
-use super::weather::Fate;
 use super::world::{Creation, Sim, World};
 
 /// One side, as one konnector sees it.
@@ -71,10 +71,10 @@ type Answer = Result<Option<Value>, Error>;
 
 impl Connection {
     async fn perform(self, key: Key, op: Op) -> Answer {
-        let Some(fate) = self.begin(&key, &op) else {
+        let Some(delivery) = self.begin(&key, &op) else {
             return pending().await;
         };
-        if fate.late {
+        if delivery.late {
             // The request is on its way, whatever becomes of the one who sent it.
             let late = self.clone();
             #[expect(
@@ -82,29 +82,29 @@ impl Connection {
                 reason = "it ends with the test's own runtime"
             )]
             tokio::spawn(async move {
-                sleep(fate.before).await;
-                late.act(&key, &op, &fate);
+                sleep(delivery.before).await;
+                late.act(&key, &op, &delivery);
             });
             return pending().await;
         }
-        pause(fate.before).await;
-        let Some(answer) = self.act(&key, &op, &fate) else {
+        pause(delivery.before).await;
+        let Some(answer) = self.act(&key, &op, &delivery) else {
             return pending().await;
         };
-        pause(fate.after).await;
-        if !self.arrive(&fate, &answer) {
+        pause(delivery.after).await;
+        if !self.arrive(&delivery, &answer) {
             return pending().await;
         }
-        match fate.error {
+        match delivery.error {
             Some(error) => Err(error),
             None => answer,
         }
     }
 
     /// The answer arrives, if somebody is there.
-    fn arrive(&self, fate: &Fate, answer: &Answer) -> bool {
+    fn arrive(&self, delivery: &Delivery, answer: &Answer) -> bool {
         let mut sim = self.world.lock();
-        if let (None, Ok(Some(body))) = (&fate.error, answer) {
+        if let (None, Ok(Some(body))) = (&delivery.error, answer) {
             self.hear(&mut sim, &body["metadata"]["resourceVersion"]);
         }
         sim.goes_on(self.konnector)
@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// A konnector sends a request.
-    fn begin(&self, key: &Key, op: &Op) -> Option<Fate> {
+    fn begin(&self, key: &Key, op: &Op) -> Option<Delivery> {
         let mut sim = self.world.lock();
         if !sim.goes_on(self.konnector) {
             return None;
@@ -128,27 +128,30 @@ impl Connection {
             let wrong = invariants::begin(&sim, self.konnector, op);
             wrong.into_iter().for_each(|wrong| sim.violate(wrong));
         }
-        let fate = Fate::draw(&mut sim, self.side, op.is_write());
+        let delivery = Delivery::draw(&mut sim, self.side, op.is_write());
         let konnector = self.konnector;
         let side = self.side;
         sim.trace.note("konnector", op.name(), key, || {
-            format!("on the {side:?} by {konnector}, {fate}: {}", op.body())
+            format!("on the {side:?} by {konnector}, {delivery}: {}", op.body())
         });
-        Some(fate)
+        Some(delivery)
     }
 
     /// The request arrives at the server, unless it is lost together with who sent it.
-    fn act(&self, key: &Key, op: &Op, fate: &Fate) -> Option<Answer> {
+    fn act(&self, key: &Key, op: &Op, delivery: &Delivery) -> Option<Answer> {
         let mut guard = self.world.lock();
         let sim = &mut *guard;
-        let lost = sim.konnectors[self.konnector].dead && !fate.survives;
+        let lost = sim.konnectors[self.konnector].dead && !delivery.survives;
         if lost || sim.violation.is_some() {
             return None;
         }
-        let answer = if fate.effect {
-            self.serve(sim, key, op, fate)
+        let answer = if delivery.effect {
+            self.serve(sim, key, op, delivery)
         } else {
-            Err(fate.error.clone().expect("a request without effect fails"))
+            Err(delivery
+                .error
+                .clone()
+                .expect("a request without effect fails"))
         };
         let goes_on = sim.goes_on(self.konnector);
         drop(guard);
@@ -156,7 +159,7 @@ impl Connection {
         goes_on.then_some(answer)
     }
 
-    fn serve(&self, sim: &mut Sim, key: &Key, op: &Op, fate: &Fate) -> Answer {
+    fn serve(&self, sim: &mut Sim, key: &Key, op: &Op, delivery: &Delivery) -> Answer {
         if let Op::Definition = op {
             return Ok(sim.definition_goes.then_some(Value::Null));
         }
@@ -201,7 +204,7 @@ impl Connection {
                 let creation = Creation {
                     konnector: self.konnector,
                     at: tokio::time::Instant::now(),
-                    late: fate.late || sim.konnectors[self.konnector].dead,
+                    late: delivery.late || sim.konnectors[self.konnector].dead,
                 };
                 let uid = copy["metadata"]["uid"].as_str().unwrap_or_default();
                 sim.creations.insert(uid.to_owned(), creation);

@@ -4,6 +4,7 @@
 
 mod accidents;
 mod connection;
+mod delivery;
 mod invariants;
 mod mode;
 mod namespaces;
@@ -14,7 +15,6 @@ mod runner;
 mod stream;
 mod trace;
 mod users;
-mod weather;
 mod world;
 
 use run::play;

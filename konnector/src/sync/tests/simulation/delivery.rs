@@ -1,4 +1,4 @@
-//! What becomes of a request.
+//! What becomes of each request: how long it takes, whether it arrives, and what is answered.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::world::Sim;
 
 /// What becomes of one request, decided when it is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Fate {
+pub(super) struct Delivery {
     /// On the way to the server.
     pub(super) before: Duration,
     /// On the way back.
@@ -26,7 +26,7 @@ pub(super) struct Fate {
     pub(super) survives: bool,
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let effect = if self.effect { "with" } else { "without" };
         write!(f, "{:?} + {:?} {effect} effect", self.before, self.after)?;
@@ -40,7 +40,7 @@ impl fmt::Display for Fate {
     }
 }
 
-impl Fate {
+impl Delivery {
     pub(super) fn draw(sim: &mut Sim, side: Side, is_write: bool) -> Self {
         let weather = sim.servers[side as usize].weather.clone();
         let mut way = || {
@@ -51,7 +51,7 @@ impl Fate {
             };
             up_to(sim, longest)
         };
-        let mut fate = Self {
+        let mut delivery = Self {
             before: way(),
             after: way(),
             error: None,
@@ -60,9 +60,9 @@ impl Fate {
             survives: sim.chance(0.5),
         };
         if weather.failing > 0.0 && sim.chance(weather.failing) {
-            fate.fail(sim, side, is_write);
+            delivery.fail(sim, side, is_write);
         }
-        fate
+        delivery
     }
 
     fn fail(&mut self, sim: &mut Sim, side: Side, is_write: bool) {
