@@ -1,7 +1,7 @@
 //! Performs the steps of one object: exactly the requests of the table in `docs/ARCHITECTURE.md`. IO
 //! through [`Cluster`].
 
-mod look;
+mod answers;
 mod steps;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Reading and learning: what a job knows of the two sides while it performs its steps.
+//! Requests to the two sides, and what their answers tell a job about them.
 
 use futures::future::BoxFuture;
 
