@@ -58,24 +58,6 @@ pub(super) struct Refused {
 }
 
 impl Pair {
-    /// Files a state of the consumer object; `false` if we know a newer one.
-    pub(super) fn see_consumer(&mut self, seen: Consumer) -> bool {
-        let news = self.is_news_of_consumer(seen.version);
-        if news {
-            self.consumer = Some(seen);
-        }
-        news
-    }
-
-    /// Files a state of the provider copy; `false` if we know a newer one.
-    pub(super) fn see_provider(&mut self, seen: Provider) -> bool {
-        let news = self.is_news_of_provider(seen.version);
-        if news {
-            self.provider = Some(seen);
-        }
-        news
-    }
-
     /// The versions of what is known of both sides, presence or absence.
     pub(super) fn known(&self) -> [Version; 2] {
         let (consumer, provider) = (self.consumer.as_ref(), self.provider.as_ref());
@@ -142,12 +124,8 @@ impl Pair {
         list.miss(&mut self.provider, &mut self.provider_gone, at, known)
     }
 
-    /// Takes over what a job learned, side by side, where it is newer than what events told
-    /// meanwhile; of a side that did not answer it, it knows only what it began with, and a list may have
-    /// overruled that. What the job found gone was gone at the version of the entry it had. Of a side that has
-    /// been listed since the job began, what is not newer than the question is not learned. Of a side
-    /// that nothing was told of since the job `began`, the job knows best: after a restore from a backup
-    /// what it was answered may be of an older version.
+    /// Takes over what a job learned, side by side. `began` is what was known when it began, `listed` the
+    /// lists that have told of the object since.
     pub(super) fn learn(
         &mut self,
         job: Self,
@@ -156,41 +134,23 @@ impl Pair {
         began: [Version; 2],
         listed: [Option<Asked>; 2],
     ) {
-        let [consumer, provider] = listed;
         let known = self.known();
-        let knows_best = |side: Side| known[side as usize] == began[side as usize];
-        // Absence of what was never known has no version to compare.
-        let knows_when = |gone: Version| gone != Version::default();
-        match job.consumer {
-            Some(_) if !answered[Side::Consumer as usize] => {}
-            Some(seen) if consumer.is_some_and(|list| list.knew(seen.version)) => {}
-            None if consumer.is_some() => {}
-            Some(seen) if knows_best(Side::Consumer) => self.consumer = Some(seen),
-            Some(seen) => {
-                self.see_consumer(seen);
-            }
-            None if lost.consumer
-                && (knows_best(Side::Consumer) || knows_when(job.consumer_gone)) =>
-            {
-                self.lose_consumer(job.consumer_gone);
-            }
-            None => {}
-        }
-        match job.provider {
-            Some(_) if !answered[Side::Provider as usize] => {}
-            Some(seen) if provider.is_some_and(|list| list.knew(seen.version)) => {}
-            None if provider.is_some() => {}
-            Some(seen) if knows_best(Side::Provider) => self.provider = Some(seen),
-            Some(seen) => {
-                self.see_provider(seen);
-            }
-            None if lost.provider
-                && (knows_best(Side::Provider) || knows_when(job.provider_gone)) =>
-            {
-                self.lose_provider(job.provider_gone);
-            }
-            None => {}
-        }
+        let word = |side: Side, lost: bool| Word {
+            lost,
+            answered: answered[side as usize],
+            knows_best: known[side as usize] == began[side as usize],
+            list: listed[side as usize],
+        };
+        word(Side::Consumer, lost.consumer).learn(
+            (&mut self.consumer, &mut self.consumer_gone),
+            (job.consumer, job.consumer_gone),
+            |consumer| consumer.version,
+        );
+        word(Side::Provider, lost.provider).learn(
+            (&mut self.provider, &mut self.provider_gone),
+            (job.provider, job.provider_gone),
+            |provider| provider.version,
+        );
         self.settled = job.settled;
         self.sent = job.sent;
         self.mirrored = job.mirrored;
@@ -266,6 +226,58 @@ impl Asked {
     }
 }
 
+/// What a job's word about one side is worth.
+struct Word {
+    /// It found that the object is gone.
+    lost: bool,
+    /// The side did what it was asked.
+    answered: bool,
+    /// Nothing was told of the side since the job began. After a restore from a backup what it was answered
+    /// may be of an older version.
+    knows_best: bool,
+    /// The list that has told of the object since.
+    list: Option<Asked>,
+}
+
+impl Word {
+    /// Takes over what a job says of one side, where it is newer than what was told meanwhile.
+    fn learn<T>(
+        &self,
+        (known, gone): (&mut Option<T>, &mut Version),
+        (seen, seen_gone): (Option<T>, Version),
+        version: impl Fn(&T) -> Version,
+    ) {
+        match seen {
+            // It is what the job began with, and a list may have overruled that.
+            Some(_) if !self.answered => {}
+            // What is not newer than the question of the list is not learned.
+            Some(seen) if self.list.is_some_and(|list| list.knew(version(&seen))) => {}
+            Some(seen) if self.knows_best => *known = Some(seen),
+            Some(seen) => {
+                see(known, *gone, seen, version);
+            }
+            // What it found gone was gone at the version of the entry it had; absence of what was never
+            // known has no version to compare.
+            None if self.lost
+                && self.list.is_none()
+                && (self.knows_best || seen_gone != Version::default()) =>
+            {
+                lose(known, gone, seen_gone, version);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Files a state; `false` if we know a newer one.
+fn see<T>(known: &mut Option<T>, gone: Version, seen: T, version: impl Fn(&T) -> Version) -> bool {
+    let news = is_newer(version(&seen), known.as_ref().map_or(gone, version));
+    if news {
+        *known = Some(seen);
+    }
+    news
+}
+
 fn lose<T>(
     known: &mut Option<T>,
     gone: &mut Version,
@@ -294,154 +306,4 @@ fn is_newer(seen: Version, known: Version) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::entry::Uid;
-    use super::*;
-
-    fn consumer(version: u64) -> Consumer {
-        Consumer {
-            uid: Uid::from(1),
-            version: Version(version),
-            configuration: Digest(0),
-            status: Digest(0),
-            terminating: false,
-            finalizer: false,
-            other_finalizers: Box::default(),
-            link: Digest(0),
-            problem: Digest(0),
-        }
-    }
-
-    /// Events have told of both sides since the job began.
-    const NEWS: [Version; 2] = [Version(u64::MAX); 2];
-
-    #[test]
-    fn what_a_job_was_answered_counts_unless_something_was_told_meanwhile() {
-        let mut pair = Pair::default();
-        pair.see_consumer(consumer(9));
-        pair.lose_consumer(Version(10));
-        let began = pair.known();
-        let job = Pair {
-            consumer: Some(consumer(4)),
-            ..Pair::default()
-        };
-        let mut told = pair.clone();
-        told.lose_consumer(Version(11));
-        told.learn(job.clone(), Lost::default(), [true; 2], began, [None, None]);
-        assert!(told.consumer.is_none());
-        pair.learn(job, Lost::default(), [true; 2], began, [None, None]);
-        assert!(pair.consumer.is_some(), "the server was restored");
-    }
-
-    #[test]
-    fn what_a_job_knew_from_the_start_is_no_answer() {
-        let mut pair = Pair::default();
-        pair.see_consumer(consumer(9));
-        let (job, began) = (pair.clone(), pair.known());
-        // A list of a restored server came meanwhile.
-        pair.consumer = Some(consumer(4));
-        pair.learn(job, Lost::default(), [false; 2], began, [None, None]);
-        assert_eq!(pair.consumer, Some(consumer(4)));
-    }
-
-    #[test]
-    fn what_came_while_a_job_found_nothing_stays() {
-        let mut pair = Pair::default();
-        let began = pair.known();
-        let lost = Lost {
-            consumer: true,
-            provider: true,
-        };
-        pair.see_consumer(consumer(13));
-        pair.learn(Pair::default(), lost, [true; 2], began, [None, None]);
-        assert!(pair.consumer.is_some());
-    }
-
-    #[test]
-    fn an_entry_never_goes_back_in_time() {
-        let mut pair = Pair::default();
-        assert!(pair.see_consumer(consumer(5)));
-        assert!(!pair.see_consumer(consumer(4)));
-        assert!(!pair.lose_consumer(Version(4)));
-        assert!(pair.lose_consumer(Version(6)));
-        assert!(
-            !pair.see_consumer(consumer(5)),
-            "an event from before the deletion"
-        );
-        assert!(pair.see_consumer(consumer(7)), "created anew");
-    }
-
-    #[test]
-    fn an_absence_from_before_a_restore_does_not_hide_what_comes() {
-        let mut pair = Pair::default();
-        pair.see_consumer(consumer(15));
-        pair.lose_consumer(Version(16));
-        pair.consumer = Some(consumer(5));
-        assert!(pair.lose_consumer(Version(8)));
-        assert!(pair.see_consumer(consumer(9)));
-    }
-
-    #[test]
-    fn a_job_does_not_bring_back_what_was_deleted_meanwhile() {
-        let mut pair = Pair::default();
-        pair.see_consumer(consumer(5));
-        let mut job = pair.clone();
-        job.see_consumer(consumer(6));
-        pair.lose_consumer(Version(7));
-        pair.learn(job, Lost::default(), [true; 2], NEWS, [None, None]);
-        assert!(pair.consumer.is_none());
-    }
-
-    #[test]
-    fn a_list_overrules_what_was_known_when_it_was_asked_for() {
-        let list = Asked { known: Version(9) };
-        let mut pair = Pair::default();
-        pair.see_consumer(consumer(9));
-        let changed = Consumer {
-            configuration: Digest(1),
-            ..consumer(9)
-        };
-        assert!(
-            !pair.is_listed_news_of_consumer(&consumer(9), list),
-            "the same"
-        );
-        assert!(
-            pair.is_listed_news_of_consumer(&changed, list),
-            "another state, on a restored server"
-        );
-        assert!(
-            pair.is_listed_news_of_consumer(&consumer(4), list),
-            "restored"
-        );
-        assert!(!pair.is_listed_news_of_consumer(&consumer(4), Asked { known: Version(8) }));
-        // Gone from a restored server, and made anew there before its versions have caught up.
-        assert!(pair.miss_consumer(Version(5), list));
-        assert!(pair.see_consumer(consumer(6)));
-        // Our own write after the question is not in the list.
-        pair.see_consumer(consumer(12));
-        assert!(!pair.miss_consumer(Version(10), list));
-    }
-
-    #[test]
-    fn a_job_that_began_before_a_list_does_not_bring_back_what_was_restored_away() {
-        let list = Some(Asked { known: Version(9) });
-        let mut pair = Pair::default();
-        pair.see_consumer(consumer(4));
-        let mut job = pair.clone();
-        job.see_consumer(consumer(9));
-        pair.learn(job.clone(), Lost::default(), [true; 2], NEWS, [list, None]);
-        assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(4)));
-        job.see_consumer(consumer(10));
-        pair.learn(job, Lost::default(), [true; 2], NEWS, [list, None]);
-        assert_eq!(pair.consumer.as_ref().map(|c| c.version), Some(Version(10)));
-    }
-
-    #[test]
-    fn a_job_that_never_saw_a_side_knows_nothing_about_it() {
-        let mut pair = Pair::default();
-        let job = pair.clone();
-        pair.see_consumer(consumer(5));
-        pair.learn(job, Lost::default(), [true; 2], NEWS, [None, None]);
-        assert!(pair.consumer.is_some());
-    }
-}
+mod tests;

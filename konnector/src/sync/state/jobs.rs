@@ -19,7 +19,7 @@ use super::super::purpose::Fate;
 use super::super::queue::Priority;
 use super::look::is_drift;
 use super::stalled::PROBE;
-use super::{Listing, State};
+use super::{Listing, Slot, State};
 
 /// Trying again what the provider refused, although nobody changed it: its rules may have changed.
 const REFUSED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
@@ -31,6 +31,25 @@ const LEADER_RETRY: Duration = Duration::from_secs(1);
 const LASTING: u32 = 8;
 /// And so many (more than a quarter of a minute) need a person, if only this object is concerned.
 const STUBBORN: u32 = 12;
+
+impl Slot {
+    /// When to try again what was refused although nobody changed it, if that is not arranged already.
+    fn next_try(&mut self, now: Instant) -> Option<Instant> {
+        if self.pair.refused.is_none() && self.pair.status_refused.is_none() {
+            self.refusals = 0;
+            self.retry_at = None;
+            return None;
+        }
+        if self.retry_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        let (first, longest) = REFUSED_RETRY;
+        let wait = first.saturating_mul(1 << self.refusals.min(8)).min(longest);
+        self.refusals = self.refusals.saturating_add(1);
+        self.retry_at = Some(now + wait);
+        self.retry_at
+    }
+}
 
 impl State {
     /// The next object to work on.
@@ -110,7 +129,6 @@ impl State {
         let listed = self.listed_since(&key, epochs);
         let id = self.shared(&key);
         let slot = self.slots.entry(Arc::clone(&id)).or_default();
-        let tried = slot.retry_at.is_none_or(|at| at <= now);
         let uid = slot.pair.consumer.as_ref().map(|known| known.uid.clone());
         let marked = slot.pair.marked != pair.marked;
         slot.pair.learn(pair, lost, done.answered, known, listed);
@@ -123,44 +141,18 @@ impl State {
         if copy.is_none_or(|copy| copy.terminating) {
             self.doomed.remove(&key);
         }
-        if slot.pair.refused.is_none() && slot.pair.status_refused.is_none() {
-            slot.refusals = 0;
-            slot.retry_at = None;
-        } else if tried {
-            let wait = REFUSED_RETRY
-                .0
-                .saturating_mul(1 << slot.refusals.min(8))
-                .min(REFUSED_RETRY.1);
-            slot.refusals = slot.refusals.saturating_add(1);
-            slot.retry_at = Some(now + wait);
-            self.queue.push_at(Arc::clone(&id), now + wait);
+        if let Some(at) = slot.next_try(now) {
+            self.queue.push_at(Arc::clone(&id), at);
         }
         if gone {
             self.observe_referrer(&key, None);
         }
-        let jitter = self.random.random::<f64>();
-        let side_failed = matches!(&verdict, Verdict::Failed(_, error) if error.is_of_server());
-        if !side_failed && verdict != Verdict::NotLeading {
-            for side in [Side::Consumer, Side::Provider] {
-                let waited = self.stalled[side as usize].remove(&key);
-                if waited && done.answered[side as usize] {
-                    self.side_is_back(side, now);
-                }
-            }
-        }
-        let failed = match &verdict {
-            Verdict::Failed(side, _) => Some(*side),
-            _ => None,
-        };
-        for side in [Side::Consumer, Side::Provider] {
-            if done.answered[side as usize] && failed != Some(side) {
-                self.stalled[side as usize].works(now);
-            }
-        }
+        self.hear_of_sides(&key, &verdict, done.answered, now);
         if marked {
             // What it found and wrote on the object at once nobody has been told yet.
             self.classify_as(&key, false, now);
         }
+        let jitter = self.random.random::<f64>();
         match verdict {
             Verdict::Settled => {
                 if let Some(slot) = self.slots.get_mut(&key) {
@@ -177,35 +169,59 @@ impl State {
             }
             Verdict::NotLeading => self.queue.push_at(id, now + LEADER_RETRY),
             Verdict::Unfinished => self.queue.retry(id, Duration::ZERO, jitter, now),
-            Verdict::Failed(_, Error::NamespaceGone { .. }) => {
-                self.queue.retry(id, NAMESPACE_RETRY, jitter, now);
-            }
             Verdict::Failed(side, error) => {
-                let patient = !error.is_overload() && error != Error::Changed;
-                let failures = self.queue.failures(&key);
-                let lasting = failures >= LASTING;
-                let of_object = if side_failed {
-                    let stalled = &mut self.stalled[side as usize];
-                    if error.is_of_rights() && stalled.probes(now) {
-                        self.queue.push_at(Arc::clone(&id), now + PROBE);
-                    }
-                    stalled.add(&key, &error, lasting, now)
-                } else {
-                    matches!(&error, Error::Internal { .. } | Error::Rejected { .. })
-                };
-                if of_object && failures >= STUBBORN {
-                    self.remember_failing(&key, side, &error);
-                }
-                let least = if patient {
-                    Duration::from_secs(1)
-                } else {
-                    Duration::ZERO
-                };
-                let least = error.retry_after().unwrap_or(least);
+                let least = self.failed(&id, side, &error, now);
                 self.queue.retry(id, least, jitter, now);
             }
         }
         self.classify(&key, now);
+    }
+
+    /// What a job says of the two sides: whether this object still waits for them, and which of them did
+    /// all that was asked.
+    fn hear_of_sides(&mut self, key: &Key, verdict: &Verdict, answered: [bool; 2], now: Instant) {
+        let (failed, waits) = match verdict {
+            Verdict::Failed(side, error) => (Some(*side), error.is_of_server()),
+            Verdict::NotLeading => (None, true),
+            Verdict::Settled | Verdict::Unfinished => (None, false),
+        };
+        for side in [Side::Consumer, Side::Provider] {
+            let answered = answered[side as usize];
+            let waited = !waits && self.stalled[side as usize].remove(key);
+            if waited && answered {
+                self.side_is_back(side, now);
+            }
+            if answered && failed != Some(side) {
+                self.stalled[side as usize].works(now);
+            }
+        }
+    }
+
+    /// After a failure: how long to wait at least. Notes whose it is, the side's or the object's.
+    fn failed(&mut self, id: &Arc<Key>, side: Side, error: &Error, now: Instant) -> Duration {
+        if let Error::NamespaceGone { .. } = error {
+            return NAMESPACE_RETRY;
+        }
+        let failures = self.queue.failures(id);
+        let of_object = if error.is_of_server() {
+            let stalled = &mut self.stalled[side as usize];
+            if error.is_of_rights() && stalled.probes(now) {
+                self.queue.push_at(Arc::clone(id), now + PROBE);
+            }
+            stalled.add(id, error, failures >= LASTING, now)
+        } else {
+            matches!(error, Error::Internal { .. } | Error::Rejected { .. })
+        };
+        if of_object && failures >= STUBBORN {
+            self.remember_failing(id, side, error);
+        }
+        let patient = !error.is_overload() && *error != Error::Changed;
+        let least = if patient {
+            Duration::from_secs(1)
+        } else {
+            Duration::ZERO
+        };
+        error.retry_after().unwrap_or(least)
     }
 
     /// Whether something would be done for this object now.
