@@ -12,6 +12,7 @@ use kube_bind_crds::api::GroupResource;
 use kube_bind_crds::claims::{Claimable, Referenced, claimable};
 use kube_bind_runtime::backoff::Backoff;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::index::{Index, Origin};
 use super::rules::{Rule, Rules};
@@ -88,7 +89,7 @@ impl ClaimsEngine {
     /// A binding claims this. Its references, if it has some, must be expected before.
     pub fn claim(&self, binding: &str, rule: Rule) {
         if rule.is_ending() {
-            self.index().forget(binding);
+            self.drop_parts(binding);
         }
         self.change(|rules| rules.set(binding, rule));
     }
@@ -108,15 +109,24 @@ impl ClaimsEngine {
 
     /// A binding makes no claim any more; its copies go.
     pub fn end(&self, binding: &str) {
-        self.index().forget(binding);
+        self.drop_parts(binding);
         self.change(|rules| rules.end(binding));
     }
 
     /// A binding is gone, and nothing is left to be taken back for it.
     pub fn forget(&self, binding: &str) {
-        self.index().forget(binding);
-        self.members().remove(binding);
+        self.drop_parts(binding);
         self.change(|rules| rules.remove(binding));
+    }
+
+    /// What ends with a claim: its references, and its part in the breaker, because whoever ends a claim
+    /// means all of its copies.
+    fn drop_parts(&self, binding: &str) {
+        self.index().forget(binding);
+        let member = self.members().remove(binding);
+        if let Some(member) = member {
+            member.leave(Instant::now());
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Rules) -> bool) {
@@ -317,3 +327,6 @@ impl ClaimsEngine {
         self.ctx.wake_users(&self.provider.secrets());
     }
 }
+
+#[cfg(test)]
+mod tests;

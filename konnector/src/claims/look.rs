@@ -58,6 +58,7 @@ impl ClaimsEngine {
         let claimants = claimants(&rules, &index, key, &sources);
         let makers = self.makers(consumer, provider);
         let claimed = self.claimed(&rules, &index, &claimants, &makers);
+        let is_left = |maker: &&str| rules.is_orphaning(maker) || self.is_gone(&rules, maker);
         let crosses = may_cross(
             self.kind.plural,
             None,
@@ -78,6 +79,7 @@ impl ClaimsEngine {
         }
         let decided = decide(&Pair {
             claimed,
+            orphan: makers.iter().any(is_left),
             may_cross: crosses,
             provider_listed: listed,
             provider,
@@ -140,18 +142,17 @@ impl ClaimsEngine {
         if !claimants.is_empty() {
             return Claimed::Yes;
         }
-        // The binding that made the copy may not have been heard at all yet.
+        // The binding that made the copy may not have been heard at all yet, and a copy that only the
+        // original marked does not say which one that is.
         let is_known = |maker: &&str| rules.knows(maker) || self.is_leaving(maker);
-        if !index.complete() || !makers.iter().all(is_known) {
+        if !index.complete() || makers.is_empty() || !makers.iter().all(is_known) {
             return Claimed::Unknown;
         }
-        Claimed::No {
-            orphan: makers.iter().any(|maker| rules.is_orphaning(maker)),
-        }
+        Claimed::No
     }
 
-    /// A binding that is gone or going claims nothing; but one that leaves everything where it is
-    /// takes its marks off by itself, and until then its copies are not ours to delete.
+    /// A binding that is gone claims nothing, and neither does one that takes everything away as it
+    /// goes. One that leaves everything where it is says so to us first.
     fn is_leaving(&self, binding: &str) -> bool {
         let bindings = self.ctx.bindings.state();
         let found = bindings.iter().find(|b| b.name_any() == binding);
@@ -159,6 +160,13 @@ impl ClaimsEngine {
             b.metadata.deletion_timestamp.is_some()
                 && deletion_policy(b.annotations()) == Ok(DeletionPolicy::Delete)
         })
+    }
+
+    /// A binding that took everything away did not end before that was done. What still has the marks of
+    /// one that is gone was let go while one of the clusters was away: it is not ours any more.
+    fn is_gone(&self, rules: &Rules, binding: &str) -> bool {
+        let bindings = self.ctx.bindings.state();
+        !rules.knows(binding) && !bindings.iter().any(|b| b.name_any() == binding)
     }
 
     /// Whether an object of the consumer is synced for a binding to another provider. A mark that

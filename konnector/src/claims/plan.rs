@@ -13,10 +13,7 @@ pub enum Claimed {
     /// None does that we know of, but not all have been heard.
     Unknown,
     /// None does.
-    No {
-        /// The binding that claimed it ends and leaves things as they are.
-        orphan: bool,
-    },
+    No,
 }
 
 /// Both objects of one name and what is known about the claim.
@@ -24,6 +21,8 @@ pub enum Claimed {
 pub struct Pair<'a> {
     /// Whether the source is claimed.
     pub claimed: Claimed,
+    /// The binding that made the copy leaves it where it is, or has left it there.
+    pub orphan: bool,
     /// Whether objects of that namespace and name may cross at all.
     pub may_cross: bool,
     /// Whether the provider's namespace has been listed: what it has is not missing before.
@@ -83,7 +82,7 @@ pub fn owner_of(provider: Option<&Copy>, consumer: Option<&Copy>) -> Option<Owne
 
 /// What is missing, `None` while not enough is known. What is not claimed is taken back wherever it is.
 pub fn decide(pair: &Pair<'_>) -> Option<Vec<Step>> {
-    let enough = pair.provider_listed || matches!(pair.claimed, Claimed::No { .. });
+    let enough = pair.provider_listed || pair.claimed == Claimed::No;
     enough.then(|| plan(pair))
 }
 
@@ -102,7 +101,9 @@ fn plan(pair: &Pair<'_>) -> Vec<Step> {
     match (live, pair.claimed) {
         (Some(source), Claimed::Yes) => wanted(pair, side, source, target, ours),
         (Some(_), Claimed::Unknown) => Vec::new(),
-        (_, Claimed::No { orphan: true }) => release(pair, side, source, ours),
+        // What was left to its side does not go with its source.
+        (None, Claimed::Unknown) if pair.orphan => Vec::new(),
+        (_, Claimed::No) if pair.orphan => release(pair, side, source, ours),
         (source, _) => take_back(pair, side, source, ours),
     }
 }

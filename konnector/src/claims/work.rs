@@ -24,7 +24,7 @@ use crate::sync::Key;
 const OTHER_BINDING: Duration = Duration::from_secs(60);
 /// So often within the window a copy is put right while its source does not change; then somebody on its
 /// side means it.
-const PATIENCE: u32 = 5;
+const MOST_CORRECTIONS: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 /// An object at which we panic is not tried again sooner.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
@@ -144,12 +144,12 @@ impl ClaimsEngine {
         let mut state = self.state();
         let contest = state.contested.get(key)?;
         if contest.version != source.resource_version
-            || (contest.times <= PATIENCE && contest.since.elapsed() > WINDOW)
+            || (contest.times <= MOST_CORRECTIONS && contest.since.elapsed() > WINDOW)
         {
             state.contested.remove(key);
             return None;
         }
-        (contest.times > PATIENCE).then_some(Conflict::Contested)
+        (contest.times > MOST_CORRECTIONS).then_some(Conflict::Contested)
     }
 
     fn count(&self, key: &Key, work: &Work) {

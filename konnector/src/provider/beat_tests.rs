@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{Request, Response};
 use kube::client::Body;
 use kube_bind_crds::api::{APIServiceExport, APIServiceExportSpec};
-use kube_bind_runtime::kubeconfig::{Policy, render};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::test_support::connected;
 use super::*;
 use crate::test_support::{answering, failure, term};
 
@@ -86,10 +86,6 @@ async fn a_status_of_an_export_that_somebody_changed_is_looked_at_before_the_nex
     let consumer = answering(|_| failure(404, "NotFound"));
     let ctx = Arc::new(term(&consumer));
     ctx.bindings_listed.set();
-    let secrets = Secrets::new(consumer.clone(), ctx.shutdown.clone(), Arc::new(|_, _| {}));
-    let namespaces = ConsumerNamespaces::start(consumer, &ctx.shutdown, |_| {});
-    let providers = Providers::new(ctx.clone(), Arc::new(secrets), namespaces);
-
     let (reported, mut reports) = mpsc::unbounded_channel();
     let server = Arc::new(Server {
         touch: Notify::new(),
@@ -101,14 +97,7 @@ async fn a_status_of_an_export_that_somebody_changed_is_looked_at_before_the_nex
         let server = serving.clone();
         async move { Ok::<_, kube::Error>(server.answer(request).await) }
     });
-    let document = render("https://provider.example", None, None, "tenant", "t0ken");
-    let kubeconfig = SafeKubeconfig::parse(document.as_bytes(), Policy::default()).unwrap();
-    let secret = ClusterSecretKeyRef {
-        name: "kubeconfig".into(),
-        namespace: "kube-bind".into(),
-        key: "kubeconfig".into(),
-    };
-    let provider = providers.start("uid-1", &secret, kubeconfig, Client::new(serve, "tenant"));
+    let provider = connected(&ctx, Client::new(serve, "tenant"));
 
     // Beats until all is quiet.
     tokio::time::sleep(A_WHILE).await;

@@ -32,10 +32,10 @@ const HOLD: Duration = Duration::from_secs(60);
 /// What a kubeconfig Secret is worth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SecretState {
-    /// Not read yet, or it could not be read: why.
+    /// Not read yet.
     #[default]
     Unread,
-    /// It could not be read.
+    /// It could not be read: why.
     Unreadable(String),
     /// There is none.
     Missing,

@@ -312,6 +312,9 @@ fn may_join(
 mod beat_tests;
 
 #[cfg(test)]
+pub mod test_support;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use kube_bind_runtime::kubeconfig::{Policy, render};

@@ -204,6 +204,15 @@ impl Member {
         self.breaker.tell(now);
     }
 
+    /// All copies of this engine are meant to go, so none of them keeps others any more. One that is only
+    /// dropped may come back, and finds things as it left them.
+    pub fn leave(self, now: Instant) {
+        let breaker = self.breaker.clone();
+        drop(self);
+        breaker.lock().look(now);
+        breaker.tell(now);
+    }
+
     /// Whether copies whose objects vanished are kept for now.
     pub fn holds(&self, now: Instant) -> bool {
         self.breaker.lock().holds(now)

@@ -102,7 +102,7 @@ impl Letting<'_> {
             let words = "letting the custom resource definitions go";
             return Ok(Outcome::More(words.into()));
         }
-        self.claims(until).await
+        self.claims(subtree, until).await
     }
 
     fn now(&self) -> Instant {
@@ -185,14 +185,19 @@ impl Letting<'_> {
     }
 
     /// Has the marks of a claim taken off on both sides, and says how many objects still carry some, and what
-    /// that waits for; `None` while there is no provider to do it with, or no right.
-    async fn released(&self, claim: &PermissionClaim) -> Option<(usize, String)> {
-        let provider = self.provider?;
+    /// that waits for; `None` while no provider answers to do it with, or without the right.
+    async fn released(
+        &self,
+        subtree: &Subtree,
+        claim: &PermissionClaim,
+    ) -> Option<(usize, String)> {
+        let provider = self.observed.provider().or(subtree.provider.as_ref())?;
         let ctx = &self.supervisor.ctx;
         let engine = provider.claims(ctx, &claim.group_resource).await?;
         let name = self.binding.name_any();
+        // Whether it can do it now or not: nobody marks anything again while it is being let go.
         engine.claim(&name, ending(self.binding, claim, Ending::Orphan));
-        if engine.denied().is_some() {
+        if self.provider.is_none() || engine.denied().is_some() {
             return None;
         }
         // Until the lists are complete there may be one more.
@@ -201,7 +206,7 @@ impl Letting<'_> {
     }
 
     /// Claimed copies stay too; they are only not ours any more.
-    async fn claims(&self, until: Instant) -> Result<Outcome, Error> {
+    async fn claims(&self, subtree: &Subtree, until: Instant) -> Result<Outcome, Error> {
         let name = self.binding.name_any();
         let status = self.binding.status.iter();
         for claim in status.flat_map(|status| &status.permission_claims) {
@@ -209,7 +214,7 @@ impl Letting<'_> {
             let Some(kind) = claimable(resource) else {
                 continue;
             };
-            if let Some((left, waiting)) = self.released(claim).await
+            if let Some((left, waiting)) = self.released(subtree, claim).await
                 && left > 0
             {
                 return Ok(Outcome::More(format!(

@@ -69,6 +69,7 @@ fn unlabelled(copy: Copy) -> Copy {
 fn claimed<'a>(provider: Option<&'a Copy>, consumer: Option<&'a Copy>) -> Pair<'a> {
     Pair {
         claimed: Claimed::Yes,
+        orphan: false,
         may_cross: true,
         provider_listed: true,
         provider,
@@ -80,8 +81,7 @@ fn claimed<'a>(provider: Option<&'a Copy>, consumer: Option<&'a Copy>) -> Pair<'
     }
 }
 
-const NO: Claimed = Claimed::No { orphan: false };
-const ORPHAN: Claimed = Claimed::No { orphan: true };
+const NO: Claimed = Claimed::No;
 
 #[test]
 fn a_claimed_object_is_copied_and_its_source_marked() {
@@ -226,7 +226,7 @@ fn an_unclaimed_source_keeps_all_but_our_marks() {
 fn orphaned_copies_stay_without_our_marks() {
     let (lent, own) = (lent(), own());
     let mut pair = claimed(Some(&lent), Some(&own));
-    pair.claimed = ORPHAN;
+    (pair.claimed, pair.orphan) = (NO, true);
     assert_eq!(
         plan(&pair),
         [
@@ -236,7 +236,7 @@ fn orphaned_copies_stay_without_our_marks() {
     );
     let (provider, consumer) = (provider(), consumer());
     let mut pair = claimed(Some(&provider), Some(&consumer));
-    pair.claimed = ORPHAN;
+    (pair.claimed, pair.orphan) = (NO, true);
     assert_eq!(
         plan(&pair),
         [
@@ -244,6 +244,16 @@ fn orphaned_copies_stay_without_our_marks() {
             Step::Unmark(Side::Provider, provider.clone())
         ]
     );
+}
+
+#[test]
+fn a_copy_that_was_left_behind_does_not_go_with_its_source() {
+    let lent = lent();
+    let mut pair = claimed(Some(&lent), None);
+    (pair.claimed, pair.orphan) = (Claimed::Unknown, true);
+    assert_eq!(plan(&pair), []);
+    pair.claimed = NO;
+    assert_eq!(plan(&pair), [Step::Unmark(Side::Provider, lent.clone())]);
 }
 
 #[test]

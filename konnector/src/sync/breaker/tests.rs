@@ -143,3 +143,13 @@ async fn many_that_terminate_are_asked_about_and_then_explained() {
     member.explained(true, Instant::now());
     assert!(holds(&member, 15, 15));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_ended_claim_held_holds_nobody_else() {
+    let breaker = Breaker::default();
+    let (ending, other) = (breaker.join(Instant::now()), breaker.join(Instant::now()));
+    assert!(holds(&ending, 40, 10));
+    ending.leave(Instant::now());
+    assert!(!holds(&other, 1, 0), "one may always go");
+    assert_eq!(breaker.held(), 0);
+}

@@ -1,0 +1,211 @@
+//! Two clusters in memory with Secrets and one mapped namespace, and an engine between them.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use kube::runtime::watcher;
+use kube_bind_crds::api::{APIServiceBinding, GroupResource};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::super::super::ClaimsEngine;
+use crate::provider::test_support::connected;
+use crate::test_support::{failure, term};
+
+/// Long enough for everything that is under way.
+const A_WHILE: Duration = Duration::from_secs(30);
+
+/// A Secret with this place, labels and annotations.
+pub fn secret(namespace: &str, name: &str, labels: &Value, annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {
+            "namespace": namespace, "name": name, "uid": format!("uid-{namespace}-{name}"),
+            "resourceVersion": "7", "labels": labels, "annotations": annotations,
+        },
+    })
+}
+
+/// An API server that has Secrets. A watch expires with the first change, so that a list tells of it.
+#[derive(Default)]
+pub struct Cluster {
+    objects: Mutex<Vec<Value>>,
+    writes: Mutex<Vec<String>>,
+    version: watch::Sender<u64>,
+}
+
+impl Cluster {
+    fn new(objects: Vec<Value>) -> Arc<Self> {
+        Arc::new(Self {
+            objects: Mutex::new(objects),
+            version: watch::Sender::new(20),
+            ..Self::default()
+        })
+    }
+
+    /// What there is.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Value> {
+        let objects = self.objects();
+        let found = objects.iter().find(|o| is_at(o, namespace, name));
+        found.cloned()
+    }
+
+    /// The writes of Secrets so far, as `DELETE tenant-shop/tls`.
+    pub fn writes(&self) -> Vec<String> {
+        self.writes.lock().unwrap().clone()
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Vec<Value>> {
+        self.objects.lock().unwrap()
+    }
+
+    fn client(self: &Arc<Self>) -> Client {
+        let this = self.clone();
+        let serve = tower::service_fn(move |request| {
+            let this = this.clone();
+            async move { Ok::<_, kube::Error>(this.serve(request).await) }
+        });
+        Client::new(serve, "default")
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let query = parts.uri.query().unwrap_or_default();
+        if query.contains("watch=true") {
+            let since = |version: &u64| query.contains(&format!("resourceVersion={version}"));
+            let mut version = self.version.subscribe();
+            let changed = version.wait_for(|version| !since(version)).await;
+            changed.expect("the sender is ours");
+            return answer(failure(410, "Expired"));
+        }
+        let sent = body.collect_bytes().await.unwrap();
+        let sent = serde_json::from_slice(&sent).unwrap_or(Value::Null);
+        let path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
+        answer(match &path[..] {
+            ["api", "v1", "secrets"] => self.list(None, query),
+            ["api", "v1", "namespaces", namespace, "secrets"] => match parts.method {
+                Method::POST => (201, sent),
+                _ => self.list(Some(namespace), query),
+            },
+            ["api", "v1", "namespaces", namespace, "secrets", name] => {
+                self.single(&parts.method, namespace, name, &sent)
+            }
+            [.., "apiservicenamespaces"] => self.all(vec![json!({
+                "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceNamespace",
+                "metadata": {"name": "shop", "namespace": "tenant", "uid": "m", "resourceVersion": "3"},
+                "spec": {}, "status": {"namespace": "tenant-shop"},
+            })]),
+            _ if parts.method == Method::GET => self.all(vec![]),
+            _ => failure(404, "NotFound"),
+        })
+    }
+
+    fn list(&self, namespace: Option<&str>, query: &str) -> (u16, Value) {
+        let objects = self.objects();
+        let items = objects.iter().filter(|object| {
+            let metadata = &object["metadata"];
+            let name = metadata["name"].as_str().unwrap();
+            namespace.is_none_or(|n| metadata["namespace"] == n)
+                && (!query.contains("fieldSelector") || query.contains(&format!("%3D{name}")))
+        });
+        self.all(items.cloned().collect())
+    }
+
+    fn all(&self, items: Vec<Value>) -> (u16, Value) {
+        let version = self.version.borrow().to_string();
+        (
+            200,
+            json!({"metadata": {"resourceVersion": version}, "items": items}),
+        )
+    }
+
+    fn single(&self, method: &Method, namespace: &str, name: &str, sent: &Value) -> (u16, Value) {
+        let mut objects = self.objects();
+        let found = objects.iter().position(|o| is_at(o, namespace, name));
+        let Some(at) = found else {
+            return failure(404, "NotFound");
+        };
+        if *method != Method::GET {
+            let write = format!("{method} {namespace}/{name}");
+            self.writes.lock().unwrap().push(write);
+            self.version.send_modify(|version| *version += 1);
+        }
+        match *method {
+            Method::DELETE => return (200, objects.remove(at)),
+            Method::PATCH => merge(&mut objects[at], sent),
+            _ => {}
+        }
+        (200, objects[at].clone())
+    }
+}
+
+fn is_at(object: &Value, namespace: &str, name: &str) -> bool {
+    object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name
+}
+
+fn answer((code, body): (u16, Value)) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{body}\n").into_bytes()));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap();
+    response
+}
+
+fn merge(object: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *object = patch.clone();
+        return;
+    };
+    for (key, value) in fields {
+        if value.is_null() {
+            object.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut object[key], value);
+        }
+    }
+}
+
+/// An engine for Secrets between two clusters.
+pub struct Scene {
+    pub consumer: Arc<Cluster>,
+    pub provider: Arc<Cluster>,
+    pub engine: Arc<ClaimsEngine>,
+}
+
+impl Scene {
+    /// Begins with these bindings and Secrets on both sides; namespace `shop` is `tenant-shop` there.
+    pub fn start(bindings: &[&str], mine: Vec<Value>, theirs: Vec<Value>) -> Self {
+        let (consumer, provider) = (Cluster::new(mine), Cluster::new(theirs));
+        let mut ctx = term(&consumer.client());
+        let (store, mut writer) = kube::runtime::reflector::store();
+        for name in bindings {
+            let binding: APIServiceBinding = serde_json::from_value(json!({
+                "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBinding",
+                "metadata": {"name": name},
+                "spec": {"kubeconfigSecretRef":
+                    {"name": "kubeconfig", "namespace": "kube-bind", "key": "kubeconfig"}},
+            }))
+            .unwrap();
+            writer.apply_watcher_event(&watcher::Event::Apply(binding));
+        }
+        ctx.bindings = store;
+        let ctx = Arc::new(ctx);
+        let connection = connected(&ctx, provider.client());
+        let secrets = GroupResource {
+            group: String::new(),
+            resource: "secrets".into(),
+        };
+        let engine = ClaimsEngine::start(&ctx, &connection, &secrets).unwrap();
+        Self {
+            consumer,
+            provider,
+            engine,
+        }
+    }
+
+    /// Waits until nothing happens any more.
+    pub async fn settled(&self) {
+        tokio::time::sleep(A_WHILE).await;
+    }
+}
