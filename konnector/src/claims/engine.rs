@@ -144,7 +144,7 @@ impl ClaimsEngine {
             }
         }
         self.rules_changed.send_modify(|changes| *changes += 1);
-        self.touch_all();
+        self.touch_anew();
     }
 
     /// References from this bound kind are to be expected. Returns the number of the run that its
@@ -185,14 +185,14 @@ impl ClaimsEngine {
     /// All objects of a bound kind have been seen in this run.
     pub fn heard(&self, origin: &Origin, run: u64) {
         self.index().heard(origin, run);
-        self.touch_all();
+        self.touch_anew();
     }
 
     /// No object of ours can refer by this bound kind.
     pub fn refers_nowhere(&self, origin: &Origin) {
         let news = self.index().silence(origin).is_some();
         if news {
-            self.touch_all();
+            self.touch_anew();
         }
     }
 
@@ -279,6 +279,12 @@ impl ClaimsEngine {
                 self.push(Side::Provider, &key);
             }
         }
+    }
+
+    /// What was looked up for other claims, or before all were heard, has to be again.
+    fn touch_anew(&self) {
+        self.state().cleared.clear();
+        self.touch_all();
     }
 
     pub(super) fn touch_all(&self) {

@@ -26,16 +26,29 @@ pub(super) struct Work {
     pub referrers: Vec<ObjectRef>,
 }
 
+/// What is known of the consumer's object of a key.
+pub(super) enum Seen {
+    /// What the watches tell.
+    Watched,
+    /// No watch sees it, and this was found.
+    Apart(Option<Box<Copy>>),
+}
+
 /// Who claims one name, and by which objects.
-type Claimants<'a> = BTreeMap<&'a str, Vec<&'a ObjectRef>>;
+pub(super) type Claimants<'a> = BTreeMap<&'a str, Vec<&'a ObjectRef>>;
 
 impl ClaimsEngine {
     /// What is missing for one key, `None` while not enough is known or nothing may be written.
-    pub(super) fn look(&self, key: &Key) -> Option<Work> {
+    pub(super) fn look(&self, key: &Key, seen: &Seen) -> Option<Work> {
         let service_namespace = self.provider.namespaces.to_provider(&key.namespace);
         let (rules, index) = (self.rules(), self.index());
         let mut state = self.state();
-        if !state.knows(key) {
+        // Whatever is claimed by now is seen by a watch soon.
+        let is_known = match seen {
+            Seen::Watched => state.knows(key),
+            Seen::Apart(_) => !rules.cover(key),
+        };
+        if !is_known {
             return None;
         }
         let provider_key = service_namespace
@@ -44,7 +57,10 @@ impl ClaimsEngine {
         let listed = service_namespace
             .as_ref()
             .is_some_and(|namespace| state.provider_listed.contains(namespace));
-        let consumer = state.consumer.get(key);
+        let consumer = match seen {
+            Seen::Watched => state.consumer.get(key),
+            Seen::Apart(found) => found.as_deref(),
+        };
         let provider = provider_key
             .as_ref()
             .filter(|_| listed)
@@ -57,7 +73,7 @@ impl ClaimsEngine {
         };
         let claimants = claimants(&rules, &index, key, &sources);
         let makers = self.makers(consumer, provider);
-        let claimed = self.claimed(&rules, &index, &claimants, &makers);
+        let claimed = self.claimed(&rules, &index, key, &claimants, &makers);
         let is_left = |maker: &&str| rules.is_orphaning(maker) || self.is_gone(&rules, maker);
         let crosses = may_cross(
             self.kind.plural,
@@ -89,7 +105,7 @@ impl ClaimsEngine {
             binding,
             marked_for_another: consumer.is_some_and(|copy| self.is_marked_for_another(copy)),
         });
-        let Some(steps) = decided else {
+        let Some(mut steps) = decided else {
             let wanted = claimed == Claimed::Yes
                 && owner == Some(Owner::Consumer)
                 && crosses
@@ -100,6 +116,10 @@ impl ClaimsEngine {
             }
             return None;
         };
+        if matches!(seen, Seen::Apart(_)) {
+            // It is the provider's object that brings us here again.
+            steps.sort_by_key(|step| step.side() == Some(Side::Provider));
+        }
         let work = Work {
             steps,
             service_namespace: service_namespace.unwrap_or_default(),
@@ -121,7 +141,11 @@ impl ClaimsEngine {
     }
 
     /// The bindings that the objects of one name carry the marks of, for this provider.
-    fn makers<'a>(&self, consumer: Option<&'a Copy>, provider: Option<&'a Copy>) -> Vec<&'a str> {
+    pub(super) fn makers<'a>(
+        &self,
+        consumer: Option<&'a Copy>,
+        provider: Option<&'a Copy>,
+    ) -> Vec<&'a str> {
         let consumer = consumer
             .filter(|copy| copy.marks.provider_cluster.as_deref() == Some(&*self.provider.uid));
         let provider = provider.filter(|copy| {
@@ -136,6 +160,7 @@ impl ClaimsEngine {
         &self,
         rules: &Rules,
         index: &Index,
+        key: &Key,
         claimants: &Claimants<'_>,
         makers: &[&str],
     ) -> Claimed {
@@ -148,12 +173,16 @@ impl ClaimsEngine {
         if !index.complete() || makers.is_empty() || !makers.iter().all(is_known) {
             return Claimed::Unknown;
         }
+        let stays = |maker: &&str| rules.leaves_alone(maker, &key.namespace);
+        if makers.iter().any(stays) {
+            return Claimed::Unknown;
+        }
         Claimed::No
     }
 
     /// A binding that is gone claims nothing, and neither does one that takes everything away as it
     /// goes. One that leaves everything where it is says so to us first.
-    fn is_leaving(&self, binding: &str) -> bool {
+    pub(super) fn is_leaving(&self, binding: &str) -> bool {
         let bindings = self.ctx.bindings.state();
         let found = bindings.iter().find(|b| b.name_any() == binding);
         found.is_none_or(|b| {
@@ -183,31 +212,9 @@ impl ClaimsEngine {
                 bindings.iter().any(|b| b.name_any() == *binding)
             })
     }
-
-    /// Keys of objects that carry the marks of a binding and that nobody else claims.
-    pub(super) fn marked_for(&self, binding: &str) -> BTreeSet<Key> {
-        let (rules, index) = (self.rules(), self.index());
-        let state = self.state();
-        let consumer = state
-            .consumer
-            .iter()
-            .map(|(key, copy)| (key, Some(copy), None));
-        let provider = state.provider.iter().filter_map(|(key, copy)| {
-            Some((self.consumer_key(Side::Provider, &key)?, None, Some(copy)))
-        });
-        consumer
-            .chain(provider)
-            .filter(|(key, consumer, provider)| {
-                let sources: Vec<&Copy> = consumer.iter().chain(provider).copied().collect();
-                self.makers(*consumer, *provider).contains(&binding)
-                    && claimants(&rules, &index, key, &sources).is_empty()
-            })
-            .map(|(key, ..)| key)
-            .collect()
-    }
 }
 
-fn claimants<'a>(
+pub(super) fn claimants<'a>(
     rules: &'a Rules,
     index: &'a Index,
     key: &'a Key,

@@ -13,6 +13,7 @@ mod copy;
 mod engine;
 mod index;
 mod look;
+mod outside;
 mod plan;
 mod report;
 mod rules;

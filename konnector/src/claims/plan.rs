@@ -10,7 +10,7 @@ use super::state::Side;
 pub enum Claimed {
     /// One does.
     Yes,
-    /// None does that we know of, but not all have been heard.
+    /// None does that we know of, but not all have been heard; or what was claimed is to stay.
     Unknown,
     /// None does.
     No,
@@ -56,6 +56,20 @@ pub enum Step {
     Delete(Side, Copy),
     /// Nothing can be done before a person does something.
     Conflict(Conflict),
+}
+
+impl Step {
+    /// The side on which it writes.
+    pub fn side(&self) -> Option<Side> {
+        match self {
+            Self::Create(side)
+            | Self::Mark(side, _)
+            | Self::Unmark(side, _)
+            | Self::Update(side, _)
+            | Self::Delete(side, _) => Some(*side),
+            Self::Conflict(_) => None,
+        }
+    }
 }
 
 /// Why a claimed object is not synced.

@@ -195,6 +195,19 @@ impl Rules {
         rule.is_some_and(|rule| rule.is_active_in(namespace))
     }
 
+    /// Whether a binding that goes on is limited to other namespaces: what it claimed in this one before
+    /// stays as it is.
+    pub fn leaves_alone(&self, binding: &str, namespace: &str) -> bool {
+        let rule = self.by_binding.get(binding);
+        rule.is_some_and(|rule| rule.ending.is_none() && !rule.is_active_in(namespace))
+    }
+
+    /// Whether a watch sees an object. Nobody can claim what none of them sees.
+    pub fn cover(&self, key: &Key) -> bool {
+        let mut rules = self.by_binding.values();
+        rules.any(|rule| rule.scopes().iter().any(|scope| scope.covers(key)))
+    }
+
     /// Bindings whose label selector matches, in any namespace.
     pub fn labelled(&self, labels: &BTreeMap<String, String>) -> Vec<String> {
         let matching = self.by_binding.iter().filter(|(_, rule)| {

@@ -112,6 +112,9 @@ pub struct State {
     pub held: usize,
     /// Sources whose deletion was seen; a source that is missing otherwise has vanished.
     pub deleted: HashSet<Key>,
+    /// Keys that no watch sees, and of which the consumer has nothing of ours, as long as the claims are
+    /// what they are.
+    pub cleared: HashSet<Key>,
     /// Copies that were put right since their sources changed last.
     pub contested: HashMap<Key, Contest>,
     /// What the copies of bindings on the provider amount to, until something makes that unknown. Counted
@@ -180,6 +183,9 @@ impl State {
         on_consumer: Option<&Key>,
     ) -> Option<Copy> {
         let gone = self.side(side).remove(key, uid)?;
+        if let Some(on_consumer) = on_consumer {
+            self.cleared.remove(on_consumer);
+        }
         match on_consumer.filter(|key| side == Side::Provider && self.knows(key)) {
             Some(on_consumer) => {
                 let is_there = self.consumer.get(on_consumer).is_some();

@@ -54,7 +54,8 @@ impl ClaimsEngine {
             .any(|step| matches!(step, Step::Delete(Side::Provider, _)));
         let vanished = {
             let state = self.state();
-            state.consumer.get(key).is_none() && !state.deleted.contains(key)
+            // What is not known is not missing.
+            state.knows(key) && state.consumer.get(key).is_none() && !state.deleted.contains(key)
         };
         // Whoever unbinds means everything.
         if !deletes || !vanished || self.rules().is_ending(&work.binding) {

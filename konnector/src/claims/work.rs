@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::ClaimsEngine;
 use super::body::Identity;
-use super::look::Work;
+use super::look::{Seen, Work};
 use super::plan::{Conflict, Step};
 use super::state::Contest;
 use super::vanished::HELD;
@@ -62,9 +62,14 @@ impl ClaimsEngine {
 
     /// Brings one key in order; says when to look again if nothing tells us to.
     async fn settle(&self, key: &Key) -> Result<Option<Duration>, kube::Error> {
-        let Some(work) = self.look(key) else {
+        let seen = self.see(key).await?;
+        let Some(work) = self.look(key, &seen) else {
             return Ok(None);
         };
+        if matches!(seen, Seen::Apart(_)) && work.steps.is_empty() {
+            self.clear(key);
+            return Ok(None);
+        }
         self.share(key, &work).await;
         let conflict = work.steps.iter().find_map(|step| match step {
             Step::Conflict(conflict) => Some(conflict.clone()),

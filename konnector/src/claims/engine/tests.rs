@@ -56,17 +56,10 @@ async fn what_a_binding_left_behind_stays_for_the_claims_of_others() {
     let scene = Scene::start(&["other"], vec![source], copies);
     scene.engine.claim("other", rule(&nothing(), None));
     scene.settled().await;
-    let clean = |name: &str| {
-        let metadata = scene.provider.get("tenant-shop", name)?["metadata"].clone();
-        let marks = [&metadata["labels"], &metadata["annotations"]];
-        Some(
-            marks
-                .iter()
-                .all(|m| m.as_object().is_none_or(serde_json::Map::is_empty)),
-        )
-    };
-    assert_eq!(clean("tls"), Some(true), "{:?}", scene.provider.writes());
-    assert_eq!(clean("without"), Some(true));
+    for name in ["tls", "without"] {
+        let left = scene.provider.get("tenant-shop", name);
+        assert!(is_unmarked(left), "{:?}", scene.provider.writes());
+    }
     assert_eq!(scene.consumer.writes(), [""; 0]);
 }
 
@@ -130,4 +123,108 @@ async fn an_ended_claim_has_no_part_in_the_breaker() {
         );
         assert!(!other.holds(Instant::now()));
     }
+}
+
+fn named(name: &str) -> Value {
+    json!({"namedResources": [{"name": name}]})
+}
+
+fn is_unmarked(object: Option<Value>) -> bool {
+    let Some(object) = object else {
+        return false;
+    };
+    let metadata = &object["metadata"];
+    let marks = [&metadata["labels"], &metadata["annotations"]];
+    let is_empty = |marks: &&Value| marks.as_object().is_none_or(serde_json::Map::is_empty);
+    marks.iter().all(is_empty)
+}
+
+/// A copy on the consumer of what the provider has, marked for a binding, and its source.
+fn borrowed(name: &str, binding: &str) -> (Value, Value) {
+    let owner = json!({"kube-bind.io/owner": "provider"});
+    let marks = json!({
+        "kube-bind.io/provider-cluster": "uid-1",
+        "kube-bind.io/provider-uid": format!("uid-tenant-shop-{name}"),
+        "kube-bind.io/binding": binding,
+    });
+    let source = secret("tenant-shop", name, &owner, &json!({}));
+    (secret("shop", name, &owner, &marks), source)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_claim_does_not_name_any_more_is_taken_back() {
+    for restarted in [false, true] {
+        let (copy, source) = borrowed("theirs", "b");
+        let mine = vec![marked("x", "b"), copy];
+        let scene = Scene::start(&["b"], mine, vec![lent("x", "b"), source]);
+        let engine = &scene.engine;
+        if !restarted {
+            let both = json!({"namedResources": [{"name": "x"}, {"name": "theirs"}]});
+            engine.claim("b", rule(&both, None));
+            scene.settled().await;
+            assert_eq!(scene.provider.writes(), [""; 0]);
+            assert_eq!(scene.consumer.writes(), [""; 0]);
+        }
+        engine.claim("b", rule(&named("y"), None));
+        scene.settled().await;
+        assert_eq!(scene.provider.writes(), ["DELETE tenant-shop/x"]);
+        assert!(is_unmarked(scene.consumer.get("shop", "x")));
+        assert_eq!(scene.consumer.get("shop", "theirs"), None);
+        let reads = scene.consumer.reads().len();
+        engine.touch_all();
+        scene.settled().await;
+        assert_eq!(scene.consumer.reads().len(), reads, "nothing is left there");
+        engine.claim("b", rule(&named("y"), None).end(Ending::Delete));
+        scene.settled().await;
+        assert_eq!(engine.copies_of("b"), Some(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_outside_of_a_narrower_list_stays_until_the_binding_ends() {
+    for (ending, right) in [
+        (Ending::Delete, true),
+        (Ending::Delete, false),
+        (Ending::Orphan, false),
+    ] {
+        let scene = Scene::start(&["b"], vec![marked("x", "b")], vec![lent("x", "b")]);
+        let engine = &scene.engine;
+        let all = json!({"labelSelector": {}});
+        engine.claim("b", rule(&all, None));
+        scene.settled().await;
+        engine.claim("b", rule(&all, Some(&["team"])));
+        if !right {
+            scene.consumer.refuse("/namespaces/shop/", 403);
+        }
+        scene.settled().await;
+        assert_eq!(scene.provider.writes(), [""; 0]);
+        assert_eq!(scene.consumer.reads(), [""; 0]);
+
+        let narrow = rule(&all, Some(&["team"]));
+        engine.claim("b", narrow.end(ending));
+        scene.settled().await;
+        assert_eq!(engine.copies_of("b"), Some(0));
+        let copy = scene.provider.get("tenant-shop", "x");
+        match ending {
+            Ending::Delete => assert_eq!(copy, None),
+            Ending::Orphan => assert!(is_unmarked(copy)),
+        }
+        let source = scene.consumer.get("shop", "x");
+        assert_eq!(
+            is_unmarked(source),
+            right,
+            "without the right it stays as it is"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_outside_of_a_narrower_list_stays_although_another_claim_sees_it() {
+    let scene = Scene::start(&["b", "wide"], vec![marked("x", "b")], vec![lent("x", "b")]);
+    scene.engine.claim("wide", rule(&nothing(), None));
+    scene
+        .engine
+        .claim("b", rule(&json!({"labelSelector": {}}), Some(&["team"])));
+    scene.settled().await;
+    assert_eq!(scene.provider.writes(), [""; 0]);
 }

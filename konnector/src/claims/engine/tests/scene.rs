@@ -34,7 +34,10 @@ pub fn secret(namespace: &str, name: &str, labels: &Value, annotations: &Value) 
 pub struct Cluster {
     objects: Mutex<Vec<Value>>,
     writes: Mutex<Vec<String>>,
+    reads: Mutex<Vec<String>>,
     version: watch::Sender<u64>,
+    /// Paths that are refused, with this status.
+    refused: Mutex<Option<(String, u16)>>,
 }
 
 impl Cluster {
@@ -44,6 +47,11 @@ impl Cluster {
             version: watch::Sender::new(20),
             ..Self::default()
         })
+    }
+
+    /// Refuses what has this in its path and query.
+    pub fn refuse(&self, what: &str, code: u16) {
+        *self.refused.lock().unwrap() = Some((what.to_owned(), code));
     }
 
     /// What there is.
@@ -56,6 +64,11 @@ impl Cluster {
     /// The writes of Secrets so far, as `DELETE tenant-shop/tls`.
     pub fn writes(&self) -> Vec<String> {
         self.writes.lock().unwrap().clone()
+    }
+
+    /// The reads of single Secrets so far.
+    pub fn reads(&self) -> Vec<String> {
+        self.reads.lock().unwrap().clone()
     }
 
     fn objects(&self) -> MutexGuard<'_, Vec<Value>> {
@@ -73,6 +86,11 @@ impl Cluster {
 
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        let uri = parts.uri.to_string();
+        let refused = self.refused.lock().unwrap().clone();
+        if let Some((_, code)) = refused.filter(|(what, _)| uri.contains(what)) {
+            return answer(failure(code, "Refused"));
+        }
         let query = parts.uri.query().unwrap_or_default();
         if query.contains("watch=true") {
             let since = |version: &u64| query.contains(&format!("resourceVersion={version}"));
@@ -125,12 +143,17 @@ impl Cluster {
     fn single(&self, method: &Method, namespace: &str, name: &str, sent: &Value) -> (u16, Value) {
         let mut objects = self.objects();
         let found = objects.iter().position(|o| is_at(o, namespace, name));
+        let log = match *method {
+            Method::GET => &self.reads,
+            _ => &self.writes,
+        };
+        log.lock()
+            .unwrap()
+            .push(format!("{method} {namespace}/{name}"));
         let Some(at) = found else {
             return failure(404, "NotFound");
         };
         if *method != Method::GET {
-            let write = format!("{method} {namespace}/{name}");
-            self.writes.lock().unwrap().push(write);
             self.version.send_modify(|version| *version += 1);
         }
         match *method {

@@ -1,0 +1,103 @@
+//! What a claim made and cannot select any more: names that it does not name now, namespaces that it was
+//! limited away from. No watch on the consumer sees it, and the rights may be gone too, so it is looked up
+//! by itself when it is to be taken back. The objects of the provider, which are all seen, lead to it.
+//! IO: reads of metadata.
+
+use std::collections::BTreeSet;
+
+use kube::Api;
+use kube::api::{DynamicObject, PartialObjectMeta};
+use kube_bind_crds::claims::Owner;
+use kube_bind_runtime::apply;
+
+use super::ClaimsEngine;
+use super::copy::Copy;
+use super::look::{Seen, claimants};
+use super::rules::Rules;
+use super::state::{Side, State};
+use crate::fault;
+use crate::sync::{Key, Namespaces};
+
+impl ClaimsEngine {
+    /// What is known of a key on the consumer, looked up where no watch tells.
+    pub(super) async fn see(&self, key: &Key) -> Result<Seen, kube::Error> {
+        if !self.must_look_up(key) {
+            return Ok(Seen::Watched);
+        }
+        let resource = self.api_resource();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.ctx.client.clone(), &key.namespace, &resource);
+        match apply::timed(api.get_metadata_opt(&key.name)).await {
+            Ok(found) => Ok(Seen::Apart(found.map(|found| self.without_body(found)))),
+            // What must not be seen is not ours to tidy up; the provider's half is.
+            Err(error) if fault::code(&error) == Some(403) => Ok(Seen::Apart(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Nothing is left to do about a key as long as the claims are what they are.
+    pub(super) fn clear(&self, key: &Key) {
+        self.state().cleared.insert(key.clone());
+        self.tell_waiting();
+    }
+
+    /// Keys of objects that carry the marks of a binding and that nobody else claims, and of those that
+    /// may and have not been looked up yet.
+    pub(super) fn marked_for(&self, binding: &str) -> BTreeSet<Key> {
+        let (rules, index) = (self.rules(), self.index());
+        let state = self.state();
+        let consumer = state
+            .consumer
+            .iter()
+            .map(|(key, copy)| (key, Some(copy), None));
+        let provider = state.provider.iter().filter_map(|(key, copy)| {
+            Some((self.consumer_key(Side::Provider, &key)?, None, Some(copy)))
+        });
+        consumer
+            .chain(provider)
+            .filter(|(key, consumer, provider)| {
+                let sources: Vec<&Copy> = consumer.iter().chain(provider).copied().collect();
+                let is_marked = self.makers(*consumer, *provider).contains(&binding)
+                    && claimants(&rules, &index, key, &sources).is_empty();
+                is_marked || provider.is_some_and(|copy| self.may_hide(&rules, &state, key, copy))
+            })
+            .map(|(key, ..)| key)
+            .collect()
+    }
+
+    fn must_look_up(&self, key: &Key) -> bool {
+        let Some(namespace) = self.provider.namespaces.to_provider(&key.namespace) else {
+            return false;
+        };
+        let (rules, state) = (self.rules(), self.state());
+        let Some(copy) = state.provider.get(&Key::new(namespace, &key.name)) else {
+            return false;
+        };
+        let is_to_go = |maker: &str| {
+            !rules.leaves_alone(maker, &key.namespace)
+                && (rules.knows(maker) || self.is_leaving(maker))
+                && is_unseen(&rules, &state, key)
+        };
+        self.makers(None, Some(copy)).into_iter().any(is_to_go)
+            || self.may_hide(&rules, &state, key, copy)
+    }
+
+    /// Whether the consumer may have a copy of an object of the provider where no watch sees it. That the
+    /// provider's was claimed once its label says, but not for whom.
+    fn may_hide(&self, rules: &Rules, state: &State, key: &Key, copy: &Copy) -> bool {
+        copy.owner == Some(Owner::Provider) && is_unseen(rules, state, key)
+    }
+
+    fn without_body(&self, found: PartialObjectMeta<DynamicObject>) -> Box<Copy> {
+        let object = DynamicObject {
+            types: None,
+            metadata: found.metadata,
+            data: serde_json::Value::Null,
+        };
+        Box::new(Copy::of(self.kind.plural, &object))
+    }
+}
+
+fn is_unseen(rules: &Rules, state: &State, key: &Key) -> bool {
+    !state.knows(key) && !state.cleared.contains(key) && !rules.cover(key)
+}
