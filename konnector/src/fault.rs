@@ -36,6 +36,17 @@ pub fn describe_watch(error: &watcher::Error) -> String {
     }
 }
 
+/// HTTP status that the API server answered a watch with.
+pub fn code_of_watch(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => code(source),
+        watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::NoResourceVersion => None,
+    }
+}
+
 /// What servers say, cut to what fits into annotations, conditions and log lines.
 pub fn shorten(words: &str) -> String {
     const LONGEST: usize = 700;

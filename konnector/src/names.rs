@@ -44,6 +44,8 @@ pub const REASON_ACCEPTANCE_PENDING: &str = "AcceptancePending";
 pub const REASON_INVALID_SWITCH: &str = "InvalidSwitch";
 /// Condition reason: the look at the binding panicked.
 pub const REASON_INTERNAL_ERROR: &str = "InternalError";
+/// Condition reason: a request that the binding needs fails for other reasons; the message says which and why.
+pub const REASON_REQUEST_FAILED: &str = "RequestFailed";
 /// Condition reason: rights on the consumer are missing; the message lists them.
 pub const REASON_MISSING_RIGHTS: &str = "MissingPermissions";
 /// Condition reason: the API server has not accepted the CRD yet.

@@ -163,7 +163,7 @@ pub async fn lead(process: Process, leader: LeaderToken) {
 }
 
 /// Builds the parts; those that tell something know whom to tell through cells that are filled last.
-fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
+pub(crate) fn assemble(ctx: &Arc<Context>) -> Arc<Supervisor> {
     let connections = Arc::new(OnceLock::<Arc<Connections>>::new());
     let providers = Arc::new(OnceLock::<Arc<Providers>>::new());
     let told = connections.clone();

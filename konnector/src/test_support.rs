@@ -1,5 +1,6 @@
 //! A scripted API server for tests of single IO steps, and a term of leadership around it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -31,6 +32,24 @@ pub struct Asked {
     pub body: Value,
 }
 
+impl Asked {
+    async fn of(request: Request<Body>) -> Self {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect_bytes().await.unwrap_or_default();
+        Self {
+            method: parts.method.to_string(),
+            uri: parts.uri.to_string(),
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        }
+    }
+}
+
+fn response((status, answer): (u16, Value)) -> Response<Body> {
+    let answer = serde_json::to_vec(&answer).unwrap();
+    let response = Response::builder().status(status);
+    response.body(Body::from(answer)).unwrap()
+}
+
 /// A client whose server answers each request with what `script` says: status and body.
 pub fn answering(script: impl Fn(&Asked) -> (u16, Value) + Send + 'static) -> Client {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
@@ -40,21 +59,23 @@ pub fn answering(script: impl Fn(&Asked) -> (u16, Value) + Send + 'static) -> Cl
     )]
     tokio::task::spawn(async move {
         while let Some((request, send)) = handle.next_request().await {
-            let (parts, body) = request.into_parts();
-            let bytes = body.collect_bytes().await.unwrap_or_default();
-            let asked = Asked {
-                method: parts.method.to_string(),
-                uri: parts.uri.to_string(),
-                body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-            };
-            let (status, answer) = script(&asked);
-            let answer = serde_json::to_vec(&answer).unwrap();
-            send.send_response(
-                Response::builder()
-                    .status(status)
-                    .body(Body::from(answer))
-                    .unwrap(),
-            );
+            let asked = Asked::of(request).await;
+            send.send_response(response(script(&asked)));
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// The same for many requests at a time; those to which `script` has no answer hang, as a watch does.
+pub fn serving(script: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Client {
+    let script = Arc::new(script);
+    let service = tower::service_fn(move |request| {
+        let script = script.clone();
+        async move {
+            match script(&Asked::of(request).await) {
+                Some(answer) => Ok::<_, kube::Error>(response(answer)),
+                None => std::future::pending().await,
+            }
         }
     });
     Client::new(service, "default")
@@ -80,11 +101,20 @@ pub fn lacks(verb: &str, resource: &str) -> (u16, Value) {
     failure(403, &message)
 }
 
+/// When tests begin.
+pub fn clock() -> FixedClock {
+    FixedClock::new("2026-01-01T12:00:00Z".parse().unwrap())
+}
+
 /// A term without bindings and bundles, in front of this consumer.
 pub fn term(consumer: &Client) -> Context {
+    term_at(consumer, &clock())
+}
+
+/// The same, by this clock.
+pub fn term_at(consumer: &Client, clock: &FixedClock) -> Context {
     let shutdown = Shutdown::new();
-    let now = "2026-01-01T12:00:00Z".parse().unwrap();
-    let clock = FixedClock::new(now).shared();
+    let clock = clock.shared();
     Context {
         client: consumer.clone(),
         engine_client: crate::sync::EngineClient::new(consumer.clone()),

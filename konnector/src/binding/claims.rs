@@ -10,7 +10,6 @@ use kube_bind_crds::consumer_rights::claim_rules;
 use kube_bind_crds::schema;
 use kube_bind_crds::switches;
 
-use super::Error;
 use super::facts::{ClaimFacts, ClaimState, KindFacts};
 use super::look::Look;
 use super::subtree::{ActiveClaim, Subtree, references_to};
@@ -24,12 +23,12 @@ impl Look<'_> {
         provider: &Arc<Provider>,
         export: &APIServiceExport,
         subtree: &mut Subtree,
-    ) -> Result<(Vec<ClaimFacts>, Vec<ActiveClaim>), Error> {
+    ) -> (Vec<ClaimFacts>, Vec<ActiveClaim>) {
         let (mut facts, mut active) = (Vec::new(), Vec::new());
         let mut seen: BTreeSet<&GroupResource> = BTreeSet::new();
         for claim in &export.spec.permission_claims {
             let state = if seen.insert(&claim.group_resource) {
-                let (state, engine) = self.claim(provider, export, claim, subtree).await?;
+                let (state, engine) = self.claim(provider, export, claim, subtree).await;
                 active.extend(engine);
                 state
             } else {
@@ -42,7 +41,7 @@ impl Look<'_> {
                 state,
             });
         }
-        Ok((facts, active))
+        (facts, active)
     }
 
     /// Takes the claims back that the export does not make any more. Returns the kinds of which nothing is
@@ -130,21 +129,21 @@ impl Look<'_> {
         export: &APIServiceExport,
         claim: &PermissionClaim,
         subtree: &mut Subtree,
-    ) -> Result<(ClaimState, Option<ActiveClaim>), Error> {
+    ) -> (ClaimState, Option<ActiveClaim>) {
         if !is_claimable(&claim.group_resource) {
-            return Ok((ClaimState::Unsupported, None));
+            return (ClaimState::Unsupported, None);
         }
         let name = self.binding.name_any();
         if claim.selector.references.len() > MAX_REFERENCES {
             suspend(provider, claim, &name).await;
             let why = format!("it has more than {MAX_REFERENCES} references");
-            return Ok((ClaimState::Refused(why), None));
+            return (ClaimState::Refused(why), None);
         }
         let rule = match rule(self.binding, claim) {
             Ok(rule) => rule,
             Err(invalid) => {
                 suspend(provider, claim, &name).await;
-                return Ok((ClaimState::Refused(invalid.to_string()), None));
+                return (ClaimState::Refused(invalid.to_string()), None);
             }
         };
         if let Some(engine) = running(provider, claim).await
@@ -156,15 +155,15 @@ impl Look<'_> {
         let rules = claim_rules(std::slice::from_ref(claim));
         let mut missing = Vec::new();
         for namespace in rule.reviewed() {
-            missing.extend(self.missing(&rules, namespace, subtree).await?);
+            missing.extend(self.missing(&rules, namespace, subtree).await);
         }
         if !missing.is_empty() {
             suspend(provider, claim, &name).await;
-            return Ok((ClaimState::MissingRights(missing), None));
+            return (ClaimState::MissingRights(missing), None);
         }
         let ctx = &self.supervisor.ctx;
         let Some(engine) = provider.claims(ctx, &claim.group_resource).await else {
-            return Ok((ClaimState::Unsupported, None));
+            return (ClaimState::Unsupported, None);
         };
         for resource in &export.spec.resources {
             let origin = Origin {
@@ -188,7 +187,7 @@ impl Look<'_> {
             claim: claim.clone(),
             engine,
         };
-        Ok((state, Some(active)))
+        (state, Some(active))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Facts {
     pub switches: Switches,
     /// What waits for a person, in words.
     pub waiting: Option<String>,
+    /// Why the binding cannot be looked after at all.
+    pub failing: Option<String>,
     /// How far the unbinding is, if the binding is being deleted.
     pub unbinding: Option<Unbinding>,
 }
@@ -123,8 +125,10 @@ pub enum KindState {
     MissingRights(Vec<String>),
     /// The consumer refused the new CRD.
     CreateFailed(String),
-    /// The consumer refused the changed CRD; the old one stays.
-    UpdateFailed(String),
+    /// The consumer refused the changed CRD; the old one stays, and is synced.
+    UpdateFailed(String, SyncState),
+    /// A request for it fails, and nobody knows what it needs; what is installed is synced. Why, once that lasts.
+    Failing(Option<String>, SyncState),
     /// The CRD is being deleted, and will be made again. Its objects go first, or are held.
     Terminating(SyncState),
     /// The CRD is not served yet.
@@ -133,14 +137,18 @@ pub enum KindState {
     Installed(SyncState),
     /// The CRD is served; a changed one is held back, because of this.
     Held(Vec<String>, SyncState),
-    /// The export does not have it any more; CRD and objects are still there.
-    Withdrawn,
+    /// The export does not have it any more; CRD and objects are still there. Why those that a person deletes
+    /// cannot be released, if so.
+    Withdrawn(Option<String>),
 }
 
 impl KindState {
     /// Whether the consumer has the kind as the provider exports it.
     pub fn is_current(&self) -> bool {
-        matches!(self, Self::Installed(_) | Self::NotEstablished)
+        matches!(
+            self,
+            Self::Installed(_) | Self::NotEstablished | Self::Failing(None, SyncState::Running)
+        )
     }
 
     /// Whether it can have objects of ours that nobody reads. `installed` is whether the consumer has our
@@ -156,7 +164,23 @@ impl KindState {
     /// How its sync is doing, if it may run.
     pub fn sync(&self) -> Option<&SyncState> {
         match self {
-            Self::Installed(sync) | Self::Held(_, sync) | Self::Terminating(sync) => Some(sync),
+            Self::Installed(sync)
+            | Self::Held(_, sync)
+            | Self::Terminating(sync)
+            | Self::UpdateFailed(_, sync)
+            | Self::Failing(_, sync) => Some(sync),
+            _ => None,
+        }
+    }
+
+    /// The same, to be filled in.
+    pub fn sync_mut(&mut self) -> Option<&mut SyncState> {
+        match self {
+            Self::Installed(sync)
+            | Self::Held(_, sync)
+            | Self::Terminating(sync)
+            | Self::UpdateFailed(_, sync)
+            | Self::Failing(_, sync) => Some(sync),
             _ => None,
         }
     }

@@ -70,15 +70,32 @@ impl Offender {
 impl Hold {
     /// The bound schema as it is in force: with the versions that are installed.
     pub fn in_force(&self, bound: &BoundSchema) -> Option<BoundSchema> {
-        let mut bound = bound.clone();
-        let part = |name: &str| self.installed.get(name).cloned().unwrap_or_default();
-        bound.spec.versions = serde_json::from_value(part("versions")).ok()?;
-        bound.spec.names = serde_json::from_value(part("names")).ok()?;
-        bound.spec.scope = serde_json::from_value(part("scope")).ok()?;
-        // What is installed has crossed already.
-        bound.spec.conversion = None;
-        Some(bound)
+        with_versions_of(bound, &self.installed)
     }
+}
+
+/// A bound schema as it is in force while this spec of a CRD is installed.
+pub(super) fn with_versions_of(bound: &BoundSchema, installed: &Value) -> Option<BoundSchema> {
+    let mut bound = bound.clone();
+    let part = |name: &str| installed.get(name).cloned().unwrap_or_default();
+    bound.spec.versions = serde_json::from_value(part("versions")).ok()?;
+    bound.spec.names = serde_json::from_value(part("names")).ok()?;
+    bound.spec.scope = serde_json::from_value(part("scope")).ok()?;
+    // What is installed has crossed already.
+    bound.spec.conversion = None;
+    Some(bound)
+}
+
+/// The spec of an installed CRD, whole.
+pub(super) async fn installed(client: &Client, name: &str) -> Result<Option<Value>, kube::Error> {
+    let definitions = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "apiextensions.k8s.io",
+        "v1",
+        "CustomResourceDefinition",
+    ));
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &definitions);
+    let crd = apply::timed(api.get_opt(name)).await?;
+    Ok(crd.map(|crd| crd.data.get("spec").cloned().unwrap_or_default()))
 }
 
 /// What is known of a kind before its schema is applied.
@@ -109,16 +126,9 @@ impl Change<'_> {
             }
         }
         let name = schema::name(self.resource);
-        let definitions = ApiResource::from_gvk(&GroupVersionKind::gvk(
-            "apiextensions.k8s.io",
-            "v1",
-            "CustomResourceDefinition",
-        ));
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &definitions);
-        let Some(crd) = apply::timed(api.get_opt(&name)).await? else {
+        let Some(installed) = installed(self.client, &name).await? else {
             return Ok(None);
         };
-        let installed = crd.data.get("spec").cloned().unwrap_or_default();
         let stored = &self.installed.stored_versions;
         let breaking = schema::breaking_changes(&installed, &self.wanted["spec"], stored);
         let impossible = !breaking.impossible.is_empty();

@@ -1,5 +1,6 @@
 //! The controller of `APIServiceBinding`s: installs what is bound and says how it is doing. In four
-//! steps: `reconcile` reads, `decide` decides purely, `look` and `unbind` act, `report` tells. A failure or a panic in one binding is its own business.
+//! steps: `reconcile` reads, `decide` decides purely, `look` (with `kinds` and `claims`) and `unbind` act, `report`
+//! tells. A failure or a panic in one binding is its own business, and so is a failure of one kind.
 
 pub mod acceptance;
 mod claims;
@@ -9,6 +10,8 @@ mod facts;
 mod foreign_api;
 mod grant;
 mod hold;
+mod kind;
+mod kinds;
 mod look;
 mod mark;
 mod reconcile;
@@ -16,6 +19,8 @@ mod report;
 mod rights;
 mod subtree;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod unbind;
 
 use std::convert::Infallible;
@@ -64,6 +69,18 @@ pub enum Error {
     /// A bug; the message was logged.
     #[error("the look at this binding panicked")]
     Panicked,
+}
+
+impl Error {
+    /// What was being done, and why it failed.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Consumer { source, .. } | Self::Provider { source, .. } => {
+                format!("{self}: {}", fault::describe(source))
+            }
+            Self::Panicked => self.to_string(),
+        }
+    }
 }
 
 /// Looks at bindings whose names come in, until there are no more names.

@@ -24,6 +24,9 @@ use crate::supervisor::Supervisor;
 /// When a binding is looked at again although nothing happened: events can be missed.
 const AGAIN: Duration = Duration::from_secs(600);
 
+/// When a binding is looked at again at the latest while something of it fails.
+const FAILED: Duration = Duration::from_secs(30);
+
 /// What was read.
 pub(super) struct Observed {
     pub(super) connection: Connection,
@@ -32,6 +35,33 @@ pub(super) struct Observed {
 }
 
 impl Observed {
+    /// What there is for a binding of that name at the end of this connection.
+    pub(super) fn through(connection: Connection, name: &str) -> Self {
+        let stores = connection
+            .provider
+            .as_ref()
+            .map(|provider| &provider.stores);
+        let export = stores.and_then(|stores| stores.export(name));
+        let refused = stores
+            .and_then(|stores| stores.request(name))
+            .and_then(|request| request.status.clone())
+            .filter(|status| status.phase == Phase::Failed);
+        let export_facts = match (&export, refused) {
+            (Some(_), _) => ExportFacts::Found,
+            (None, Some(status)) => ExportFacts::Failed(
+                status
+                    .terminal_message
+                    .unwrap_or_else(|| "the provider refused the request".to_owned()),
+            ),
+            (None, None) => ExportFacts::Missing,
+        };
+        Self {
+            connection,
+            export,
+            export_facts,
+        }
+    }
+
     /// The provider if its kube-bind objects are known.
     pub(super) fn provider(&self) -> Option<&Arc<Provider>> {
         let provider = self.connection.provider.as_ref();
@@ -75,6 +105,7 @@ impl Observed {
             namespaces: NamespaceFacts::default(),
             switches: Switches::default(),
             waiting: None,
+            failing: None,
             unbinding: None,
         }
     }
@@ -88,89 +119,126 @@ pub(super) async fn reconcile(
     let name = binding.name_any();
     let subtree = supervisor.subtrees.get(&name);
     let mut subtree = subtree.lock().await;
-    let mut observed = observe(&supervisor, &binding, &subtree);
+    let observed = observe(&supervisor, &binding, &subtree);
+    look_at(&binding, &supervisor, &mut subtree, observed).await
+}
+
+/// Looks at a binding of which this was read.
+pub(super) async fn look_at(
+    binding: &Arc<APIServiceBinding>,
+    supervisor: &Arc<Supervisor>,
+    subtree: &mut Subtree,
+    mut observed: Observed,
+) -> Result<Action, Error> {
+    let name = binding.name_any();
     subtree.release_deletes(
         binding.metadata.deletion_timestamp.is_some()
             || switches::releases_deletes(binding.annotations()) == Ok(true),
     );
     if binding.metadata.deletion_timestamp.is_some() {
-        return unbind::unbind(&supervisor, &binding, &mut subtree, &observed).await;
-    }
-    if mark::finalizer(&supervisor.ctx, &binding).await? {
-        // The event of that change brings the next look.
-        return Ok(Action::await_change());
+        return unbind::unbind(supervisor, binding, subtree, &observed).await;
     }
     let mut look = Look {
-        supervisor: &supervisor,
-        binding: &binding,
+        supervisor,
+        binding,
         owner: Owner {
             name: name.clone(),
             uid: binding.uid().unwrap_or_default(),
         },
         again: AGAIN,
+        failed: false,
     };
     let in_force = observed
         .export
         .as_ref()
-        .map(|e| acceptance::decide(&binding, e));
+        .map(|e| acceptance::decide(binding, e));
     observed.export = in_force.as_ref().map(|i| i.export.clone());
     let mut facts = observed.facts();
-    facts.switches = switches(&binding);
+    facts.switches = switches(binding);
     subtree.suspend(facts.switches.suspended);
-    facts.waiting = waiting(&binding, &in_force, &observed);
-    if let (Some(provider), Some(export)) = (observed.provider(), &observed.export) {
-        if mark::provider(&supervisor.ctx, &binding, &provider.uid, export).await? {
-            // The event of that change brings the next look.
-            return Ok(Action::await_change());
+    facts.waiting = waiting(binding, &in_force, &observed);
+    let began = look.now();
+    let acted = match act(&mut look, &observed, &mut facts, subtree).await {
+        // The event of that change brings the next look.
+        Ok(Acted::Marked) => return Ok(Action::await_change()),
+        Ok(Acted::Done) => {
+            subtree.patience.works();
+            Ok(())
         }
-        subtree.provider = Some(provider.clone());
-        let (claims, active) = look.claims(provider, export, &mut subtree).await?;
-        facts.claims = claims;
-        facts.taken_back = look.take_back(provider, export, &subtree).await;
-        facts.kinds = look.kinds(provider, export, &active, &mut subtree).await?;
-        look.tell_claims(export, &active, &facts.kinds, &subtree)
-            .await;
-        facts.namespaces = look.namespaces(provider, &mut subtree).await?;
-        if subtree.breaker().held() == 0 {
-            provider.namespaces.copies_changed();
+        Err(error) => {
+            if subtree.patience.failed(began, look.now()).is_some() {
+                return Err(error);
+            }
+            facts.failing = Some(error.in_words());
+            Err(error)
         }
-        grant::show(
-            &supervisor.ctx.client,
-            &binding,
-            export,
-            &facts,
-            &mut subtree,
-        )
-        .await;
-    } else if observed.export_is_gone() {
-        subtree.stop_all().await;
-    }
+    };
     let manual = in_force.as_ref().is_some_and(|i| i.manual);
-    report::binding(
-        &supervisor,
-        &binding,
-        &observed,
-        &facts,
-        &mut subtree,
-        manual,
-    )
-    .await?;
+    report::binding(supervisor, binding, &observed, &facts, subtree, manual).await?;
+    acted?;
+    let told = report::provider(supervisor, binding, &observed, &facts).await;
     if facts.waiting.is_none() && in_force.is_some_and(|i| i.recorded) {
-        mark::accepted(&supervisor.ctx, &binding).await?;
+        mark::accepted(&supervisor.ctx, binding).await?;
     }
     // Before the provider was reached nobody knows whether the last counts are still true.
     let due = match subtree.provider {
-        Some(_) => tally::publish(&supervisor.ctx, &binding, &mut subtree).await?,
+        Some(_) => tally::publish(&supervisor.ctx, binding, subtree).await?,
         None => None,
     };
     look.again = due.map_or(look.again, |due| look.again.min(due));
-    report::provider(&supervisor, &binding, &observed, &facts).await?;
+    told?;
     tracing::debug!(binding.name = %name, "looked at APIServiceBinding {name}: {facts:?}");
-    supervisor.backoff.reset(&name);
+    if look.failed {
+        let pause = supervisor.backoff.next(&name).min(FAILED);
+        look.again = look.again.min(pause);
+    } else {
+        supervisor.backoff.reset(&name);
+    }
     if !rights_are_missing(&facts) {
         supervisor.rights.reset(&name);
     }
     Ok(Action::requeue(look.again))
+}
+
+/// What a look came to.
+enum Acted {
+    /// The binding itself was marked, and is looked at again.
+    Marked,
+    /// All was done that can be.
+    Done,
+}
+
+/// Brings everything as far as possible and adds to the facts how far that is.
+async fn act(
+    look: &mut Look<'_>,
+    observed: &Observed,
+    facts: &mut Facts,
+    subtree: &mut Subtree,
+) -> Result<Acted, Error> {
+    let ctx = &look.supervisor.ctx;
+    if mark::finalizer(ctx, look.binding).await? {
+        return Ok(Acted::Marked);
+    }
+    if let (Some(provider), Some(export)) = (observed.provider(), &observed.export) {
+        if mark::provider(ctx, look.binding, &provider.uid, export).await? {
+            return Ok(Acted::Marked);
+        }
+        subtree.provider = Some(provider.clone());
+        let (claims, active) = look.claims(provider, export, subtree).await;
+        facts.claims = claims;
+        facts.taken_back = look.take_back(provider, export, subtree).await;
+        facts.kinds = look.kinds(provider, export, &active, subtree).await;
+        look.tell_claims(export, &active, &facts.kinds, subtree)
+            .await;
+        facts.namespaces = look.namespaces(provider, subtree).await;
+        if subtree.breaker().held() == 0 {
+            provider.namespaces.copies_changed();
+        }
+        grant::show(&ctx.client, look.binding, export, facts, subtree).await;
+    } else if observed.export_is_gone() {
+        subtree.stop_all().await;
+    }
+    Ok(Acted::Done)
 }
 
 /// What a person says by annotations; a mistyped `suspend` is one.
@@ -224,29 +292,7 @@ fn observe(supervisor: &Supervisor, binding: &APIServiceBinding, subtree: &Subtr
             provider: None,
         };
     }
-    let stores = connection
-        .provider
-        .as_ref()
-        .map(|provider| &provider.stores);
-    let export = stores.and_then(|stores| stores.export(&name));
-    let refused = stores
-        .and_then(|stores| stores.request(&name))
-        .and_then(|request| request.status.clone())
-        .filter(|status| status.phase == Phase::Failed);
-    let export_facts = match (&export, refused) {
-        (Some(_), _) => ExportFacts::Found,
-        (None, Some(status)) => ExportFacts::Failed(
-            status
-                .terminal_message
-                .unwrap_or_else(|| "the provider refused the request".to_owned()),
-        ),
-        (None, None) => ExportFacts::Missing,
-    };
-    Observed {
-        connection,
-        export,
-        export_facts,
-    }
+    Observed::through(connection, &name)
 }
 
 /// Why a provider is not the one that the objects of a binding belong to: neither the one that is in

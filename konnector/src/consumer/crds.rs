@@ -17,6 +17,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use kube_bind_runtime::{apply, shutdown::Shutdown};
+use tokio::sync::watch;
 
 use crate::fault;
 use crate::watch::{Listed, Signal, reflect};
@@ -89,11 +90,21 @@ impl CrdView {
     }
 }
 
+/// Why the CRDs cannot be watched.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("custom resource definitions cannot be watched: {words}")]
+struct Unwatched {
+    words: String,
+    /// The API server says that we may not, which does not pass by itself.
+    refused: bool,
+}
+
 /// The CRDs of the consumer.
 pub struct Crds {
     api: Api<CustomResourceDefinition>,
     store: Store<PartialObjectMeta<CustomResourceDefinition>>,
     listed: Listed,
+    failing: Arc<watch::Sender<Option<Unwatched>>>,
     read: Mutex<HashMap<String, Arc<CrdView>>>,
 }
 
@@ -108,8 +119,18 @@ impl Crds {
         let (store, writer) = kube::runtime::reflector::store();
         let listed = Listed::new();
         let told = listed.clone();
-        let tell =
-            move |signal: Signal<'_, PartialObjectMeta<CustomResourceDefinition>>| match signal {
+        let failing = Arc::new(watch::Sender::new(None));
+        let failed = failing.clone();
+        let tell = move |signal: Signal<'_, PartialObjectMeta<CustomResourceDefinition>>| {
+            let failure = match &signal {
+                Signal::Failed(error) => Some(Unwatched {
+                    words: fault::describe_watch(error),
+                    refused: fault::code_of_watch(error) == Some(403),
+                }),
+                _ => None,
+            };
+            failed.send_replace(failure);
+            match signal {
                 Signal::Changed(crd) | Signal::Removed(crd) => {
                     changed(&crd.name_any(), crd.owner_references());
                 }
@@ -119,7 +140,8 @@ impl Crds {
                     error = fault::describe_watch(error),
                     "failed to watch custom resource definitions"
                 ),
-            };
+            }
+        };
         shutdown.spawn(
             "watch of custom resource definitions",
             reflect(
@@ -134,17 +156,14 @@ impl Crds {
             api: Api::all(client),
             store,
             listed,
+            failing,
             read: Mutex::default(),
         }
     }
 
-    /// The CRD as it is now. A first question waits for the first list.
+    /// The CRD as it is now. A first question waits for the first list, unless that fails.
     pub async fn get(&self, name: &str) -> Result<Option<Arc<CrdView>>, kube::Error> {
-        apply::timed(async {
-            self.listed.wait().await;
-            Ok(())
-        })
-        .await?;
+        self.watched().await?;
         let known = self.store.get(&ObjectRef::new(name));
         let known = known.and_then(|crd| crd.metadata.resource_version.clone());
         if let Some(read) = self.lock().get(name)
@@ -154,6 +173,27 @@ impl Crds {
         }
         // Not in the watch may also mean not yet: our own creation is not told at once.
         self.read(name).await
+    }
+
+    /// Waits until the watch has told what there is. What it told before it was refused may be old; one
+    /// that only broke off is back in a moment.
+    async fn watched(&self) -> Result<(), kube::Error> {
+        let mut failing = self.failing.subscribe();
+        let is_blind = |failure: &Option<Unwatched>| {
+            let mut failure = failure.iter();
+            failure.any(|failure| failure.refused || !self.listed.is_set())
+        };
+        apply::timed(async {
+            tokio::select! {
+                biased;
+                Ok(failure) = failing.wait_for(is_blind) => match failure.clone() {
+                    Some(failure) => Err(kube::Error::Service(Box::new(failure))),
+                    None => Ok(()),
+                },
+                () = self.listed.wait() => Ok(()),
+            }
+        })
+        .await
     }
 
     /// The CRD as the API server has it at this moment.
@@ -190,5 +230,59 @@ impl Crds {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<CrdView>>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{failure, lacks, serving};
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    const ALL: &str = "customresourcedefinitions";
+
+    /// What a question gets after this list and this beginning of a watch; `None` is one that runs.
+    async fn asked(
+        list: (u16, Value),
+        watch: Option<(u16, Value)>,
+    ) -> Result<Option<Arc<CrdView>>, kube::Error> {
+        let client = serving(move |asked| match &asked.uri {
+            uri if uri.contains("watch=true") => watch.clone(),
+            uri if uri.contains(&format!("{ALL}/")) => Some(failure(404, "NotFound")),
+            _ => Some(list.clone()),
+        });
+        let shutdown = Shutdown::new();
+        let crds = Crds::start(client, &shutdown, |_, _| {});
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let began = tokio::time::Instant::now();
+        let found = crds.get("widgets.example.org").await;
+        assert!(began.elapsed() < Duration::from_secs(1), "nobody waits");
+        shutdown.token.cancel();
+        found
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_refused_is_said_to_whoever_asks() {
+        let empty = || {
+            (
+                200,
+                json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+            )
+        };
+        let running = asked(empty(), None).await;
+        assert!(matches!(running, Ok(None)), "{running:?}");
+        for refused in [
+            asked(lacks("list", ALL), None).await,
+            asked(empty(), Some(lacks("watch", ALL))).await,
+        ] {
+            let words = fault::describe(&refused.unwrap_err());
+            assert!(words.contains("cannot be watched"), "{words}");
+            assert!(words.contains("User"), "{words}");
+        }
+        let broken = asked(empty(), Some(failure(500, "not now"))).await;
+        assert!(matches!(broken, Ok(None)), "it comes back: {broken:?}");
+        let never_listed = asked(failure(500, "not now"), None).await;
+        assert!(never_listed.is_err(), "{never_listed:?}");
     }
 }

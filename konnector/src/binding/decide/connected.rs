@@ -3,11 +3,12 @@
 use kube_bind_crds::conditions::{New, Severity, reasons, types};
 use kube_bind_crds::switches::SUSPEND;
 
-use super::super::facts::{ExportFacts, Facts, KindState};
+use super::super::facts::{ExportFacts, Facts, KindState, SyncState};
 use super::{error, unreachable, waiting, warning};
 use crate::names::{
     REASON_ACCEPTANCE_PENDING, REASON_INVALID_SWITCH, REASON_MISSING_RIGHTS,
-    REASON_NOT_ESTABLISHED, REASON_SUSPENDED, REASON_UNBINDING, REASON_UNBINDING_BLOCKED,
+    REASON_NOT_ESTABLISHED, REASON_REQUEST_FAILED, REASON_SUSPENDED, REASON_UNBINDING,
+    REASON_UNBINDING_BLOCKED,
 };
 
 /// Whether both ends of the binding see each other and every kind can be used.
@@ -22,6 +23,9 @@ pub(super) fn connected(facts: &Facts) -> New {
     }
     if let Some(invalid) = &facts.switches.invalid {
         return warning(type_, REASON_INVALID_SWITCH, invalid);
+    }
+    if let Some(why) = &facts.failing {
+        return error(type_, REASON_REQUEST_FAILED, why);
     }
     if let Some(condition) = unreachable(type_, facts) {
         return condition;
@@ -91,9 +95,15 @@ fn kind_connected(type_: &str, name: &str, state: &KindState) -> Option<(Severit
         KindState::CreateFailed(why) => {
             failed(reasons::CRD_CREATE_FAILED, format!("{name}: {why}"))
         }
-        KindState::UpdateFailed(why) => {
+        KindState::UpdateFailed(why, _) => {
             failed(reasons::CRD_UPDATE_FAILED, format!("{name}: {why}"))
         }
+        KindState::Failing(Some(why), _) => failed(REASON_REQUEST_FAILED, format!("{name}: {why}")),
+        KindState::Failing(None, SyncState::Running) => None,
+        KindState::Failing(None, _) => Some((
+            Severity::Info,
+            waiting(type_, format!("{name} is being looked at")),
+        )),
         KindState::Terminating(_) => info(
             REASON_NOT_ESTABLISHED,
             format!("custom resource definition {name} is being deleted"),
@@ -102,6 +112,6 @@ fn kind_connected(type_: &str, name: &str, state: &KindState) -> Option<(Severit
             REASON_NOT_ESTABLISHED,
             format!("custom resource definition {name} is not established yet"),
         ),
-        KindState::Installed(_) | KindState::Held(..) | KindState::Withdrawn => None,
+        KindState::Installed(_) | KindState::Held(..) | KindState::Withdrawn(_) => None,
     }
 }

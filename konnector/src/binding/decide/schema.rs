@@ -13,7 +13,7 @@ pub(super) fn schema_in_sync(facts: &Facts) -> New {
         .provider
         .as_ref()
         .is_some_and(|provider| provider.synced && provider.export == ExportFacts::Found);
-    if !found {
+    if !found || facts.failing.is_some() {
         return waiting(type_, "waiting for the provider's export");
     }
     let behind = facts.kinds.iter().find(|kind| !kind.state.is_current());
@@ -28,19 +28,28 @@ pub(super) fn schema_in_sync(facts: &Facts) -> New {
                 why.join("; ")
             ),
         ),
-        Some((name, KindState::Withdrawn)) => warning(
-            type_,
-            REASON_WITHDRAWN,
-            format!(
-                "the provider does not export {name} any more: its objects and its definition stay, \
-                 but are not synced; they go with the binding"
-            ),
-        ),
-        Some((name, KindState::UpdateFailed(why))) => {
+        Some((name, KindState::Withdrawn(stuck))) => {
+            let stuck = stuck
+                .as_ref()
+                .map(|why| format!("; objects of it that you delete cannot be released: {why}"));
+            warning(
+                type_,
+                REASON_WITHDRAWN,
+                format!(
+                    "the provider does not export {name} any more: its objects and its definition \
+                     stay, but are not synced; they go with the binding{}",
+                    stuck.unwrap_or_default()
+                ),
+            )
+        }
+        Some((name, KindState::UpdateFailed(why, _))) => {
             error(type_, reasons::CRD_UPDATE_FAILED, format!("{name}: {why}"))
         }
         Some((name, KindState::CreateFailed(why))) => {
             error(type_, reasons::CRD_CREATE_FAILED, format!("{name}: {why}"))
+        }
+        Some((name, KindState::Failing(..))) => {
+            waiting(type_, format!("{name} could not be looked at"))
         }
         Some((name, _)) => waiting(type_, format!("{name} is not installed")),
     }

@@ -5,7 +5,7 @@ use kube_bind_crds::conditions::{New, Severity, reasons};
 use kube_bind_crds::switches::RELEASE_DELETES;
 
 use super::super::facts::{ClaimState, Facts, KindState, SyncState};
-use super::{error, unreachable, warning};
+use super::{error, unreachable, waiting, warning};
 use crate::names::{REASON_DELETES_HELD, REASON_MISSING_RIGHTS, REASON_SYNCING};
 
 /// Whether everything is listed and followed.
@@ -13,6 +13,9 @@ pub(super) fn informers_synced(facts: &Facts) -> New {
     let type_ = types::INFORMERS_SYNCED;
     if let Some(condition) = unreachable(type_, facts) {
         return condition;
+    }
+    if facts.failing.is_some() {
+        return waiting(type_, "waiting for the look at the binding to succeed");
     }
     if !facts.provider.as_ref().is_some_and(|p| p.synced) {
         let message = "listing the provider's exports";
@@ -83,7 +86,7 @@ fn syncs_running(type_: &str, facts: &Facts) -> Option<New> {
     if let Some(kind) = facts
         .kinds
         .iter()
-        .filter(|kind| kind.state != KindState::Withdrawn)
+        .filter(|kind| !matches!(kind.state, KindState::Withdrawn(_)))
         .find(|kind| kind.state.sync() != Some(&SyncState::Running))
     {
         return listing(format!("{} is not synced yet", kind.name));

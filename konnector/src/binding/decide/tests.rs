@@ -25,6 +25,7 @@ fn good() -> Facts {
         namespaces: Default::default(),
         switches: Switches::default(),
         waiting: None,
+        failing: None,
         unbinding: None,
     }
 }
@@ -125,7 +126,7 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with_kind(KindState::Foreign("not ours".into())),
         with_kind(KindState::MissingRights(vec!["patch widgets".into()])),
         with_kind(KindState::CreateFailed("bad".into())),
-        with_kind(KindState::UpdateFailed("bad".into())),
+        with_kind(KindState::UpdateFailed("bad".into(), SyncState::Running)),
         with_kind(KindState::Terminating(SyncState::Running)),
         with_kind(KindState::NotEstablished),
         with_kind(KindState::Installed(SyncState::Listing)),
@@ -200,7 +201,7 @@ fn connected_says_where_the_way_ends() {
             "ForeignCustomResourceDefinition/Error",
         ),
         (
-            with_kind(KindState::UpdateFailed("x".into())),
+            with_kind(KindState::UpdateFailed("x".into(), SyncState::Running)),
             "CustomResourceDefinitionUpdateFailed/Error",
         ),
         (
@@ -290,7 +291,7 @@ fn a_held_schema_is_said_while_its_sync_goes_on() {
 
 #[test]
 fn a_kind_that_left_the_export_is_said() {
-    let gone = with_kind(KindState::Withdrawn);
+    let gone = with_kind(KindState::Withdrawn(None));
     assert_eq!(
         reason(&gone, types::SCHEMA_IN_SYNC),
         "ResourceWithdrawn/Warning"
@@ -330,13 +331,33 @@ fn heartbeating_is_false_while_the_provider_does_not_answer() {
 
 #[test]
 fn a_schema_that_was_not_applied_is_not_in_sync() {
-    let facts = with_kind(KindState::UpdateFailed("x".into()));
+    let facts = with_kind(KindState::UpdateFailed("x".into(), SyncState::Running));
     assert_eq!(
         reason(&facts, types::SCHEMA_IN_SYNC),
         "CustomResourceDefinitionUpdateFailed/Error"
     );
     let facts = with_kind(KindState::Foreign("x".into()));
     assert_eq!(reason(&facts, types::SCHEMA_IN_SYNC), "Waiting/Info");
+}
+
+#[test]
+fn what_fails_is_said_once_it_lasts() {
+    let failing =
+        |why: Option<&str>, sync| with_kind(KindState::Failing(why.map(str::to_owned), sync));
+    let moment = failing(None, SyncState::Running);
+    assert!(ready(&moment));
+    let at_first = failing(None, SyncState::Listing);
+    assert_eq!(reason(&at_first, types::CONNECTED), "Waiting/Info");
+    assert_eq!(reason(&at_first, types::SCHEMA_IN_SYNC), "Waiting/Info");
+    let lasting = failing(Some("failed calling webhook"), SyncState::Running);
+    assert_eq!(reason(&lasting, types::READY), "RequestFailed/Error");
+    assert_eq!(reason(&lasting, types::SCHEMA_IN_SYNC), "Waiting/Info");
+    let at_all = with(|f| {
+        f.failing = Some("failed to mark the binding".into());
+        f.kinds = Vec::new();
+    });
+    assert_eq!(reason(&at_all, types::READY), "RequestFailed/Error");
+    assert_eq!(reason(&at_all, types::INFORMERS_SYNCED), "Waiting/Info");
 }
 
 #[test]

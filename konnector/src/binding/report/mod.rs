@@ -247,6 +247,7 @@ mod tests {
             namespaces: Default::default(),
             switches: Switches::default(),
             waiting: None,
+            failing: None,
             unbinding: None,
         }
     }

@@ -20,7 +20,7 @@ fn is_installed(state: &KindState) -> bool {
         KindState::Installed(_)
             | KindState::Held(..)
             | KindState::NotEstablished
-            | KindState::UpdateFailed(_)
+            | KindState::UpdateFailed(..)
     )
 }
 

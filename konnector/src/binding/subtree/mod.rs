@@ -17,6 +17,7 @@ pub use start::{ActiveClaim, references_to};
 
 use super::crds::Applied;
 use super::hold::Hold;
+use super::kind::Refusal;
 use crate::patience::Patience;
 use crate::provider::Provider;
 use crate::supervisor::Supervisor;
@@ -31,8 +32,16 @@ pub struct Subtree {
     pub applied: HashMap<String, Applied>,
     /// Changed schemas that are held back.
     pub holds: BTreeMap<GroupResource, Hold>,
+    /// Definitions that the consumer does not accept.
+    pub refused: BTreeMap<GroupResource, Refusal>,
+    /// Since when a kind cannot be looked after.
+    pub failing: BTreeMap<GroupResource, Patience>,
+    /// Since when looks as a whole fail.
+    pub patience: Patience,
     /// Rules that were found granted.
     pub granted: BTreeSet<String>,
+    /// What was missing of others when that could be asked last.
+    pub lacking: HashMap<String, Vec<String>>,
     /// As of which change of all rights; see `rights::follow`.
     pub rights: u64,
     /// The missing rights for which a role was last shown.
@@ -57,6 +66,8 @@ pub struct Subtree {
 struct Running {
     /// Everything that the engine was started with; another one means another engine.
     fingerprint: String,
+    /// The schema among that.
+    bound: Arc<BoundSchema>,
     handle: EngineHandle,
     /// With each of the two sides.
     patience: [Patience; 2],
@@ -79,6 +90,11 @@ impl Subtree {
     /// Kinds with an engine.
     pub fn running(&self) -> Vec<GroupResource> {
         self.engines.keys().cloned().collect()
+    }
+
+    /// The schema that the engine of a kind runs with.
+    pub fn bound(&self, resource: &GroupResource) -> Option<Arc<BoundSchema>> {
+        Some(self.engines.get(resource)?.bound.clone())
     }
 
     /// What an engine knows of its objects; `None` before its first lists.
@@ -139,7 +155,7 @@ impl Subtree {
         supervisor: &Arc<Supervisor>,
         provider: &Arc<Provider>,
         export: &APIServiceExport,
-        bound: &BoundSchema,
+        bound: &Arc<BoundSchema>,
         resource: &GroupResource,
         claims: &[ActiveClaim],
     ) -> Option<Ensured> {
@@ -164,6 +180,7 @@ impl Subtree {
                 resource.clone(),
                 Running {
                     fingerprint,
+                    bound: bound.clone(),
                     handle,
                     patience: Default::default(),
                 },

@@ -3,11 +3,12 @@
 //! go. With `Orphan` everything stays and only what is ours on it goes (`orphan`). Last goes our
 //! finalizer. What is next is decided purely; IO: one step per look, so that a crash loses nothing.
 
+mod copies;
 mod next;
 mod orphan;
 mod sweep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,17 +20,16 @@ use kube_bind_crds::schema;
 use kube_bind_crds::switches::{self, DeletionPolicy, SUSPEND};
 
 use super::Error;
-use super::claims::ending;
 use super::crds::{self, Owner};
 use super::facts::{SyncState, Unbinding as Message};
 use super::reconcile::Observed;
 use super::subtree::{ActiveClaim, Subtree};
 use super::{mark, report};
-use crate::claims::Ending;
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::LinkState;
 use crate::supervisor::Supervisor;
+use copies::waiting_for;
 use next::{Kind, Next, next};
 use orphan::{Letting, Outcome};
 use sweep::Field;
@@ -64,22 +64,38 @@ pub(super) async fn unbind(
         owner,
         again: AGAIN,
     };
-    let message = match look.policy() {
-        Err(why) => Message::blocked(why),
-        Ok(DeletionPolicy::Delete) => match look.delete(provider).await? {
-            Some(message) => message,
-            None => return look.release().await,
-        },
-        Ok(DeletionPolicy::Orphan) => match look.orphan(provider).await? {
-            Some(message) => message,
-            None => return look.release().await,
-        },
+    let began = supervisor.ctx.clock.monotonic();
+    let step = match look.policy() {
+        Err(why) => Ok(Some(Message::blocked(why))),
+        Ok(DeletionPolicy::Delete) => look.delete(provider).await,
+        Ok(DeletionPolicy::Orphan) => look.orphan(provider).await,
+    };
+    let step = match step {
+        Ok(None) => look.release().await.map(|()| None),
+        step => step,
     };
     let again = look.again;
+    let (message, failed) = match step {
+        Ok(None) => return Ok(Action::await_change()),
+        Ok(Some(message)) => {
+            subtree.patience.works();
+            (message, None)
+        }
+        Err(error) => {
+            let now = supervisor.ctx.clock.monotonic();
+            if subtree.patience.failed(began, now).is_some() {
+                return Err(error);
+            }
+            (Message::blocked(error.in_words()), Some(error))
+        }
+    };
     let mut facts = observed.facts();
     facts.unbinding = Some(message);
     report::binding(supervisor, binding, observed, &facts, subtree, false).await?;
-    Ok(Action::requeue(again))
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(Action::requeue(again)),
+    }
 }
 
 /// One look at a binding that is being deleted.
@@ -107,10 +123,9 @@ impl Unbinding<'_> {
         switches::deletion_policy(annotations).map_err(|invalid| invalid.to_string())
     }
 
-    async fn release(&mut self) -> Result<Action, Error> {
+    async fn release(&mut self) -> Result<(), Error> {
         self.subtree.stop_all().await;
-        mark::release(&self.supervisor.ctx, self.binding).await?;
-        Ok(Action::await_change())
+        mark::release(&self.supervisor.ctx, self.binding).await
     }
 
     /// The CRD of a kind if it is ours, or why that cannot be known.
@@ -303,56 +318,6 @@ impl Unbinding<'_> {
         let counts = self.subtree.counts(resource);
         (counts.map(|c| (c.objects, c.orphans)), failing)
     }
-
-    /// Takes the claims back once the objects that made them are gone; says how many copies are left.
-    async fn copies(&self, kinds: &[Kind]) -> Copies {
-        let mut copies = Copies::default();
-        if kinds.iter().any(|kind| kind.crd) {
-            return copies;
-        }
-        let name = self.binding.name_any();
-        let status = self.binding.status.iter();
-        copies.left = Some(0);
-        for claim in status.flat_map(|status| &status.permission_claims) {
-            let provider = self.observed.provider().or(self.subtree.provider.as_ref());
-            // Without it nothing tells whose copies there are.
-            let Some(provider) = provider else {
-                copies.left = None;
-                return copies;
-            };
-            let ctx = &self.supervisor.ctx;
-            if let Some(engine) = provider.claims(ctx, &claim.group_resource).await {
-                engine.claim(&name, ending(self.binding, claim, Ending::Delete));
-                copies.left = copies.left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
-                copies.unheard.extend(engine.unheard(&name));
-                copies.denied = copies.denied.or_else(|| engine.denied());
-            }
-        }
-        copies
-    }
-}
-
-/// The copies of claimed objects that an unbinding takes back.
-#[derive(Default)]
-struct Copies {
-    /// How many are left, if that is known.
-    left: Option<usize>,
-    /// Other bindings that have to be heard before any of them goes.
-    unheard: BTreeSet<String>,
-    /// Why claimed objects cannot be listed.
-    denied: Option<String>,
-}
-
-/// Which other bindings something waits for.
-fn waiting_for(unheard: &BTreeSet<String>) -> String {
-    if unheard.is_empty() {
-        return String::new();
-    }
-    let names: Vec<&str> = unheard.iter().map(String::as_str).collect();
-    format!(
-        "; it is not known yet which of them the objects of {} refer to, see the conditions there",
-        names.join(", ")
-    )
 }
 
 /// Releases the objects of a kind that are being deleted while no engine may serve it: nobody can

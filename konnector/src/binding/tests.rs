@@ -1,0 +1,184 @@
+//! Whole looks at one binding, against scripted servers.
+
+mod world;
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube_bind_crds::conditions::types;
+use serde_json::Value;
+
+use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
+use world::World;
+
+/// Longer than what is kept quiet of failures.
+const A_WHILE: Duration = Duration::from_secs(6);
+
+fn webhook_is_down() -> (u16, Value) {
+    failure(
+        500,
+        "Internal error occurred: failed calling webhook \"guard.example.org\": connection refused",
+    )
+}
+
+fn invalid() -> (u16, Value) {
+    failure(422, "spec.versions[0].schema: Invalid value")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_that_cannot_be_written_is_said_and_keeps_no_other_kind_from_its_sync() {
+    let mut world = World::with(&[]).await;
+    world.refuse("PATCH", "gadgets.example.org", webhook_is_down());
+    world.look().await.unwrap();
+    assert_eq!(world.running(), ["widgets"]);
+    assert!(world.is_ready(), "it may pass in a moment");
+    world.clock.advance(A_WHILE);
+    world.look().await.unwrap();
+    assert!(!world.is_ready());
+    let connected = world.condition(types::CONNECTED);
+    assert_eq!(connected.reason.as_deref(), Some("RequestFailed"));
+    let words = connected.message.unwrap();
+    assert!(words.contains("failed calling webhook"), "{words}");
+    assert_eq!(world.running(), ["widgets"]);
+
+    world.allow();
+    world.look().await.unwrap();
+    assert_eq!(world.running(), ["gadgets", "widgets"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_whose_definition_cannot_be_changed_is_synced_as_it_is_installed() {
+    for (refusal, reason) in [
+        (invalid(), "CustomResourceDefinitionUpdateFailed"),
+        (
+            failure(403, WEBHOOK_DENIES),
+            "CustomResourceDefinitionUpdateFailed",
+        ),
+        (webhook_is_down(), "RequestFailed"),
+    ] {
+        // Nothing runs, as after a restart.
+        let mut world = World::with(&[("gadgets", 10), ("widgets", 100)]).await;
+        world.refuse("PATCH", "gadgets.example.org", refusal);
+        world.look().await.unwrap();
+        assert_eq!(world.running(), ["gadgets", "widgets"], "{reason}");
+        let installed = gadgets_schema(&world);
+        assert!(installed.contains("\"maximum\":10,"), "{installed}");
+        world.clock.advance(A_WHILE);
+        world.look().await.unwrap();
+        assert_eq!(world.running(), ["gadgets", "widgets"]);
+        let connected = world.condition(types::CONNECTED);
+        assert_eq!(connected.reason.as_deref(), Some(reason));
+
+        world.allow();
+        world.clock.advance(A_WHILE);
+        world.look().await.unwrap();
+        let exported = gadgets_schema(&world);
+        assert!(exported.contains("\"maximum\":100,"), "{exported}");
+    }
+}
+
+fn gadgets_schema(world: &World) -> String {
+    let gadgets = world.subtree.running().remove(0);
+    let bound = world.subtree.bound(&gadgets).unwrap();
+    bound.spec.versions[0].schema.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_of_admission_leaves_the_sync_alone_and_a_missing_right_stops_it() {
+    let mut world = World::with(&[("gadgets", 100), ("widgets", 100)]).await;
+    world.look().await.unwrap();
+    assert_eq!(world.running(), ["gadgets", "widgets"]);
+    // Somebody changes the definition, and it is to be put right.
+    let applied = world.subtree.applied.get_mut("gadgets.example.org");
+    applied.unwrap().generation = 0;
+    world.refuse("PATCH", "gadgets.example.org", failure(403, WEBHOOK_DENIES));
+    world.look().await.unwrap();
+    assert_eq!(world.running(), ["gadgets", "widgets"]);
+    let connected = world.condition(types::CONNECTED).reason;
+    assert_eq!(
+        connected.as_deref(),
+        Some("CustomResourceDefinitionUpdateFailed")
+    );
+    let sent = world.asked("PATCH", "customresourcedefinitions/gadgets");
+    world.look().await.unwrap();
+    let again = world.asked("PATCH", "customresourcedefinitions/gadgets");
+    assert_eq!(sent, again, "it is not sent again at once");
+
+    world.allow();
+    world.refuse(
+        "PATCH",
+        "gadgets.example.org",
+        lacks("patch", "customresourcedefinitions"),
+    );
+    world.clock.advance(A_WHILE * 2);
+    world.look().await.unwrap();
+    assert_eq!(world.running(), ["widgets"]);
+    let connected = world.condition(types::CONNECTED).reason;
+    assert_eq!(connected.as_deref(), Some("MissingPermissions"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reviews_that_fail_stop_nothing() {
+    let mut world = World::with(&[]).await;
+    let fails = failure(500, "the authorizer is away");
+    world.refuse("POST", "selfsubjectaccessreviews", fails);
+    world.look().await.unwrap();
+    assert_eq!(world.running(), ["gadgets", "widgets"]);
+}
+
+/// A world with a kind that left the export, whose objects may not be listed.
+async fn with_a_relic() -> World {
+    let mut world = World::with(&[("relics", 100)]).await;
+    let relics = serde_json::json!({"group": "example.org", "resource": "relics"});
+    let status = world.binding.status.as_mut().unwrap();
+    status
+        .bound_schemas
+        .push(serde_json::from_value(relics).unwrap());
+    world.refuse("GET", "/v1/relics", lacks("list", "relics"));
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_kind_whose_objects_cannot_be_released_says_so() {
+    let mut world = with_a_relic().await;
+    world.look().await.unwrap();
+    assert_eq!(world.running(), ["gadgets", "widgets"]);
+    world.clock.advance(A_WHILE);
+    world.look().await.unwrap();
+    let in_sync = world.condition(types::SCHEMA_IN_SYNC);
+    assert_eq!(in_sync.reason.as_deref(), Some("ResourceWithdrawn"));
+    let words = in_sync.message.unwrap();
+    assert!(words.contains("cannot be released"), "{words}");
+    assert!(words.contains("cannot list"), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unbinding_that_is_refused_something_is_blocked() {
+    let mut world = with_a_relic().await;
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    world.binding.metadata.deletion_timestamp = Some(Time(now));
+    world.delete_crd("relics.example.org");
+    assert!(world.look().await.is_err(), "it is tried again");
+    world.clock.advance(A_WHILE);
+    assert!(world.look().await.is_err(), "and again");
+    let connected = world.condition(types::CONNECTED);
+    assert_eq!(connected.reason.as_deref(), Some("UnbindingBlocked"));
+    let words = connected.message.unwrap();
+    assert!(words.contains("cannot list"), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_cannot_be_marked_says_so() {
+    let mut world = World::with(&[]).await;
+    world.binding.metadata.finalizers = None;
+    // The webhook is not asked about the status.
+    world.refuse("PATCH", "/apiservicebindings/tools?", webhook_is_down());
+    assert!(world.look().await.is_err());
+    world.clock.advance(A_WHILE);
+    assert!(world.look().await.is_err());
+    let connected = world.condition(types::CONNECTED);
+    assert_eq!(connected.reason.as_deref(), Some("RequestFailed"));
+    let synced = world.condition(types::INFORMERS_SYNCED);
+    assert_eq!(synced.status, "True", "nothing is known of it yet");
+    assert!(!world.is_ready());
+}

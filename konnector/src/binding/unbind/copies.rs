@@ -1,0 +1,62 @@
+//! The claims of a binding that ends. IO only in the claims engines.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+
+use super::super::claims::ending;
+use super::Unbinding;
+use super::next::Kind;
+use crate::claims::Ending;
+
+/// The copies of claimed objects that an unbinding takes back.
+#[derive(Default)]
+pub(super) struct Copies {
+    /// How many are left, if that is known.
+    pub(super) left: Option<usize>,
+    /// Other bindings that have to be heard before any of them goes.
+    pub(super) unheard: BTreeSet<String>,
+    /// Why claimed objects cannot be listed.
+    pub(super) denied: Option<String>,
+}
+
+/// Which other bindings something waits for.
+pub(super) fn waiting_for(unheard: &BTreeSet<String>) -> String {
+    if unheard.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = unheard.iter().map(String::as_str).collect();
+    format!(
+        "; it is not known yet which of them the objects of {} refer to, see the conditions there",
+        names.join(", ")
+    )
+}
+
+impl Unbinding<'_> {
+    /// Takes the claims back once the objects that made them are gone; says how many copies are left.
+    pub(super) async fn copies(&self, kinds: &[Kind]) -> Copies {
+        let mut copies = Copies::default();
+        if kinds.iter().any(|kind| kind.crd) {
+            return copies;
+        }
+        let name = self.binding.name_any();
+        let status = self.binding.status.iter();
+        copies.left = Some(0);
+        for claim in status.flat_map(|status| &status.permission_claims) {
+            let provider = self.observed.provider().or(self.subtree.provider.as_ref());
+            // Without it nothing tells whose copies there are.
+            let Some(provider) = provider else {
+                copies.left = None;
+                return copies;
+            };
+            let ctx = &self.supervisor.ctx;
+            if let Some(engine) = provider.claims(ctx, &claim.group_resource).await {
+                engine.claim(&name, ending(self.binding, claim, Ending::Delete));
+                copies.left = copies.left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
+                copies.unheard.extend(engine.unheard(&name));
+                copies.denied = copies.denied.or_else(|| engine.denied());
+            }
+        }
+        copies
+    }
+}
