@@ -61,7 +61,7 @@ impl Cluster {
         found.cloned()
     }
 
-    /// The writes of Secrets so far, as `DELETE tenant-shop/tls`.
+    /// The writes of Secrets that were there, as `DELETE tenant-shop/tls`.
     pub fn writes(&self) -> Vec<String> {
         self.writes.lock().unwrap().clone()
     }
@@ -143,17 +143,15 @@ impl Cluster {
     fn single(&self, method: &Method, namespace: &str, name: &str, sent: &Value) -> (u16, Value) {
         let mut objects = self.objects();
         let found = objects.iter().position(|o| is_at(o, namespace, name));
-        let log = match *method {
-            Method::GET => &self.reads,
-            _ => &self.writes,
-        };
-        log.lock()
-            .unwrap()
-            .push(format!("{method} {namespace}/{name}"));
+        let asked = format!("{method} {namespace}/{name}");
+        if *method == Method::GET {
+            self.reads.lock().unwrap().push(asked.clone());
+        }
         let Some(at) = found else {
             return failure(404, "NotFound");
         };
         if *method != Method::GET {
+            self.writes.lock().unwrap().push(asked);
             self.version.send_modify(|version| *version += 1);
         }
         match *method {
