@@ -84,6 +84,8 @@ pub struct ProviderFacts {
     pub link: LinkState,
     /// Whether its kube-bind objects are known.
     pub synced: bool,
+    /// Why they are not, or may be old, once that lasts.
+    pub trouble: Option<String>,
     /// How the last heartbeat went.
     pub heartbeat: HeartbeatState,
     /// The export of the binding's name.

@@ -96,6 +96,7 @@ impl Observed {
             provider: self.connection.provider.as_ref().map(|p| ProviderFacts {
                 link: p.link.state(),
                 synced: p.stores.synced(),
+                trouble: p.stores.trouble(),
                 heartbeat: p.heartbeat.borrow().clone(),
                 export: self.export_facts.clone(),
             }),
@@ -186,6 +187,9 @@ pub(super) async fn look_at(
         None => None,
     };
     look.again = due.map_or(look.again, |due| look.again.min(due));
+    if let Some(left) = subtree.beginning(look.now()) {
+        look.again = look.again.min(left);
+    }
     told?;
     tracing::debug!(binding.name = %name, "looked at APIServiceBinding {name}: {facts:?}");
     if look.failed {

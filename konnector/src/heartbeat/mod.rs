@@ -80,10 +80,19 @@ impl Heart {
                 self.follow_secret(&mut watched);
                 self.beat(watched.as_ref()).await
             } else {
+                self.say_why_not();
                 TICK
             };
             let _ = tokio::time::timeout(pause, self.provider.beat.notified()).await;
         }
+    }
+
+    /// Before the provider's objects are known nothing is sent. Whoever cannot list them tells us.
+    fn say_why_not(&self) {
+        let trouble = self.provider.stores.trouble();
+        self.publish(trouble.map_or(HeartbeatState::Pending, |why| {
+            HeartbeatState::Failed(format!("no heartbeat is sent: {why}"))
+        }));
     }
 
     /// Keeps a watch on the Secret that the `ClusterBinding` names.

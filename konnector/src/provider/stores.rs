@@ -1,8 +1,9 @@
 //! What is watched in a cluster namespace. IO: reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::Provider;
 use crate::context::Context;
 use crate::fault;
+use crate::patience::Patience;
 use crate::watch::{Signal, at_most, reflect};
 
 /// How many kinds are watched here.
@@ -38,7 +40,15 @@ pub struct Stores {
     cluster_bindings: Store<ClusterBinding>,
     listed: Arc<Mutex<BTreeSet<&'static str>>>,
     /// Watches that failed and have brought nothing since.
-    failing: Arc<Mutex<BTreeSet<&'static str>>>,
+    failing: Arc<Mutex<BTreeMap<&'static str, Failing>>>,
+}
+
+/// A watch that fails.
+#[derive(Default)]
+struct Failing {
+    patience: Patience,
+    /// Why, once that lasts.
+    said: Option<String>,
 }
 
 impl Stores {
@@ -50,7 +60,7 @@ impl Stores {
 
     /// The watch of exports is broken, so what it brought may be old.
     pub fn exports_fail(&self) -> bool {
-        self.failing().contains(EXPORTS)
+        self.failing().contains_key(EXPORTS)
     }
 
     /// Exports could be listed, so their watch will work again or say that it does not.
@@ -58,7 +68,30 @@ impl Stores {
         self.failing().remove(EXPORTS);
     }
 
-    fn failing(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+    /// Why something is not known, or may be old, once that lasts.
+    pub fn trouble(&self) -> Option<String> {
+        let failing = self.failing();
+        failing.values().find_map(|failing| failing.said.clone())
+    }
+
+    /// A watch failed; says whether there is more trouble than before.
+    fn failed(&self, what: &'static str, why: &str, now: Instant) -> bool {
+        let mut all = self.failing();
+        let failing = all.entry(what).or_default();
+        if failing.patience.failed(now, now).is_some() {
+            return false;
+        }
+        let said = format!("the {what} of the provider cannot be followed: {why}");
+        failing.said.replace(said).is_none()
+    }
+
+    /// A watch works; says whether there is less trouble than before.
+    fn works(&self, what: &str) -> bool {
+        let failing = self.failing().remove(what);
+        failing.is_some_and(|failing| failing.said.is_some())
+    }
+
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<&'static str, Failing>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,34 +241,37 @@ fn watch<K>(
     let (ctx, provider) = (ctx.clone(), provider.clone());
     let stop = shutdown.token.clone();
     let shutdown = shutdown.clone();
-    let tell = move |signal: Signal<'_, K>| match signal {
-        Signal::Changed(object) | Signal::Removed(object) => {
-            provider.stores.failing().remove(what);
-            changed(&ctx, &provider, &object.name_any());
+    let tell = move |signal: Signal<'_, K>| {
+        let stores = &provider.stores;
+        let is_news = match &signal {
+            Signal::Failed(error) => {
+                let now = ctx.clock.monotonic();
+                stores.failed(what, &fault::describe_watch(error), now)
+            }
+            _ => stores.works(what),
+        };
+        match signal {
+            Signal::Changed(object) | Signal::Removed(object) => {
+                changed(&ctx, &provider, &object.name_any());
+            }
+            Signal::Listed => {
+                let listed = stores.listed.lock();
+                listed.unwrap_or_else(PoisonError::into_inner).insert(what);
+            }
+            Signal::Running => {}
+            Signal::Failed(error) => {
+                tracing::warn!(
+                    error = fault::describe_watch(error),
+                    provider.uid = %provider.uid,
+                    "failed to watch {what} of provider {}",
+                    provider.uid
+                );
+                provider.link.check();
+            }
         }
-        Signal::Listed => {
-            provider.stores.failing().remove(what);
-            provider
-                .stores
-                .listed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(what);
+        if is_news || matches!(signal, Signal::Listed) {
             ctx.wake_users(&provider.secrets());
             provider.beat.notify_one();
-        }
-        Signal::Running => {
-            provider.stores.failing().remove(what);
-        }
-        Signal::Failed(error) => {
-            tracing::warn!(
-                error = fault::describe_watch(error),
-                provider.uid = %provider.uid,
-                "failed to watch {what} of provider {}",
-                provider.uid
-            );
-            provider.stores.failing().insert(what);
-            provider.link.check();
         }
     };
     shutdown.spawn(

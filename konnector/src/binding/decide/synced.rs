@@ -17,7 +17,11 @@ pub(super) fn informers_synced(facts: &Facts) -> New {
     if facts.failing.is_some() {
         return waiting(type_, "waiting for the look at the binding to succeed");
     }
-    if !facts.provider.as_ref().is_some_and(|p| p.synced) {
+    let provider = facts.provider.as_ref();
+    if let Some(why) = provider.and_then(|p| p.trouble.as_ref()) {
+        return error(type_, reasons::INFORMER_SYNC_TIMEOUT, why);
+    }
+    if !provider.is_some_and(|p| p.synced) {
         let message = "listing the provider's exports";
         return New::false_(type_, Severity::Info, REASON_SYNCING, message);
     }

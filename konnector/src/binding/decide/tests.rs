@@ -16,6 +16,7 @@ fn good() -> Facts {
         provider: Some(ProviderFacts {
             link: LinkState::Up,
             synced: true,
+            trouble: None,
             heartbeat: HeartbeatState::Beating,
             export: ExportFacts::Found,
         }),
@@ -117,6 +118,7 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with_provider(|p| p.link = LinkState::Unauthorized("expired".into())),
         with_provider(|p| p.link = LinkState::OtherProvider("uid".into())),
         with_provider(|p| p.synced = false),
+        with_provider(|p| p.trouble = Some("forbidden".into())),
         with_provider(|p| p.heartbeat = HeartbeatState::Pending),
         with_provider(|p| p.heartbeat = HeartbeatState::Failed("x".into())),
         with_provider(|p| p.export = ExportFacts::Missing),
@@ -358,6 +360,19 @@ fn what_fails_is_said_once_it_lasts() {
     });
     assert_eq!(reason(&at_all, types::READY), "RequestFailed/Error");
     assert_eq!(reason(&at_all, types::INFORMERS_SYNCED), "Waiting/Info");
+}
+
+#[test]
+fn what_the_provider_does_not_let_us_follow_is_said() {
+    for synced in [false, true] {
+        let blind = with_provider(|p| {
+            p.synced = synced;
+            p.trouble = Some("the exports of the provider cannot be followed".into());
+        });
+        let expected = "InformerSyncTimeout/Error";
+        assert_eq!(reason(&blind, types::INFORMERS_SYNCED), expected);
+        assert_eq!(reason(&blind, types::READY), expected);
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn status(
     for condition in decide::conditions(facts) {
         let mut said = Vec::new();
         conditions::set(&mut said, condition.clone(), now);
-        // After a restart nothing is known at first. That is no reason to take back what was true.
+        // After a restart nothing is known at first. For a while that is no reason to take back what was true.
         let is_news = settled || !said.iter().any(is_beginning);
         if is_news
             || !said
@@ -123,7 +123,7 @@ pub(super) async fn binding(
         facts,
         observed.export.as_deref(),
         pretty_name,
-        subtree.settled,
+        subtree.beginning(ctx.clock.monotonic()).is_none(),
         manual,
         ctx.clock.now(),
     );
@@ -238,6 +238,7 @@ mod tests {
             provider: Some(ProviderFacts {
                 link,
                 synced,
+                trouble: None,
                 heartbeat: HeartbeatState::Beating,
                 export: ExportFacts::Found,
             }),

@@ -7,7 +7,7 @@ mod start;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kube_bind_crds::api::{APIServiceExport, BoundSchema, GroupResource};
 
@@ -24,6 +24,9 @@ use crate::supervisor::Supervisor;
 use crate::sync::{Breaker, BreakerConfig, Counts, EngineHandle};
 use judge::judge;
 use start::{fingerprint, start};
+
+/// A replica that begins to lead knows how a binding is doing after so long at the latest.
+const BEGINNING: Duration = Duration::from_secs(120);
 
 /// What runs for one binding.
 #[derive(Default)]
@@ -50,6 +53,8 @@ pub struct Subtree {
     pub tallied: Option<Instant>,
     /// The binding was ready once since this replica leads.
     pub settled: bool,
+    /// When it was looked at first.
+    begun: Option<Instant>,
     /// The provider that everything here belongs to.
     pub provider: Option<Arc<Provider>>,
     engines: BTreeMap<GroupResource, Running>,
@@ -80,6 +85,13 @@ impl Subtree {
             breaker: Breaker::new(breaker),
             ..Self::default()
         }
+    }
+
+    /// For how much longer what was true before this replica led is taken for true while nothing else is known.
+    pub fn beginning(&mut self, now: Instant) -> Option<Duration> {
+        let begun = *self.begun.get_or_insert(now);
+        let left = BEGINNING.saturating_sub(now.saturating_duration_since(begun));
+        (!self.settled && !left.is_zero()).then_some(left)
     }
 
     /// Watches over all that is deleted for the binding.

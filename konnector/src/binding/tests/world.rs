@@ -192,6 +192,29 @@ pub struct World {
 impl World {
     /// The CRDs of these kinds are installed, as the provider exports them now or with another schema.
     pub async fn with(crds: &[(&str, u32)]) -> Self {
+        let world = Self::behind(crds, at_provider);
+        while !world.provider.stores.synced() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world
+    }
+
+    /// The same before anything is known of the provider, which says `otherwise` to lists of requests.
+    pub fn without_requests(otherwise: Option<(u16, Value)>) -> Self {
+        Self::behind(&[], move |asked| {
+            let of_requests = asked.uri.contains("/apiserviceexportrequests");
+            if of_requests {
+                otherwise.clone()
+            } else {
+                at_provider(asked)
+            }
+        })
+    }
+
+    fn behind(
+        crds: &[(&str, u32)],
+        provider: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
+    ) -> Self {
         let consumer = Arc::new(Mutex::new(Consumer::default()));
         for (plural, maximum) in crds {
             let (_, kind) = KINDS.iter().find(|(p, _)| p == plural).unwrap();
@@ -205,10 +228,7 @@ impl World {
         let ctx = Arc::new(term_at(&client, &clock));
         ctx.bindings_listed.set();
         let supervisor = assemble(&ctx);
-        let provider = connected(&ctx, serving(at_provider));
-        while !provider.stores.synced() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let provider = connected(&ctx, serving(provider));
         Self {
             clock,
             binding: binding(),
