@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use kube_bind_crds::api::{APIServiceBinding, APIServiceExport};
+use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, GroupResource};
 use kube_bind_crds::names::{ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_RESOURCES, FINALIZER_BINDING};
 use kube_bind_crds::schema;
 use kube_bind_crds::switches::ACCEPT;
@@ -63,6 +63,26 @@ fn annotations(
     ]);
     wanted.retain(|key, value| binding.annotations().get(*key) != Some(value));
     wanted
+}
+
+/// The kinds that a binding is marked with. Anybody may have written there.
+pub(super) fn bound(binding: &APIServiceBinding) -> Vec<GroupResource> {
+    let marked = binding.annotations().get(ANNOTATION_RESOURCES);
+    let names = marked.iter().flat_map(|all| all.split(','));
+    let is_plain = |part: &str| {
+        let mut bytes = part.bytes();
+        let plain =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+        !part.is_empty() && bytes.all(plain)
+    };
+    names
+        .filter_map(|name| name.split_once('.'))
+        .filter(|(resource, group)| is_plain(resource) && is_plain(group))
+        .map(|(resource, group)| GroupResource {
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+        })
+        .collect()
 }
 
 /// Takes the acceptance off that has taken effect, so that it accepts nothing else later.
@@ -134,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_wrote_there_names_no_kind() {
+        let mut binding = APIServiceBinding::new("b", Default::default());
+        for nonsense in ["", "widgets", "../secrets.example.org", "a b.c", ".x", "x."] {
+            let value = nonsense.to_owned();
+            binding
+                .annotations_mut()
+                .insert(ANNOTATION_RESOURCES.to_owned(), value);
+            assert!(bound(&binding).is_empty(), "{nonsense}");
+        }
+    }
+
+    #[test]
     fn what_is_bound_is_written_once_whatever_its_order() {
         let mut binding = APIServiceBinding::new("b", Default::default());
         let export_one = export(&["widgets", "gadgets"]);
@@ -146,6 +178,9 @@ mod tests {
         for (key, value) in lacking {
             binding.annotations_mut().insert(key.to_owned(), value);
         }
+        let resources = bound(&binding).into_iter().map(|kind| schema::name(&kind));
+        let resources: Vec<String> = resources.collect();
+        assert_eq!(resources, ["gadgets.example.org", "widgets.example.org"]);
         let other_order = export(&["gadgets", "widgets"]);
         assert!(annotations(&binding, "uid-1", &other_order).is_empty());
         let less = annotations(&binding, "uid-1", &export(&["widgets"]));

@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::controller::Action;
 use kube_bind_crds::conditions::types;
 use serde_json::Value;
 
@@ -155,8 +155,7 @@ async fn a_withdrawn_kind_whose_objects_cannot_be_released_says_so() {
 #[tokio::test(start_paused = true)]
 async fn an_unbinding_that_is_refused_something_is_blocked() {
     let mut world = with_a_relic().await;
-    let now = jiff::Timestamp::UNIX_EPOCH;
-    world.binding.metadata.deletion_timestamp = Some(Time(now));
+    world.end();
     world.delete_crd("relics.example.org");
     assert!(world.look().await.is_err(), "it is tried again");
     world.clock.advance(A_WHILE);
@@ -165,6 +164,38 @@ async fn an_unbinding_that_is_refused_something_is_blocked() {
     assert_eq!(connected.reason.as_deref(), Some("UnbindingBlocked"));
     let words = connected.message.unwrap();
     assert!(words.contains("cannot list"), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_ends_before_its_first_status_knows_what_it_installed() {
+    let mut world = World::with(&[("gadgets", 100)]).await;
+    world.binding.status = None;
+    world.end();
+    world.away = true;
+    world.look().await.unwrap();
+    let connected = world.condition(types::CONNECTED);
+    assert_eq!(connected.reason.as_deref(), Some("UnbindingBlocked"));
+    assert_eq!(world.asked("PATCH", "/tools?"), 0, "it is not let go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_waits_for_others_is_not_looked_at_all_the_time() {
+    let mut world = World::with(&[]).await;
+    // What is claimed is not known yet.
+    world.ignore("GET", "/secrets");
+    let claim = serde_json::json!({"group": "", "resource": "secrets",
+        "selector": {"labelSelector": {}}});
+    let status = world.binding.status.as_mut().unwrap();
+    let claim = serde_json::from_value(claim).unwrap();
+    status.permission_claims.push(claim);
+    let orphan = ("kube-bind.io/deletion-policy", "Orphan");
+    let annotations = world.binding.metadata.annotations.as_mut().unwrap();
+    annotations.insert(orphan.0.into(), orphan.1.into());
+    world.end();
+    let next = world.look().await.unwrap();
+    assert_eq!(next, Action::requeue(Duration::from_secs(3)));
+    let connected = world.condition(types::CONNECTED).message.unwrap();
+    assert!(connected.contains("claimed secrets"), "{connected}");
 }
 
 #[tokio::test(start_paused = true)]

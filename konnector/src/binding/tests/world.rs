@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube_bind_crds::api::{APIServiceBinding, APIServiceBindingStatus, Condition};
@@ -16,7 +17,7 @@ use super::super::Error;
 use super::super::reconcile::{Observed, look_at};
 use super::super::subtree::Subtree;
 use crate::provider::test_support::connected;
-use crate::provider::{Connection, Provider, SecretState};
+use crate::provider::{ConnectProblem, Connection, LinkState, Provider, SecretState};
 use crate::supervisor::{Supervisor, assemble};
 use crate::test_support::{Asked, clock, failure, serving, term_at};
 
@@ -33,7 +34,7 @@ struct Consumer {
     /// By name.
     crds: BTreeMap<String, Value>,
     /// What is said to requests of a method whose path and query contain this.
-    refusals: Vec<(&'static str, &'static str, (u16, Value))>,
+    refusals: Vec<(&'static str, &'static str, Option<(u16, Value)>)>,
     /// All requests.
     asked: Vec<Asked>,
 }
@@ -47,7 +48,7 @@ impl Consumer {
             .find(|(method, part, _)| asked.method == *method && asked.uri.contains(part));
         let refused = refused.map(|(_, _, answer)| answer.clone());
         self.asked.push(asked.clone());
-        if refused.is_some() {
+        if let Some(refused) = refused {
             return refused;
         }
         if query.contains("watch=true") {
@@ -184,6 +185,8 @@ pub struct World {
     pub clock: FixedClock,
     pub binding: APIServiceBinding,
     pub subtree: Subtree,
+    /// The provider was never reached.
+    pub away: bool,
     consumer: Arc<Mutex<Consumer>>,
     supervisor: Arc<Supervisor>,
     provider: Arc<Provider>,
@@ -233,6 +236,7 @@ impl World {
             clock,
             binding: binding(),
             subtree: Subtree::default(),
+            away: false,
             consumer,
             supervisor,
             provider,
@@ -245,7 +249,12 @@ impl World {
 
     /// From now on this is said to requests of a method whose path and query contain `part`.
     pub fn refuse(&self, method: &'static str, part: &'static str, answer: (u16, Value)) {
-        self.consumer().refusals.push((method, part, answer));
+        self.consumer().refusals.push((method, part, Some(answer)));
+    }
+
+    /// From now on nothing is said to them.
+    pub fn ignore(&self, method: &'static str, part: &'static str) {
+        self.consumer().refusals.push((method, part, None));
     }
 
     /// Nothing is refused any more.
@@ -261,12 +270,18 @@ impl World {
         crd["metadata"]["deletionTimestamp"] = now.into();
     }
 
+    /// Somebody deletes the binding.
+    pub fn end(&mut self) {
+        self.binding.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+    }
+
     /// One look; the status that it writes is the binding's then.
     pub async fn look(&mut self) -> Result<Action, Error> {
+        let refused = || ConnectProblem::Link(LinkState::Unreachable("refused".into()));
         let connection = Connection {
             secret: SecretState::Valid,
-            problem: None,
-            provider: Some(self.provider.clone()),
+            problem: self.away.then(refused),
+            provider: (!self.away).then(|| self.provider.clone()),
         };
         let observed = Observed::through(connection, &self.binding.name_any());
         let binding = Arc::new(self.binding.clone());

@@ -177,6 +177,11 @@ impl Unbinding<'_> {
                 self.again = Duration::ZERO;
                 Some(Message::going(words))
             }
+            // Whoever is waited for wakes us, or there was no need to hurry.
+            Outcome::Wait(words) => {
+                self.again = PROGRESS;
+                Some(Message::going(words))
+            }
             Outcome::Blocked(words) => Some(Message::blocked(words)),
         })
     }
@@ -354,6 +359,8 @@ fn resources(binding: &APIServiceBinding, observed: &Observed) -> Vec<GroupResou
         .status
         .iter()
         .flat_map(|status| status.bound_schemas.clone())
+        // Written before anything is installed, the status only after.
+        .chain(mark::bound(binding))
         .collect();
     if let Some(export) = &observed.export {
         all.extend(

@@ -34,8 +34,10 @@ const SLICE: Duration = Duration::from_secs(8);
 /// What a look came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// There is more to do: how far it is.
+    /// Something was done, and there is more: how far it is.
     More(String),
+    /// Others have to do something, or somebody was in the way: what is waited for.
+    Wait(String),
     /// A person has to do something: what is wrong.
     Blocked(String),
     /// Nothing of ours is left.
@@ -80,15 +82,16 @@ impl Letting<'_> {
                 }
             };
             if !swept.clean {
-                return Ok(Outcome::More(format!(
+                let words = format!(
                     "letting the objects of {name} go, {} just now",
                     swept.released
-                )));
+                );
+                return Ok(self.after(swept, until, words));
             }
-            if !self.copies(resource, crd, until).await {
-                return Ok(Outcome::More(format!(
-                    "letting the copies of {name} on the provider go"
-                )));
+            let swept = self.copies(resource, crd, until).await;
+            if !swept.clean {
+                let words = format!("letting the copies of {name} on the provider go");
+                return Ok(self.after(swept, until, words));
             }
             let client = &self.supervisor.ctx.client;
             crds::disown(client, &name, crd, self.owner)
@@ -103,6 +106,15 @@ impl Letting<'_> {
             return Ok(Outcome::More(words.into()));
         }
         self.claims(subtree, until).await
+    }
+
+    /// What a sweep came to that has to be repeated: at once only if that one got somewhere.
+    fn after(&self, swept: Swept, until: Instant, words: String) -> Outcome {
+        if swept.released > 0 || self.now() >= until {
+            Outcome::More(words)
+        } else {
+            Outcome::Wait(words)
+        }
     }
 
     fn now(&self) -> Instant {
@@ -132,23 +144,27 @@ impl Letting<'_> {
     }
 
     /// Takes the marks off the copies, as far as the provider lets us: they are its own now, and what
-    /// it thinks of them must not keep the binding. Says whether there is nothing left to do.
-    async fn copies(&self, resource: &GroupResource, crd: &CrdView, until: Instant) -> bool {
+    /// it thinks of them must not keep the binding.
+    async fn copies(&self, resource: &GroupResource, crd: &CrdView, until: Instant) -> Swept {
+        let mut all = Swept {
+            released: 0,
+            clean: true,
+        };
         let (Some(provider), Some(export)) = (self.provider, &self.observed.export) else {
             tracing::info!(
                 binding.name = %self.owner.name,
                 "the provider does not answer, so its copies of {} keep their marks",
                 resource.resource
             );
-            return true;
+            return all;
         };
         let Some(bound) = provider.stores.schema(resource) else {
-            return true;
+            return all;
         };
         let Some((version, names)) =
             schema::synced_version(&bound.spec).zip(crd.accepted_names.as_ref())
         else {
-            return true;
+            return all;
         };
         let kind = GroupVersionKind::gvk(&resource.group, &version.name, &names.kind);
         let kind = ApiResource::from_gvk_with_plural(&kind, &resource.resource);
@@ -161,7 +177,6 @@ impl Letting<'_> {
             (_, Strategy::Namespaced) => vec![Some(provider.cluster_namespace.clone())],
             _ => vec![None],
         };
-        let mut clean = true;
         for scope in scopes {
             let field = Field {
                 client: &provider.client,
@@ -172,7 +187,10 @@ impl Letting<'_> {
             let (home, uid) = (&provider.cluster_namespace, &provider.uid);
             let unmark = |object: &sweep::Meta| sweep::of_provider(object, home, uid);
             match sweep(&field, until, || self.now(), unmark).await {
-                Ok(swept) => clean &= swept.clean,
+                Ok(swept) => {
+                    all.released += swept.released;
+                    all.clean &= swept.clean;
+                }
                 Err(error) => tracing::warn!(
                     error = fault::describe(&error),
                     binding.name = %self.owner.name,
@@ -181,7 +199,7 @@ impl Letting<'_> {
                 ),
             }
         }
-        clean
+        all
     }
 
     /// Has the marks of a claim taken off on both sides, and says how many objects still carry some, and what
@@ -217,7 +235,7 @@ impl Letting<'_> {
             if let Some((left, waiting)) = self.released(subtree, claim).await
                 && left > 0
             {
-                return Ok(Outcome::More(format!(
+                return Ok(Outcome::Wait(format!(
                     "letting {left} claimed {} go on both sides{waiting}",
                     resource.resource
                 )));
@@ -234,10 +252,11 @@ impl Letting<'_> {
             match sweep(&field, until, || self.now(), unmark).await {
                 Ok(swept) if swept.clean => {}
                 Ok(swept) => {
-                    return Ok(Outcome::More(format!(
+                    let words = format!(
                         "letting copies of claimed {} go, {} just now",
                         resource.resource, swept.released
-                    )));
+                    );
+                    return Ok(self.after(swept, until, words));
                 }
                 // Without the right nothing was ever claimed, or somebody took it away on purpose.
                 Err(error) if fault::code(&error) == Some(403) => tracing::warn!(
