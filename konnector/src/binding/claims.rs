@@ -178,10 +178,12 @@ impl Look<'_> {
         // Only now: what is claimed by reference only would count as unclaimed.
         engine.claim(&name, rule);
         engine.watch_over(&name, subtree.breaker());
-        let state = if engine.listed() {
-            ClaimState::Running
-        } else {
-            ClaimState::Listing
+        let failing = engine.failing(&name, ctx.clock.monotonic());
+        self.again = failing.again.map_or(self.again, |a| self.again.min(a));
+        let state = match failing.why {
+            Some(why) => ClaimState::Failing(why),
+            None if engine.listed() => ClaimState::Running,
+            None => ClaimState::Listing,
         };
         let active = ActiveClaim {
             claim: claim.clone(),

@@ -221,6 +221,8 @@ pub enum ClaimState {
     MissingRights(Vec<String>),
     /// First lists are under way.
     Listing,
+    /// One side does not let it be watched or written.
+    Failing(String),
     /// Running.
     Running,
 }

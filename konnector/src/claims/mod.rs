@@ -11,6 +11,7 @@
 mod body;
 mod copy;
 mod engine;
+mod failing;
 mod index;
 mod look;
 mod outside;

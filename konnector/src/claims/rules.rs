@@ -208,6 +208,12 @@ impl Rules {
         rules.any(|rule| rule.scopes().iter().any(|scope| scope.covers(key)))
     }
 
+    /// Whether a watch sees something of what a binding claims.
+    pub fn sees(&self, binding: &str, scope: &Scope) -> bool {
+        let rule = self.by_binding.get(binding);
+        rule.is_some_and(|rule| rule.scopes().iter().any(|own| scope.includes(own)))
+    }
+
     /// Bindings whose label selector matches, in any namespace.
     pub fn labelled(&self, labels: &BTreeMap<String, String>) -> Vec<String> {
         let matching = self.by_binding.iter().filter(|(_, rule)| {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tokio::time::Instant;
 
 use super::copy::Copy;
+use super::failing::Failing;
 use super::plan::Conflict;
 use super::rules::Scope;
 use crate::sync::{Key, Share};
@@ -104,6 +105,8 @@ pub struct State {
     pub provider_listed: BTreeSet<String>,
     /// Scopes that the consumer does not let us watch, and why.
     pub denied: BTreeMap<Scope, String>,
+    /// What fails, and not only for one object.
+    pub failing: Failing,
     /// What is not synced, by key on the consumer, and whom that concerns.
     pub conflicts: HashMap<Key, (Conflict, BTreeSet<String>)>,
     /// Further bindings that claim what is synced for another one.

@@ -165,7 +165,11 @@ impl ClaimsEngine {
 
     /// A watch that is back brings no list: it is told only that it runs.
     fn runs(&self, side: Side, scope: &Scope) {
-        let news = side == Side::Consumer && self.state().is_allowed(scope);
+        let news = {
+            let mut state = self.state();
+            state.failing.watch_ended(side, scope)
+                | (side == Side::Consumer && state.is_allowed(scope))
+        };
         if news {
             self.wake_bindings();
         }
@@ -181,13 +185,14 @@ impl ClaimsEngine {
         match side {
             Side::Provider => self.provider.link.check(),
             Side::Consumer if is_denied(error) => {
-                let news = self.state().denied.insert(scope.clone(), words).is_none();
-                if news {
+                let known = self.state().denied.insert(scope.clone(), words.clone());
+                if known.is_none() {
                     self.wake_bindings();
                 }
             }
             Side::Consumer => {}
         }
+        self.watch_fails(side, scope, words);
     }
 
     fn file(&self, side: Side, object: &DynamicObject, list: Option<u64>) -> Key {
@@ -229,6 +234,7 @@ impl ClaimsEngine {
 
     fn unlist(&self, side: Side, scope: &Scope) {
         let mut state = self.state();
+        state.failing.watch_ended(side, scope);
         match (side, &scope.namespace) {
             (Side::Consumer, _) => {
                 state.consumer_listed.remove(scope);

@@ -26,6 +26,8 @@ const OTHER_BINDING: Duration = Duration::from_secs(60);
 /// side means it.
 const MOST_CORRECTIONS: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
+/// A right that was missing may be there without any change of the object.
+const RIGHTS: Duration = Duration::from_secs(30);
 /// An object at which we panic is not tried again sooner.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
@@ -34,7 +36,11 @@ impl ClaimsEngine {
         let queue = &self.queues[worker];
         loop {
             let key = queue.next().await;
-            match survive(self.settle(&key)).await {
+            let settled = survive(self.settle(&key)).await;
+            if let Some(Ok(_)) = settled {
+                self.written(&key);
+            }
+            match settled {
                 Some(Ok(None)) => self.backoff.reset(&key),
                 Some(Ok(Some(pause))) => queue.push_after(key, pause),
                 // The message was logged by the panic hook; other objects go on.
@@ -43,7 +49,10 @@ impl ClaimsEngine {
                     queue.push_after(key, pause);
                 }
                 Some(Err(error)) => {
-                    let pause = self.backoff.next(&key);
+                    let mut pause = self.backoff.next(&key);
+                    if matches!(&error, kube::Error::Api(status) if fault::lacks_right(status)) {
+                        pause = pause.min(RIGHTS);
+                    }
                     tracing::warn!(
                         error = fault::describe(&error),
                         object.namespace = %key.namespace,
@@ -112,7 +121,9 @@ impl ClaimsEngine {
                 return Ok(Some(LEAST_WRITE_TIME));
             }
             let limit = left.min(apply::TIMEOUT);
-            match apply::timed_for(limit, writer.perform(step)).await? {
+            let written = apply::timed_for(limit, writer.perform(step)).await;
+            let failed = |error: &kube::Error| self.write_fails(key, &work.binding, error);
+            match written.inspect_err(failed)? {
                 Written::Found(side, mut copy) => {
                     // Labels cross, so what matches the source matches the copy.
                     copy.labelled = work

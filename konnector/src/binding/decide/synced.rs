@@ -47,7 +47,7 @@ fn claims_granted(type_: &str, facts: &Facts) -> Option<New> {
             ClaimState::Refused(why) => {
                 Some(format!("the claim on {} is not synced: {why}", claim.name))
             }
-            ClaimState::Listing | ClaimState::Running => None,
+            ClaimState::Listing | ClaimState::Failing(_) | ClaimState::Running => None,
         })
         .collect();
     (!missing.is_empty()).then(|| warning(type_, REASON_MISSING_RIGHTS, missing.join("; ")))
@@ -70,6 +70,14 @@ fn syncs_running(type_: &str, facts: &Facts) -> Option<New> {
             SyncState::Failing(why) => Some(format!("{}: {why}", kind.name)),
             _ => None,
         });
+    let failing = failing.or_else(|| {
+        facts.claims.iter().find_map(|claim| match &claim.state {
+            ClaimState::Failing(why) => {
+                Some(format!("the claim on {} is not synced: {why}", claim.name))
+            }
+            _ => None,
+        })
+    });
     if let Some(message) = failing {
         return Some(error(type_, reasons::INFORMER_SYNC_TIMEOUT, message));
     }

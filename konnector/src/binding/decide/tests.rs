@@ -109,6 +109,7 @@ fn nothing_that_is_missing_leaves_the_binding_ready() {
         with(|f| f.unbinding = Some(Unbinding::going("2 objects left".into()))),
         with(|f| f.claims = vec![claim(ClaimState::Listing)]),
         with(|f| f.claims = vec![claim(ClaimState::Unsupported)]),
+        with(|f| f.claims = vec![claim(ClaimState::Failing("403".into()))]),
         with(|f| {
             f.claims = vec![claim(ClaimState::MissingRights(vec![
                 "list secrets".into(),

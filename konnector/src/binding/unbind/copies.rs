@@ -16,7 +16,7 @@ pub(super) struct Copies {
     pub(super) left: Option<usize>,
     /// Other bindings that have to be heard before any of them goes.
     pub(super) unheard: BTreeSet<String>,
-    /// Why claimed objects cannot be listed.
+    /// Why claimed objects cannot be listed, or their copies not be written.
     pub(super) denied: Option<String>,
 }
 
@@ -54,7 +54,8 @@ impl Unbinding<'_> {
                 engine.claim(&name, ending(self.binding, claim, Ending::Delete));
                 copies.left = copies.left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
                 copies.unheard.extend(engine.unheard(&name));
-                copies.denied = copies.denied.or_else(|| engine.denied());
+                let failing = engine.failing(&name, ctx.clock.monotonic()).why;
+                copies.denied = copies.denied.or_else(|| engine.denied()).or(failing);
             }
         }
         copies

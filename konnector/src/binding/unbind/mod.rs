@@ -219,11 +219,13 @@ impl Unbinding<'_> {
         let copies = self.copies(&kinds).await;
         Ok(Some(match next(&kinds, provider, copies.left) {
             Next::Release => return Ok(None),
-            Next::Wait(_) if copies.denied.is_some() => Message::blocked(format!(
-                "copies of claimed objects cannot be looked for: {}; {}",
-                copies.denied.unwrap_or_default(),
-                next::remedy()
-            )),
+            Next::Wait(_) | Next::Copies(_) if copies.denied.is_some() => {
+                Message::blocked(format!(
+                    "copies of claimed objects cannot be taken back: {}; {}",
+                    copies.denied.unwrap_or_default(),
+                    next::remedy()
+                ))
+            }
             Next::Wait(why) => {
                 self.again = if installed.is_empty() {
                     AGAIN

@@ -215,7 +215,8 @@ impl Letting<'_> {
         let name = self.binding.name_any();
         // Whether it can do it now or not: nobody marks anything again while it is being let go.
         engine.claim(&name, ending(self.binding, claim, Ending::Orphan));
-        if self.provider.is_none() || engine.denied().is_some() {
+        let failing = engine.failing(&name, ctx.clock.monotonic()).why;
+        if self.provider.is_none() || engine.denied().or(failing).is_some() {
             return None;
         }
         // Until the lists are complete there may be one more.

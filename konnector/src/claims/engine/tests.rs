@@ -1,11 +1,15 @@
 //! A whole engine between two scripted clusters: what it deletes, and what it leaves.
 
+use std::time::Instant as Time;
+
+use http::Method;
 use kube_bind_crds::api::PermissionClaim;
 use serde_json::{Value, json};
 
 use super::super::Ending;
 use super::*;
 use crate::sync::{Breaker, Share};
+use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
 
 mod scene;
 
@@ -194,7 +198,10 @@ async fn what_is_outside_of_a_narrower_list_stays_until_the_binding_ends() {
         scene.settled().await;
         engine.claim("b", rule(&all, Some(&["team"])));
         if !right {
-            scene.consumer.refuse("/namespaces/shop/", 403);
+            let words = lacks("get", "secrets");
+            scene
+                .consumer
+                .refuse(Method::GET, "/namespaces/shop/", words);
         }
         scene.settled().await;
         assert_eq!(scene.provider.writes(), [""; 0]);
@@ -227,4 +234,66 @@ async fn what_is_outside_of_a_narrower_list_stays_although_another_claim_sees_it
         .claim("b", rule(&json!({"labelSelector": {}}), Some(&["team"])));
     scene.settled().await;
     assert_eq!(scene.provider.writes(), [""; 0]);
+}
+
+/// What is said to a binding after a while of what fails now.
+fn lasting(engine: &ClaimsEngine) -> Option<String> {
+    let now = Time::now();
+    let first = engine.failing("b", now);
+    assert_eq!(first.why, None, "what has just begun is not said");
+    engine.failing("b", now + first.again?).why
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fails_is_said_until_it_runs_again() {
+    const ALL: &str = "/api/v1/secrets";
+    const THERE: &str = "/namespaces/tenant-shop/secrets";
+    for listed in [true, false] {
+        for (side, path) in [(Side::Consumer, ALL), (Side::Provider, THERE)] {
+            let scene = Scene::start(&["b"], vec![], vec![]);
+            let cluster = match side {
+                Side::Consumer => &scene.consumer,
+                Side::Provider => &scene.provider,
+            };
+            if !listed {
+                cluster.refuse(Method::GET, path, lacks("list", "secrets"));
+            }
+            scene.engine.claim("b", rule(&nothing(), None));
+            scene.settled().await;
+            if listed {
+                assert_eq!(lasting(&scene.engine), None);
+                cluster.refuse(Method::GET, path, failure(500, "no storage"));
+                cluster.expire();
+                scene.settled().await;
+            }
+            assert_eq!(scene.engine.listed(), listed);
+            let why = lasting(&scene.engine).unwrap();
+            let words = if listed { "no storage" } else { "cannot list" };
+            assert!(why.contains(words), "{why}");
+            cluster.allow();
+            scene.settled().await;
+            assert_eq!(lasting(&scene.engine), None);
+            assert!(scene.engine.listed());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_to_write_that_is_missing_is_said_and_a_refused_copy_is_a_conflict() {
+    let all = rule(&json!({"labelSelector": {}}), None);
+    let mine = || secret("shop", "tls", &json!({}), &json!({}));
+    let scene = Scene::start(&["b"], vec![mine()], vec![]);
+    let (engine, provider) = (&scene.engine, &scene.provider);
+    provider.refuse(Method::POST, "/secrets", lacks("create", "secrets"));
+    engine.claim("b", all.clone());
+    scene.settled().await;
+    let why = lasting(engine).unwrap();
+    assert!(why.contains("cannot create"), "{why}");
+    assert_eq!(engine.conflicts_of("b"), 0);
+
+    provider.refuse(Method::POST, "/secrets", failure(403, WEBHOOK_DENIES));
+    scene.settled().await;
+    scene.settled().await;
+    assert_eq!(lasting(engine), None, "one object says nothing of others");
+    assert_eq!(engine.conflicts_of("b"), 1);
 }

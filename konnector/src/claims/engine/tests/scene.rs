@@ -1,9 +1,11 @@
 //! Two clusters in memory with Secrets and one mapped namespace, and an engine between them.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
 use kube::Client;
 use kube::client::Body;
 use kube::runtime::watcher;
@@ -29,6 +31,9 @@ pub fn secret(namespace: &str, name: &str, labels: &Value, annotations: &Value) 
     })
 }
 
+/// A method, a part of path and query, and what is said to that.
+type Refusal = (Method, String, (u16, Value));
+
 /// An API server that has Secrets. A watch expires with the first change, so that a list tells of it.
 #[derive(Default)]
 pub struct Cluster {
@@ -36,8 +41,15 @@ pub struct Cluster {
     writes: Mutex<Vec<String>>,
     reads: Mutex<Vec<String>>,
     version: watch::Sender<u64>,
-    /// Paths that are refused, with this status.
-    refused: Mutex<Option<(String, u16)>>,
+    /// What is said to requests of a method whose path and query contain this.
+    refused: Mutex<Option<Refusal>>,
+}
+
+/// What a request comes to.
+enum Reply {
+    Document((u16, Value)),
+    /// A watch from this version, which lasts until something changes.
+    Watch(u64),
 }
 
 impl Cluster {
@@ -50,8 +62,18 @@ impl Cluster {
     }
 
     /// Refuses what has this in its path and query.
-    pub fn refuse(&self, what: &str, code: u16) {
-        *self.refused.lock().unwrap() = Some((what.to_owned(), code));
+    pub fn refuse(&self, method: Method, what: &str, answer: (u16, Value)) {
+        *self.refused.lock().unwrap() = Some((method, what.to_owned(), answer));
+    }
+
+    /// Refuses nothing any more.
+    pub fn allow(&self) {
+        *self.refused.lock().unwrap() = None;
+    }
+
+    /// Ends all watches.
+    pub fn expire(&self) {
+        self.version.send_modify(|version| *version += 1);
     }
 
     /// What there is.
@@ -79,30 +101,41 @@ impl Cluster {
         let this = self.clone();
         let serve = tower::service_fn(move |request| {
             let this = this.clone();
-            async move { Ok::<_, kube::Error>(this.serve(request).await) }
+            async move {
+                let (code, body) = match this.serve(request).await {
+                    Reply::Document((code, document)) => (
+                        code,
+                        Full::from(format!("{document}\n").into_bytes()).boxed(),
+                    ),
+                    Reply::Watch(since) => {
+                        let changed = changed(this.version.subscribe(), since);
+                        (200, Full::from(Vec::new()).with_trailers(changed).boxed())
+                    }
+                };
+                let response = Response::builder().status(code).body(body);
+                Ok::<_, kube::Error>(response.unwrap())
+            }
         });
         Client::new(serve, "default")
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+    async fn serve(&self, request: Request<Body>) -> Reply {
         let (parts, body) = request.into_parts();
         let uri = parts.uri.to_string();
         let refused = self.refused.lock().unwrap().clone();
-        if let Some((_, code)) = refused.filter(|(what, _)| uri.contains(what)) {
-            return answer(failure(code, "Refused"));
+        let is_refused =
+            |(method, what, _): &Refusal| parts.method == *method && uri.contains(what);
+        if let Some((_, _, words)) = refused.filter(is_refused) {
+            return Reply::Document(words);
         }
         let query = parts.uri.query().unwrap_or_default();
         if query.contains("watch=true") {
-            let since = |version: &u64| query.contains(&format!("resourceVersion={version}"));
-            let mut version = self.version.subscribe();
-            let changed = version.wait_for(|version| !since(version)).await;
-            changed.expect("the sender is ours");
-            return answer(failure(410, "Expired"));
+            return self.watch(query);
         }
         let sent = body.collect_bytes().await.unwrap();
         let sent = serde_json::from_slice(&sent).unwrap_or(Value::Null);
         let path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
-        answer(match &path[..] {
+        Reply::Document(match &path[..] {
             ["api", "v1", "secrets"] => self.list(None, query),
             ["api", "v1", "namespaces", namespace, "secrets"] => match parts.method {
                 Method::POST => (201, sent),
@@ -119,6 +152,15 @@ impl Cluster {
             _ if parts.method == Method::GET => self.all(vec![]),
             _ => failure(404, "NotFound"),
         })
+    }
+
+    fn watch(&self, query: &str) -> Reply {
+        let since = *self.version.borrow();
+        if query.contains(&format!("resourceVersion={since}")) {
+            Reply::Watch(since)
+        } else {
+            Reply::Document(failure(410, "Expired"))
+        }
     }
 
     fn list(&self, namespace: Option<&str>, query: &str) -> (u16, Value) {
@@ -167,10 +209,13 @@ fn is_at(object: &Value, namespace: &str, name: &str) -> bool {
     object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name
 }
 
-fn answer((code, body): (u16, Value)) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{body}\n").into_bytes()));
-    *response.status_mut() = StatusCode::from_u16(code).unwrap();
-    response
+/// Does not say what changed.
+async fn changed(
+    mut version: watch::Receiver<u64>,
+    since: u64,
+) -> Option<Result<HeaderMap, Infallible>> {
+    let _ = version.wait_for(|version| *version != since).await;
+    None
 }
 
 fn merge(object: &mut Value, patch: &Value) {
