@@ -28,13 +28,19 @@ const KINDS: [(&str, &str); 3] = [
     ("relics", "Relic"),
 ];
 
+/// What is said to requests of a method whose path and query contain `part`; nothing at all, without an answer.
+struct Refusal {
+    method: &'static str,
+    part: &'static str,
+    answer: Option<(u16, Value)>,
+}
+
 /// What the consumer's API server has, and what it has against us.
 #[derive(Default)]
 struct Consumer {
     /// By name.
     crds: BTreeMap<String, Value>,
-    /// What is said to requests of a method whose path and query contain this.
-    refusals: Vec<(&'static str, &'static str, Option<(u16, Value)>)>,
+    refusals: Vec<Refusal>,
     /// All requests.
     asked: Vec<Asked>,
 }
@@ -42,11 +48,9 @@ struct Consumer {
 impl Consumer {
     fn answer(&mut self, asked: &Asked) -> Option<(u16, Value)> {
         let (path, query) = asked.uri.split_once('?').unwrap_or((&asked.uri, ""));
-        let refused = self
-            .refusals
-            .iter()
-            .find(|(method, part, _)| asked.method == *method && asked.uri.contains(part));
-        let refused = refused.map(|(_, _, answer)| answer.clone());
+        let mut refusals = self.refusals.iter();
+        let refused = refusals.find(|r| asked.method == r.method && asked.uri.contains(r.part));
+        let refused = refused.map(|refusal| refusal.answer.clone());
         self.asked.push(asked.clone());
         if let Some(refused) = refused {
             return refused;
@@ -249,12 +253,21 @@ impl World {
 
     /// From now on this is said to requests of a method whose path and query contain `part`.
     pub fn refuse(&self, method: &'static str, part: &'static str, answer: (u16, Value)) {
-        self.consumer().refusals.push((method, part, Some(answer)));
+        self.answer(method, part, Some(answer));
     }
 
     /// From now on nothing is said to them.
     pub fn ignore(&self, method: &'static str, part: &'static str) {
-        self.consumer().refusals.push((method, part, None));
+        self.answer(method, part, None);
+    }
+
+    fn answer(&self, method: &'static str, part: &'static str, answer: Option<(u16, Value)>) {
+        let refusal = Refusal {
+            method,
+            part,
+            answer,
+        };
+        self.consumer().refusals.push(refusal);
     }
 
     /// Nothing is refused any more.
