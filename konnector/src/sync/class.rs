@@ -105,6 +105,7 @@ impl Tally {
                 ProblemKind::Rejected
                 | ProblemKind::StatusRejected
                 | ProblemKind::ImpossibleName
+                | ProblemKind::Unreadable
                 | ProblemKind::Failing => [Some(&mut counts.rejected), None],
                 ProblemKind::Conflict => [Some(&mut counts.conflict), None],
                 ProblemKind::WaitingForNamespace => [Some(&mut counts.waiting_namespace), None],

@@ -72,7 +72,8 @@ pub enum WatchEvent {
     },
     /// An object of the list that began.
     Listed(Value),
-    /// An object is there, in a list or changed, but cannot be read: only its metadata is known.
+    /// An object is there, in a list or changed, but cannot be read: only its metadata is known, and of
+    /// that not who manages which fields.
     Unreadable(Value),
     /// The list is complete: what it did not name is gone, unless an entry is newer than it.
     ListEnd {
@@ -118,6 +119,10 @@ pub enum Error {
     /// 409, or 422 caused by one of our own preconditions: look again and decide anew.
     #[error("the object is not what it was")]
     Changed,
+    /// The request was carried out, and the object that is the answer cannot be read: only its metadata
+    /// is known, and of that not who manages which fields.
+    #[error("the object cannot be read")]
+    Unreadable(Box<Value>),
     /// 410: the position in the history is gone.
     #[error("the requested resource version is too old")]
     Expired,

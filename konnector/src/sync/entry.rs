@@ -96,6 +96,8 @@ pub(super) struct Consumer {
     pub(super) link: Digest,
     /// Digest of the annotation that tells its problem.
     pub(super) problem: Digest,
+    /// Only its metadata is known: the digests of its content are of when it could be read last.
+    pub(super) unreadable: bool,
 }
 
 /// Whose a provider object is.
@@ -120,6 +122,8 @@ pub(super) struct Provider {
     pub(super) owner: Owner,
     /// Not written as we write now, and to be taken over before it is changed: see `adopt`.
     pub(super) adopt: bool,
+    /// Only its metadata is known: the digests of its content are of when it could be read last.
+    pub(super) unreadable: bool,
 }
 
 #[cfg(test)]

@@ -189,6 +189,19 @@ impl Form {
                 .map(|(uid, namespace)| link(namespace, uid))
                 .unwrap_or_default(),
             problem: problem(annotation(names::ANNOTATION_SYNC_PROBLEM)),
+            unreadable: false,
+        }
+    }
+
+    /// What is remembered of a consumer object that cannot be read, and was like this `before`.
+    pub(super) fn known_consumer(&self, metadata: &Value, before: Option<&Consumer>) -> Consumer {
+        let same = before.filter(|before| before.uid == uid_of(metadata));
+        let content = same.map(|before| (before.configuration, before.status));
+        let (configuration, status) = content.unwrap_or_default();
+        Consumer {
+            status,
+            unreadable: true,
+            ..self.consumer_with(metadata, configuration)
         }
     }
 
@@ -215,6 +228,21 @@ impl Form {
             terminating: is_terminating(body),
             owner,
             adopt,
+            unreadable: false,
+        }
+    }
+
+    /// What is remembered of a provider object that cannot be read, and was like this `before`.
+    pub(super) fn known_provider(&self, metadata: &Value, before: Option<&Provider>) -> Provider {
+        let same = before.filter(|before| before.uid == uid_of(metadata));
+        let content = same.map(|before| (before.owned, before.status, before.adopt));
+        let (owned, status, adopt) = content.unwrap_or_default();
+        Provider {
+            owned,
+            status,
+            adopt,
+            unreadable: true,
+            ..self.provider(metadata)
         }
     }
 }

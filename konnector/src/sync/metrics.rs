@@ -53,7 +53,7 @@ impl WriteResult {
     /// Sorts an answer.
     pub fn of<T>(answer: &Result<T, Error>) -> Self {
         match answer {
-            Ok(_) => Self::Success,
+            Ok(_) | Err(Error::Unreadable(_)) => Self::Success,
             Err(Error::Changed | Error::NotFound | Error::Expired) => Self::Conflict,
             Err(Error::Rejected { .. } | Error::Denied { .. } | Error::Unauthorized { .. }) => {
                 Self::Refused

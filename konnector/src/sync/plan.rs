@@ -113,7 +113,9 @@ fn missing(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
     }
     match rules.target {
         Target::Waiting | Target::Impossible(_) => annotate(pair, consumer, rules),
-        Target::At(_) if is_refused(pair, consumer, rules) => annotate(pair, consumer, rules),
+        Target::At(_) if consumer.unreadable || is_refused(pair, consumer, rules) => {
+            annotate(pair, consumer, rules)
+        }
         Target::At(_) => {
             let mut steps = tell_failing(pair, consumer, rules);
             if !consumer.finalizer {
@@ -185,7 +187,7 @@ pub(super) fn succeeds(pair: &Pair, rules: &Rules) -> bool {
 }
 
 fn succeed(pair: &Pair, consumer: &Consumer, rules: &Rules) -> Vec<Step> {
-    if is_refused(pair, consumer, rules) {
+    if is_unreadable(pair) || is_refused(pair, consumer, rules) {
         return annotate(pair, consumer, rules);
     }
     let mut steps = tell_failing(pair, consumer, rules);
@@ -225,9 +227,17 @@ fn release(consumer: &Consumer) -> Vec<Step> {
     }
 }
 
+/// Nothing is copied from or to what cannot be read; its end needs no content.
+fn is_unreadable(pair: &Pair) -> bool {
+    let (consumer, provider) = (pair.consumer.as_ref(), pair.provider.as_ref());
+    consumer.is_some_and(|consumer| consumer.unreadable)
+        || provider.is_some_and(|provider| provider.unreadable)
+}
+
 /// The configuration is not what we own on the copy, and an apply may change that.
 pub(super) fn differs(pair: &Pair) -> bool {
     match (&pair.consumer, &pair.provider) {
+        _ if is_unreadable(pair) => false,
         (Some(consumer), Some(provider)) => {
             consumer.configuration != provider.owned
                 && pair.settled().configuration != Some((consumer.configuration, provider.owned))
@@ -239,6 +249,7 @@ pub(super) fn differs(pair: &Pair) -> bool {
 /// The status is not the provider's, and a patch may change that.
 fn status_differs(pair: &Pair) -> bool {
     match (&pair.consumer, &pair.provider) {
+        _ if is_unreadable(pair) => false,
         (Some(consumer), Some(provider)) => {
             consumer.status != provider.status
                 && pair.settled().status != Some((consumer.status, provider.status))
@@ -298,11 +309,13 @@ impl Marks {
             _ => None,
         };
         Self {
-            // Where no namespace is mapped (any more), and after an answer that tells nothing, a copy
-            // may be: the finalizer stays.
+            // Where no namespace is mapped (any more), after an answer that tells nothing, and of what
+            // could be read before, a copy may be: the finalizer stays.
             finalizer: copy.is_some()
-                || ((rules.target == Target::Waiting || pair.failing.is_some())
-                    && consumer.is_some_and(|c| c.finalizer)),
+                || consumer.is_some_and(|c| {
+                    let unknown = rules.target == Target::Waiting || pair.failing.is_some();
+                    c.finalizer && (unknown || c.unreadable)
+                }),
             link,
             problem: problem(pair, rules),
         }
@@ -339,8 +352,13 @@ pub(super) fn problem(pair: &Pair, rules: &Rules) -> Option<Problem> {
         Target::At(_) => {}
     }
     match &pair.provider {
+        // First of all: what is in the way is found only by who has something to put there.
+        _ if consumer.unreadable => return says(ProblemKind::Unreadable, UNREADABLE),
         Some(provider) if provider.owner == Owner::Foreign => {
             return says(ProblemKind::Conflict, CONFLICT);
+        }
+        Some(copy) if copy.unreadable && (pair.owned_copy().is_some() || succeeds(pair, rules)) => {
+            return says(ProblemKind::Unreadable, UNREADABLE_COPY);
         }
         // Back to what the provider has: the refusal no longer matters.
         Some(_) if !differs(pair) => {}
@@ -367,6 +385,11 @@ const CONFLICT: &str = "an object of this name exists on the provider and does n
                         remove it";
 const HELD: &str = "too many objects vanished at once, so their copies on the provider are kept until \
                     somebody decides; the binding says how to let them go";
+const UNREADABLE: &str = "this object cannot be read and is not synced; it may be nested too deeply, or \
+                          contain a number beyond all means: change it accordingly";
+const UNREADABLE_COPY: &str = "the provider's copy of this object cannot be read and neither gets its \
+                               changes nor gives its status; it may be nested too deeply, ask the \
+                               provider's operator";
 const WAITING: &str = "the provider has no namespace for this one yet; its operator may know why";
 
 #[cfg(test)]

@@ -66,13 +66,19 @@ pub enum ProblemKind {
     Held,
     /// Its namespace has had no counterpart on the provider for a while.
     WaitingForNamespace,
+    /// What one side has cannot be read, and so is not copied.
+    Unreadable,
 }
 
 impl ProblemKind {
     /// Whether both sides show it, without a request that fails.
     pub(super) fn is_found_by_looking(self) -> bool {
         match self {
-            Self::Conflict | Self::ImpossibleName | Self::Held | Self::WaitingForNamespace => true,
+            Self::Conflict
+            | Self::ImpossibleName
+            | Self::Held
+            | Self::WaitingForNamespace
+            | Self::Unreadable => true,
             Self::Rejected | Self::StatusRejected | Self::Failing => false,
         }
     }
@@ -87,6 +93,7 @@ impl ProblemKind {
             Self::Failing => "SyncFailing",
             Self::Held => "SyncHeld",
             Self::WaitingForNamespace => "SyncWaitingForNamespace",
+            Self::Unreadable => "SyncUnreadable",
         }
     }
 }

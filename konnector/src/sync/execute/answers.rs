@@ -53,9 +53,10 @@ impl Run<'_> {
         let created = self.pair.provider.is_none();
         self.on_provider(answer).await?;
         self.done.visible = Some((Instant::now(), created));
-        let owned = self.provider()?.owned;
+        let copy = self.provider()?;
+        let differs = !copy.unreadable && copy.owned != sent;
         self.pair.settle(Settled {
-            configuration: (owned != sent).then_some((sent, owned)),
+            configuration: differs.then_some((sent, copy.owned)),
             ..self.pair.settled()
         });
         self.pair.sent = sent;
@@ -68,6 +69,10 @@ impl Run<'_> {
         match answer {
             Ok(body) => {
                 self.see_provider(body);
+                Ok(())
+            }
+            Err(Error::Unreadable(metadata)) => {
+                self.know_provider(&metadata);
                 Ok(())
             }
             Err(Error::Changed | Error::NotFound) => {
@@ -86,6 +91,10 @@ impl Run<'_> {
                 self.see_consumer(body);
                 Ok(())
             }
+            Err(Error::Unreadable(metadata)) => {
+                self.know_consumer(&metadata);
+                Ok(())
+            }
             Err(Error::Changed | Error::NotFound) => {
                 self.read_consumer().await?;
                 Err(Stop::Replan)
@@ -95,27 +104,31 @@ impl Run<'_> {
     }
 
     /// Reads the provider copy; its absence is learned and means to plan anew.
-    pub(super) async fn read_provider(&mut self, at: &Key) -> Result<Arc<Value>, Stop> {
+    pub(super) async fn read_provider(&mut self, at: &Key) -> Result<(), Stop> {
         match read(self.shared.provider.get(at)).await {
-            Ok(body) => Ok(self.see_provider(body)),
+            Ok(body) => self.see_provider(body),
+            Err(Error::Unreadable(metadata)) => self.know_provider(&metadata),
             Err(Error::NotFound) => {
                 self.lose_provider();
-                Err(Stop::Replan)
+                return Err(Stop::Replan);
             }
-            Err(error) => Err(Stop::Failed(Side::Provider, error)),
+            Err(error) => return Err(Stop::Failed(Side::Provider, error)),
         }
+        Ok(())
     }
 
     /// Reads the consumer object; its absence is learned and means to plan anew.
-    pub(super) async fn read_consumer(&mut self) -> Result<Arc<Value>, Stop> {
+    pub(super) async fn read_consumer(&mut self) -> Result<(), Stop> {
         match read(self.shared.consumer.get(&self.key)).await {
-            Ok(body) => Ok(self.see_consumer(body)),
+            Ok(body) => self.see_consumer(body),
+            Err(Error::Unreadable(metadata)) => self.know_consumer(&metadata),
             Err(Error::NotFound) => {
                 self.lose_consumer();
-                Err(Stop::Replan)
+                return Err(Stop::Replan);
             }
-            Err(error) => Err(Stop::Failed(Side::Consumer, error)),
+            Err(error) => return Err(Stop::Failed(Side::Consumer, error)),
         }
+        Ok(())
     }
 
     /// Makes sure that the consumer object of a copy is gone, unless it was seen to terminate: it may
@@ -133,6 +146,7 @@ impl Run<'_> {
         }
         match read(self.shared.consumer.get(&self.key)).await {
             Ok(body) => self.see_consumer(body),
+            Err(Error::Unreadable(metadata)) => self.know_consumer(&metadata),
             Err(Error::NotFound) => {
                 self.lose_consumer();
                 return Ok(());
@@ -152,30 +166,42 @@ impl Run<'_> {
             return Ok(Arc::clone(body));
         }
         let planned = self.consumer()?;
-        let body = self.read_consumer().await?;
+        self.read_consumer().await?;
         let now = self.consumer()?;
-        if (now.uid, now.terminating) == (planned.uid, planned.terminating) {
-            Ok(body)
-        } else {
-            Err(Stop::Replan)
+        let same = (now.uid, now.terminating) == (planned.uid, planned.terminating);
+        let body = self.consumer_body.clone().filter(|_| same);
+        body.ok_or(Stop::Replan)
+    }
+
+    /// The provider copy's body: the one at hand, or read again.
+    pub(super) async fn provider_body(&mut self, at: &Key) -> Result<Arc<Value>, Stop> {
+        if self.provider_body.is_none() {
+            self.read_provider(at).await?;
         }
+        self.held_provider_body().ok_or(Stop::Replan)
     }
 
     pub(super) fn held_provider_body(&self) -> Option<Arc<Value>> {
         self.provider_body.clone()
     }
 
-    pub(super) fn see_provider(&mut self, body: Value) -> Arc<Value> {
-        let body = Arc::new(body);
+    pub(super) fn see_provider(&mut self, body: Value) {
         self.pair.provider = Some(self.shared.form.provider(&body));
         self.lost.provider = false;
         self.done.answered[Side::Provider as usize] = true;
-        self.provider_body = Some(Arc::clone(&body));
-        body
+        self.provider_body = Some(Arc::new(body));
     }
 
-    pub(super) fn see_consumer(&mut self, body: Value) -> Arc<Value> {
-        let body = Arc::new(body);
+    /// The same of one that cannot be read.
+    fn know_provider(&mut self, metadata: &Value) {
+        let before = self.pair.provider.as_ref();
+        self.pair.provider = Some(self.shared.form.known_provider(metadata, before));
+        self.lost.provider = false;
+        self.done.answered[Side::Provider as usize] = true;
+        self.provider_body = None;
+    }
+
+    pub(super) fn see_consumer(&mut self, body: Value) {
         let form = &self.shared.form;
         let before = self
             .consumer_body
@@ -187,8 +213,16 @@ impl Run<'_> {
         });
         self.lost.consumer = false;
         self.done.answered[Side::Consumer as usize] = true;
-        self.consumer_body = Some(Arc::clone(&body));
-        body
+        self.consumer_body = Some(Arc::new(body));
+    }
+
+    /// The same of one that cannot be read.
+    fn know_consumer(&mut self, metadata: &Value) {
+        let before = self.pair.consumer.as_ref();
+        self.pair.consumer = Some(self.shared.form.known_consumer(metadata, before));
+        self.lost.consumer = false;
+        self.done.answered[Side::Consumer as usize] = true;
+        self.consumer_body = None;
     }
 
     pub(super) fn lose_provider(&mut self) {

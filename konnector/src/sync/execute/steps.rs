@@ -78,7 +78,8 @@ impl Run<'_> {
         if let Err(Error::Rejected { message, .. }) = &answer
             && message.contains("null")
         {
-            let current = self.read_provider(&at).await?;
+            self.read_provider(&at).await?;
+            let current = self.held_provider_body().ok_or(Stop::Replan)?;
             if self.shrink(&at, &current, &configuration).await? {
                 let again =
                     self.shared
@@ -123,10 +124,7 @@ impl Run<'_> {
 
     pub(super) async fn adopt(&mut self) -> Result<(), Stop> {
         let at = self.target()?;
-        let body = match self.held_provider_body() {
-            Some(body) => body,
-            None => self.read_provider(&at).await?,
-        };
+        let body = self.provider_body(&at).await?;
         let mut operations = tests(&body);
         let fields = adopt::adopted(&body);
         operations
@@ -142,10 +140,7 @@ impl Run<'_> {
 
     pub(super) async fn status(&mut self) -> Result<(), Stop> {
         let at = self.target()?;
-        let body = match self.held_provider_body() {
-            Some(body) => body,
-            None => self.read_provider(&at).await?,
-        };
+        let body = self.provider_body(&at).await?;
         let mirrored = self.provider()?.status;
         let uid = self.consumer()?.uid.to_string();
         let change = match body.get("status").filter(|status| !status.is_null()) {
@@ -175,10 +170,11 @@ impl Run<'_> {
         self.done.status_back = Some(Instant::now());
         self.pair.status_refused = None;
         self.pair.mirrored = mirrored;
-        let status = self.consumer()?.status;
+        let consumer = self.consumer()?;
         // What the consumer's schema made of it stays that way.
+        let differs = !consumer.unreadable && consumer.status != mirrored;
         self.pair.settle(Settled {
-            status: (status != mirrored).then_some((status, mirrored)),
+            status: differs.then_some((consumer.status, mirrored)),
             ..self.pair.settled()
         });
         Ok(())
@@ -224,15 +220,14 @@ impl Run<'_> {
         }});
         let last = consumer.other_finalizers.is_empty();
         let request = self.shared.consumer.merge_patch(&self.key, &body);
-        match self.write(CONSUMER_PATCH, request).await? {
+        let answer = self.write(CONSUMER_PATCH, request).await?;
+        let gone = last && matches!(answer, Ok(_) | Err(Error::Unreadable(_)));
+        self.on_consumer(answer).await?;
+        if gone {
             // The answer of the write that removes the last finalizer is the object's last state.
-            Ok(body) if last => {
-                self.see_consumer(body);
-                self.lose_consumer();
-                Ok(())
-            }
-            answer => self.on_consumer(answer).await,
+            self.lose_consumer();
         }
+        Ok(())
     }
 }
 

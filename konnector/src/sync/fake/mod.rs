@@ -2,6 +2,7 @@
 //! (preconditions, server-side apply with ownership, finalizers, versions).
 
 mod apply;
+pub(super) mod legible;
 mod server;
 mod store;
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
+use super::legible;
 use super::store::{Snapshot, Store};
 
 struct Inner {
@@ -197,6 +198,7 @@ impl Inner {
             } else {
                 WatchEvent::Applied(body)
             };
+            let event = legible::event(event);
             self.watches.retain(|(scope, sender)| {
                 !scope.covers(&change.key) || sender.send(event.clone()).is_ok()
             });
@@ -210,7 +212,8 @@ impl Inner {
         });
         for (key, object) in &self.store.objects {
             if scope.covers(key) {
-                let _ = sender.send(WatchEvent::Listed(Value::clone(object)));
+                let listed = WatchEvent::Listed(Value::clone(object));
+                let _ = sender.send(legible::event(listed));
             }
         }
         let _ = sender.send(WatchEvent::ListEnd {
@@ -237,7 +240,7 @@ impl Cluster for FakeCluster {
 
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Value, Error>> {
         let read = |store: &mut Store| store.existing(key, None).map(|object| Value::clone(object));
-        Box::pin(async move { self.request("get", read) })
+        Box::pin(async move { self.request("get", read).and_then(legible::answer) })
     }
 
     fn apply<'a>(
@@ -246,7 +249,10 @@ impl Cluster for FakeCluster {
         manager: &'a str,
         body: &'a Value,
     ) -> BoxFuture<'a, Result<Value, Error>> {
-        Box::pin(async move { self.request("apply", |store| store.apply(key, manager, body)) })
+        Box::pin(async move {
+            self.request("apply", |store| store.apply(key, manager, body))
+                .and_then(legible::answer)
+        })
     }
 
     fn json_patch<'a>(
@@ -259,6 +265,7 @@ impl Cluster for FakeCluster {
             self.request("json_patch", |store| {
                 store.json_patch(key, part, operations)
             })
+            .and_then(legible::answer)
         })
     }
 
@@ -267,7 +274,10 @@ impl Cluster for FakeCluster {
         key: &'a Key,
         body: &'a Value,
     ) -> BoxFuture<'a, Result<Value, Error>> {
-        Box::pin(async move { self.request("merge_patch", |store| store.merge_patch(key, body)) })
+        Box::pin(async move {
+            self.request("merge_patch", |store| store.merge_patch(key, body))
+                .and_then(legible::answer)
+        })
     }
 
     fn delete<'a>(
@@ -276,8 +286,9 @@ impl Cluster for FakeCluster {
         uid: &'a str,
         version: &'a str,
     ) -> BoxFuture<'a, Result<Option<Value>, Error>> {
-        Box::pin(
-            async move { self.request("delete", |store| store.delete(key, uid, Some(version))) },
-        )
+        Box::pin(async move {
+            let left = self.request("delete", |store| store.delete(key, uid, Some(version)))?;
+            left.map(legible::answer).transpose()
+        })
     }
 }

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::requests::Untold;
-use super::watch::{LIST_TIMEOUT, Sender, read, unreadable};
-use super::{KubeCluster, remember, requests};
+use super::watch::{LIST_TIMEOUT, Sender, unreadable};
+use super::{KubeCluster, object, remember, requests};
 use crate::watch::{Found, Witness, Witnesses};
 
 /// A page whose objects are still text: parsed ones take ten times the memory.
@@ -73,12 +73,13 @@ pub(super) async fn list(
             }
         }
         for item in items {
-            let event = match read(cluster.managed_fields, item.get()) {
+            let text = item.get().as_bytes();
+            let event = match cluster.managed_fields.read(text) {
                 Ok(item) => {
                     remember(witnesses, &item, true);
                     WatchEvent::Listed(item)
                 }
-                Err(known) => unreadable(path, known),
+                Err(_) => unreadable(path, object::metadata(text).unwrap_or_default()),
             };
             if sender.send(event).await.is_err() {
                 return Ok(None);

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 /// Whether who reads objects needs `metadata.managedFields`: often more than half of the text, and
 /// nearly all of the maps that a parsed object consists of.
@@ -35,6 +36,22 @@ impl ManagedFields {
         reader.end()?;
         Ok(event)
     }
+}
+
+/// The metadata of an object that cannot be read: it is nested deeper than we follow, or has a number
+/// beyond all means. Its managed fields may be nested as deeply, and are passed over.
+pub(super) fn metadata(text: &[u8]) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Known<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let known: Known<'_> = serde_json::from_slice(text).ok()?;
+    let mut reader = serde_json::Deserializer::from_str(known.metadata.get());
+    let metadata = Without(&OF_OBJECT[1..]).deserialize(&mut reader).ok()?;
+    metadata["name"]
+        .is_string()
+        .then(|| json!({"metadata": metadata}))
 }
 
 /// A watch event, whose object is read like others.
@@ -108,8 +125,6 @@ impl<'de> Visitor<'de> for Without {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -141,6 +156,28 @@ mod tests {
                 let (kind, object) = wanted.read_event(line.as_bytes()).unwrap();
                 assert_eq!((kind.as_str(), &object), ("ADDED", expected));
             }
+        }
+    }
+
+    #[test]
+    fn of_an_object_that_is_nested_too_deeply_its_metadata_are_known() {
+        let fields = |depth| format!("{}1{}", r#"{"f:a":"#.repeat(depth), "}".repeat(depth));
+        let entry = format!(r#"[{{"fieldsV1":{}}}]"#, fields(500));
+        let finalizers = json!(["example.io/backup"]);
+        let text = format!(
+            r#"{{"kind":"Widget","metadata":{{"managedFields":{entry},"name":"a","finalizers":{finalizers}}},"spec":{}}}"#,
+            fields(500)
+        );
+        assert!(ManagedFields::Skipped.read(text.as_bytes()).is_err());
+        let known = json!({"metadata": {"name": "a", "finalizers": finalizers}});
+        assert_eq!(metadata(text.as_bytes()), Some(known));
+        for text in [
+            "",
+            "{}",
+            r#"{"metadata":{}}"#,
+            r#"{"metadata":{"name":"a"}"#,
+        ] {
+            assert_eq!(metadata(text.as_bytes()), None, "{text}");
         }
     }
 

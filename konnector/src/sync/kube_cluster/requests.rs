@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::cluster::Error;
-use super::{KubeCluster, errors};
+use super::{KubeCluster, errors, object};
 
 /// Manager of patches that are not applies, for `managedFields` only.
 const PATCH_MANAGER: &str = "fieldManager=kube-bind-konnector";
@@ -72,7 +72,11 @@ impl KubeCluster {
         let permit = self.limiter.acquire().await;
         let answer = self.exchange(request).await;
         permit.done(answer.as_ref().err());
-        if let Ok(object) = &answer
+        let object = match &answer {
+            Err(Error::Unreadable(metadata)) => Some(&**metadata),
+            answer => answer.as_ref().ok(),
+        };
+        if let Some(object) = object
             && let Some(version) = object["metadata"]["resourceVersion"].as_str()
         {
             self.heard(version);
@@ -83,7 +87,12 @@ impl KubeCluster {
     /// One request without the limiter.
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Value, Error> {
         let text = self.text(request).await.map_err(Untold::error)?;
-        self.managed_fields.read(&text).map_err(unreadable)
+        self.managed_fields
+            .read(&text)
+            .map_err(|error| match object::metadata(&text) {
+                Some(metadata) => Error::Unreadable(Box::new(metadata)),
+                None => unreadable(error),
+            })
     }
 
     /// The text of a successful answer, without the limiter: for lists, which are few and long.

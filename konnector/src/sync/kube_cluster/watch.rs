@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::list::{Failed, list, look_up};
-use super::object::ManagedFields;
+use super::object::{self, ManagedFields};
 use super::{KubeCluster, errors, remember, requests};
 use crate::watch::{EARLY, SILENCE, Witnesses, is_before};
 
@@ -246,7 +246,9 @@ fn parse(
                 "ERROR" => ManagedFields::Kept,
                 _ => managed_fields,
             };
-            (r#type, read(wanted, object.get()))
+            let text = object.get().as_bytes();
+            let read = wanted.read(text).map_err(|_| object::metadata(text));
+            (r#type, read.map_err(Option::unwrap_or_default))
         }
     };
     let (Ok(known) | Err(known)) = &read;
@@ -273,22 +275,6 @@ fn parse(
         (_, Err(known)) => unreadable(path, known),
     };
     Ok((event, version))
-}
-
-/// An object; one that cannot be read (nested deeper than we follow, or a number beyond all means)
-/// comes with its metadata alone, as the error.
-pub(super) fn read(managed_fields: ManagedFields, text: &str) -> Result<Value, Value> {
-    #[derive(Deserialize)]
-    struct Known {
-        metadata: Value,
-    }
-    managed_fields.read(text.as_bytes()).map_err(|_| {
-        let known = serde_json::from_str::<Known>(text);
-        known.map_or(
-            Value::Null,
-            |known| serde_json::json!({"metadata": known.metadata}),
-        )
-    })
 }
 
 pub(super) fn unreadable(path: &str, known: Value) -> WatchEvent {

@@ -21,6 +21,7 @@ fn consumer(version: u64) -> Consumer {
         other_finalizers: Box::default(),
         link: Digest(0),
         problem: Digest(0),
+        unreadable: false,
     }
 }
 

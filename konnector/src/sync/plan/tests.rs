@@ -17,6 +17,7 @@ fn consumer() -> Consumer {
         other_finalizers: Box::default(),
         link: form::link("p", &Uid::from(2).to_string()),
         problem: Digest(0),
+        unreadable: false,
     }
 }
 
@@ -29,6 +30,7 @@ fn provider() -> Provider {
         terminating: false,
         owner: Owner::Ours(Uid::from(1)),
         adopt: false,
+        unreadable: false,
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::cluster::{Key, WatchEvent, WatchScope};
 use super::super::entry::Version;
 use super::super::form;
 use super::super::metrics::Side;
-use super::super::pair::Asked;
+use super::super::pair::{Asked, Pair};
 use super::super::queue::Priority;
 use super::stalled::keep_first;
 use super::{Listing, State};
@@ -27,9 +27,9 @@ impl State {
             }
             WatchEvent::Listed(body) => {
                 let asked = self.consumer_listing.asked;
-                self.file_consumer(body, Some(asked), now);
+                self.file_consumer(Told::Whole(body), Some(asked), now);
             }
-            WatchEvent::Applied(body) => self.file_consumer(body, None, now),
+            WatchEvent::Applied(body) => self.file_consumer(Told::Whole(body), None, now),
             WatchEvent::Deleted(body) => {
                 let key = form::key_of(&body);
                 // Whoever follows references is told by the stream alone: the pair may have learned
@@ -51,33 +51,43 @@ impl State {
             WatchEvent::ListEnd { resource_version } => {
                 self.end_consumer_list(Version::parse(&resource_version), now);
             }
-            WatchEvent::Unreadable(known) => {
-                if let Some(slot) = self.slots.get_mut(&form::key_of(&known)) {
-                    slot.seen[Side::Consumer as usize] = self.consumer_listing.epoch;
-                }
+            WatchEvent::Unreadable(metadata) => {
+                let list = self.consumer_listing.under_way();
+                self.file_consumer(Told::Metadata(metadata), list, now);
             }
             WatchEvent::Watching | WatchEvent::Bookmark { .. } | WatchEvent::Failing(_) => {}
         }
     }
 
     /// Files an object that was changed, or that is named in a list.
-    fn file_consumer(&mut self, body: Value, list: Option<Asked>, now: Instant) {
+    fn file_consumer(&mut self, told: Told, list: Option<Asked>, now: Instant) {
         let priority = urgency(list);
-        let key = form::key_of(&body);
-        self.observe_referrer(&key, Some(&body));
+        let body = told.body();
+        let key = form::key_of(body);
+        if key.name.is_empty() {
+            return;
+        }
+        // What it refers to stays what it was.
+        if let Told::Whole(body) = &told {
+            self.observe_referrer(&key, Some(body));
+        }
         let epoch = self.consumer_listing.epoch;
         let id = self.shared(&key);
         let slot = self.slots.entry(id).or_default();
         slot.seen[Side::Consumer as usize] = epoch;
-        let version = form::version_of(&body);
+        let version = form::version_of(body);
+        let see = |pair: &Pair| match &told {
+            Told::Whole(body) => self.form.consumer(body),
+            Told::Metadata(known) => self.form.known_consumer(known, pair.consumer.as_ref()),
+        };
         let news = match list {
             Some(list) => {
-                let seen = self.form.consumer(&body);
+                let seen = see(&slot.pair);
                 let news = slot.pair.is_listed_news_of_consumer(&seen, list);
                 news.then_some(seen)
             }
             // Most events are echoes of our own writes: they are not worth a digest.
-            None if slot.pair.is_news_of_consumer(version) => Some(self.form.consumer(&body)),
+            None if slot.pair.is_news_of_consumer(version) => Some(see(&slot.pair)),
             None => None,
         };
         if let Some(seen) = news {
@@ -85,13 +95,13 @@ impl State {
             let old = slot.pair.consumer.replace(seen);
             let old = old.map(|known| known.uid);
             let uid = slot.pair.consumer.as_ref().map(|known| &known.uid);
-            let new = old.as_ref() != uid && !form::is_terminating(&body);
+            let new = old.as_ref() != uid && !form::is_terminating(body);
             if new && list.is_none() && !self.definition.was_seen_terminating() {
                 self.causes.created();
             }
             slot.number_end(old.as_ref(), &mut self.causes);
             self.arrived(&key, Side::Consumer, priority, now);
-            self.hold_body(&key, Side::Consumer, body);
+            self.hold_body(&key, Side::Consumer, told);
             self.touch(&key, priority, now);
         }
     }
@@ -165,9 +175,9 @@ impl State {
             }
             WatchEvent::Listed(body) => {
                 let asked = listing.asked;
-                self.file_provider(scope, body, Some(asked), now);
+                self.file_provider(scope, Told::Whole(body), Some(asked), now);
             }
-            WatchEvent::Applied(body) => self.file_provider(scope, body, None, now),
+            WatchEvent::Applied(body) => self.file_provider(scope, Told::Whole(body), None, now),
             WatchEvent::Deleted(body) => {
                 let Some(key) = self.mapping.original_of(&body) else {
                     return;
@@ -182,12 +192,9 @@ impl State {
             WatchEvent::ListEnd { resource_version } => {
                 self.end_provider_list(scope, Version::parse(&resource_version), now);
             }
-            WatchEvent::Unreadable(known) => {
-                let epoch = listing.epoch;
-                let key = self.mapping.original_of(&known);
-                if let Some(slot) = key.and_then(|key| self.slots.get_mut(&key)) {
-                    slot.seen[Side::Provider as usize] = epoch;
-                }
+            WatchEvent::Unreadable(metadata) => {
+                let list = listing.under_way();
+                self.file_provider(scope, Told::Metadata(metadata), list, now);
             }
             WatchEvent::Watching | WatchEvent::Bookmark { .. } | WatchEvent::Failing(_) => {}
         }
@@ -202,15 +209,11 @@ impl State {
         }
     }
 
-    fn file_provider(
-        &mut self,
-        scope: &WatchScope,
-        body: Value,
-        list: Option<Asked>,
-        now: Instant,
-    ) {
+    fn file_provider(&mut self, scope: &WatchScope, told: Told, list: Option<Asked>, now: Instant) {
         let priority = urgency(list);
-        let Some(key) = self.mapping.original_of(&body) else {
+        let body = told.body();
+        let key = self.mapping.original_of(body);
+        let Some(key) = key.filter(|key| !key.name.is_empty()) else {
             return;
         };
         let id = self.shared(&key);
@@ -218,20 +221,24 @@ impl State {
         if let Some(listing) = self.provider_listings.get(scope) {
             slot.seen[Side::Provider as usize] = listing.epoch;
         }
-        let version = form::version_of(&body);
+        let version = form::version_of(body);
+        let see = |pair: &Pair| match &told {
+            Told::Whole(body) => self.form.provider(body),
+            Told::Metadata(known) => self.form.known_provider(known, pair.provider.as_ref()),
+        };
         let news = match list {
             Some(list) => {
-                let seen = self.form.provider(&body);
+                let seen = see(&slot.pair);
                 let news = slot.pair.is_listed_news_of_provider(&seen, list);
                 news.then_some(seen)
             }
-            None if slot.pair.is_news_of_provider(version) => Some(self.form.provider(&body)),
+            None if slot.pair.is_news_of_provider(version) => Some(see(&slot.pair)),
             None => None,
         };
         if let Some(seen) = news {
             slot.pair.provider = Some(seen);
             self.arrived(&key, Side::Provider, priority, now);
-            self.hold_body(&key, Side::Provider, body);
+            self.hold_body(&key, Side::Provider, told);
             self.touch(&key, priority, now);
         }
     }
@@ -263,11 +270,12 @@ impl State {
 
     /// While nothing may be written no body is needed, and one that is held still is of another state: a
     /// restored server may even have given both the same version.
-    fn hold_body(&mut self, key: &Key, side: Side, body: Value) {
-        if self.control.suspended {
-            self.bodies.take(key);
-        } else {
-            self.bodies.hold(key, side, Arc::new(body));
+    fn hold_body(&mut self, key: &Key, side: Side, told: Told) {
+        match told {
+            Told::Whole(body) if !self.control.suspended => {
+                self.bodies.hold(key, side, Arc::new(body));
+            }
+            _ => drop(self.bodies.take(key)),
         }
     }
 
@@ -275,6 +283,21 @@ impl State {
         if let Some(referrers) = &self.referrers {
             referrers.observe(key, body);
         }
+    }
+}
+
+/// An object as a watch tells of it.
+enum Told {
+    Whole(Value),
+    /// It cannot be read.
+    Metadata(Value),
+}
+
+impl Told {
+    /// What is known of it; its metadata always are.
+    fn body(&self) -> &Value {
+        let (Self::Whole(body) | Self::Metadata(body)) = self;
+        body
     }
 }
 
@@ -287,6 +310,11 @@ fn urgency(list: Option<Asked>) -> Priority {
 }
 
 impl Listing {
+    /// What was known when the list that is under way was asked for.
+    fn under_way(&self) -> Option<Asked> {
+        self.under_way.then_some(self.asked)
+    }
+
     /// Says whether the watch is back, so that what its side left undone is due at once rather than
     /// after backoffs that have grown to minutes.
     fn hear(&mut self, event: &WatchEvent) -> bool {

@@ -9,6 +9,7 @@ mod rivals;
 mod simulation;
 mod switches;
 mod trouble;
+mod unreadable;
 mod vanishing;
 mod watches;
 mod world;

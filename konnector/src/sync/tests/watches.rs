@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube_bind_crds::names;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -10,6 +11,7 @@ use super::super::cluster::{Error, WatchEvent, WatchScope};
 use super::super::execute::{Done, Finished, Verdict};
 use super::super::form::Form;
 use super::super::pair::Lost;
+use super::super::plan::{Step, plan};
 use super::super::state::State;
 use super::world::{CLUSTER_NAMESPACE, World, consumer_key, provider_key, widget};
 
@@ -173,6 +175,45 @@ async fn an_object_that_cannot_be_read_is_not_gone() {
     state.on_consumer(WatchEvent::Unreadable(known), now);
     state.on_consumer(list_end(7), now);
     assert_eq!(state.counts().objects, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_object_that_cannot_be_read_is_known_by_its_metadata() {
+    let mut state = listed(&World::new());
+    let now = Instant::now();
+    state.on_consumer(WatchEvent::Applied(at(5)), now);
+    let mut copy = at(6);
+    copy["metadata"]["namespace"] = format!("{CLUSTER_NAMESPACE}-team").into();
+    copy["metadata"]["annotations"] = json!({
+        "kube-bind.io/cluster-namespace": CLUSTER_NAMESPACE, "kube-bind.io/consumer-uid": "u",
+    });
+    state.on_provider(&scope("team"), WatchEvent::Applied(copy.clone()), now);
+    let mut known = json!({"metadata": at(7)["metadata"]});
+    known["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    known["metadata"]["finalizers"] = json!([names::FINALIZER_SYNCER]);
+    state.on_consumer(WatchEvent::Unreadable(known), now);
+    let job = state.next_job(now).expect("its copy has to go");
+    assert_eq!(plan(&job.pair, &job.rules), [Step::Delete]);
+    let mut pair = job.pair;
+    pair.provider = None;
+    let finished = Finished {
+        key: job.key,
+        pair,
+        lost: Lost {
+            consumer: false,
+            provider: true,
+        },
+        bodies: [None, None],
+        verdict: Verdict::Unfinished,
+        done: Done::default(),
+        epochs: job.epochs,
+        known: job.known,
+        unsure: false,
+    };
+    state.finish(finished, now);
+    let job = state.next_job(now + Duration::from_secs(1));
+    let job = job.expect("nothing holds it any more");
+    assert_eq!(plan(&job.pair, &job.rules), [Step::Release]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
+use super::super::super::fake::legible;
 use super::super::super::metrics::Side;
 use super::super::super::ports::Definition;
 use super::delivery::Delivery;
@@ -97,7 +98,7 @@ impl Connection {
         }
         match delivery.error {
             Some(error) => Err(error),
-            None => answer,
+            None => answer?.map(legible::answer).transpose(),
         }
     }
 

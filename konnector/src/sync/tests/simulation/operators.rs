@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::super::cluster::Key;
 use super::super::super::fake::is_terminating;
+use super::super::super::fake::legible::UNREADABLE;
 use super::super::super::metrics::Side;
 use super::invariants::owner;
 use super::users::finalizers;
@@ -37,9 +38,10 @@ pub(super) fn act(sim: &mut Sim) {
     }
     match kind {
         0..5 => edit(sim, "sets the status", &key, |copy| {
-            copy["status"] = match number % 4 {
-                0 => json!({}),
-                1 => json!({"n": 9_007_199_254_740_993_i64, "list": []}),
+            copy["status"] = match number % 8 {
+                0 | 1 => json!({}),
+                2 | 3 => json!({"n": 9_007_199_254_740_993_i64, "list": []}),
+                4 => json!({"phase": UNREADABLE}),
                 _ => json!({"n": number, "conditions": [{"type": "Ready", "status": "True"}]}),
             };
         }),

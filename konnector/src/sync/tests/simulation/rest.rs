@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::super::cluster::Key;
 use super::super::super::fake::is_terminating;
+use super::super::super::fake::legible::is_unreadable;
 use super::super::super::metrics::Side;
 use super::invariants::owner;
 use super::run::Run;
@@ -161,7 +162,8 @@ fn pair(object: &Value, copy: Option<&Value>, held: bool) -> Option<&'static str
     let problem = metadata["annotations"]
         .get(names::ANNOTATION_SYNC_PROBLEM)
         .is_some();
-    let refused = is_refused(object);
+    let unreadable = is_unreadable(object) || copy.filter(ours).is_some_and(is_unreadable);
+    let refused = is_refused(object) || unreadable;
     let Some(copy) = own else {
         return match copy {
             Some(copy) if ours(&copy) => (!(held || problem && refused))
@@ -171,7 +173,7 @@ fn pair(object: &Value, copy: Option<&Value>, held: bool) -> Option<&'static str
             None => Some("it has no copy"),
         };
     };
-    if object.get("status") != copy.get("status") {
+    if !unreadable && object.get("status") != copy.get("status") {
         return Some("the statuses differ");
     }
     if !finalizer {

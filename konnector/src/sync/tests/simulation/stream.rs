@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::cluster::{Error, WatchEvent, WatchScope};
+use super::super::super::fake::legible;
 use super::connection::{Connection, up_to};
 use super::world::Sim;
 
@@ -91,7 +92,7 @@ impl Stream {
                         sleep(wait).await;
                     }
                     if self.tell(&event) {
-                        return event;
+                        return legible::event(event);
                     }
                     return pending().await;
                 }

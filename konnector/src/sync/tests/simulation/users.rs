@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 
 use super::super::super::cluster::Key;
+use super::super::super::fake::legible::UNREADABLE;
 use super::super::super::metrics::Side;
 use super::world::Sim;
 
@@ -87,7 +88,7 @@ pub(super) fn remove(sim: &mut Sim, key: &Key) {
 
 fn change(sim: &mut Sim, key: &Key) {
     let random = &mut sim.random;
-    let (kind, number) = (random.random_range(0..12), random.random_range(0..100));
+    let (kind, number) = (random.random_range(0..13), random.random_range(0..100));
     let fresh = match kind {
         0..3 => spec(random),
         3 | 4 => labels(random),
@@ -107,6 +108,7 @@ fn change(sim: &mut Sim, key: &Key) {
         8 => object["spec"]["note"] = Value::Null,
         9 => object["data"] = json!({"key": number.to_string()}),
         10 => drop(object.as_object_mut().map(|object| object.remove("data"))),
+        11 => object["spec"]["color"] = UNREADABLE.into(),
         _ => object["spec"] = json!({"color": "refused"}),
     });
 }
