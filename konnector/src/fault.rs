@@ -76,11 +76,6 @@ pub fn is_stale(error: &Error) -> bool {
     })))
 }
 
-/// The object as it was sent is refused, and will be refused again.
-pub fn is_invalid(error: &Error) -> bool {
-    matches!(code(error), Some(400 | 422))
-}
-
 /// Somebody who looked at the object does not accept it: the schema, a limit, or admission. Another
 /// object, or other rules of admission, may be accepted.
 pub fn is_refused(error: &Error) -> bool {

@@ -26,6 +26,8 @@ pub(super) enum Checked {
     Settled,
     /// It has something to lose, in words.
     Waits(String),
+    /// The provider does not take it, in its words.
+    Refused(String),
 }
 
 /// What to do about one mapping.

@@ -94,7 +94,16 @@ impl ServiceNamespaces {
             jobs: WaitQueue::default(),
         });
         let told = this.clone();
-        let tell = move |signal: Signal<'_, APIServiceNamespace>| told.told(signal, &link);
+        let tell = move |signal: Signal<'_, APIServiceNamespace>| {
+            if let Signal::Failed(error) = &signal {
+                tracing::warn!(
+                    error = fault::describe_watch(error),
+                    "failed to watch service namespaces"
+                );
+                link.check();
+            }
+            told.told(signal);
+        };
         shutdown.spawn(
             "watch of service namespaces",
             reflect(
@@ -145,7 +154,7 @@ impl ServiceNamespaces {
         });
     }
 
-    fn told(&self, signal: Signal<'_, APIServiceNamespace>, link: &Link) {
+    fn told(&self, signal: Signal<'_, APIServiceNamespace>) {
         match signal {
             Signal::Changed(object) => {
                 self.remap(|mapping| {
@@ -166,25 +175,18 @@ impl ServiceNamespaces {
             }
             Signal::Listed => {
                 let all = self.store.state();
-                let first = !self.listed.is_set();
                 self.listed.set();
-                self.remap(|mapping| {
-                    // That there is none is news too.
-                    first
-                        | mapping.explain_all(all.iter().map(|o| (o.name_any(), problem(o))))
-                        | mapping.replace(all.iter().map(|o| (o.name_any(), target(o))))
-                });
                 self.requested().clear();
+                self.remap(|mapping| {
+                    mapping.explain_all(all.iter().map(|o| (o.name_any(), problem(o))));
+                    mapping.replace(all.iter().map(|o| (o.name_any(), target(o))));
+                    // That there is none is news too, and what was asked for may have gone while nobody
+                    // looked: whoever waits has to ask again.
+                    true
+                });
                 self.post(Job::CheckAll);
             }
-            Signal::Running => {}
-            Signal::Failed(error) => {
-                tracing::warn!(
-                    error = fault::describe_watch(error),
-                    "failed to watch service namespaces"
-                );
-                link.check();
-            }
+            Signal::Running | Signal::Failed(_) => {}
         }
     }
 
@@ -215,10 +217,7 @@ impl ServiceNamespaces {
         loop {
             let job = self.jobs.next().await;
             let (name, outcome) = match &job {
-                Job::Request(name) => {
-                    let created = async { self.create(name).await.map(|()| Checked::Settled) };
-                    (name, survive(created).await)
-                }
+                Job::Request(name) => (name, survive(self.create(name)).await),
                 Job::Check(name) => (name, survive(self.check(ctx, provider, name)).await),
                 Job::CheckAll => {
                     for object in self.store.state() {
@@ -230,10 +229,14 @@ impl ServiceNamespaces {
             match outcome {
                 Some(Ok(Checked::Settled)) => {
                     backoff.reset(name);
+                    patience.reset(name);
                     if matches!(job, Job::Check(_)) {
                         self.waiting().remove(name);
-                        patience.reset(name);
                     }
+                }
+                Some(Ok(Checked::Refused(why))) => {
+                    backoff.reset(name);
+                    self.refused(name, &why, &patience);
                 }
                 Some(Ok(Checked::Waits(why))) => {
                     backoff.reset(name);
@@ -268,9 +271,9 @@ impl ServiceNamespaces {
         }
     }
 
-    async fn create(&self, name: &str) -> Result<(), kube::Error> {
+    async fn create(&self, name: &str) -> Result<Checked, kube::Error> {
         if self.store.get(&self.object(name)).is_some() {
-            return Ok(());
+            return Ok(Checked::Settled);
         }
         let object = APIServiceNamespace::new(name, APIServiceNamespaceSpec {});
         let params = PostParams {
@@ -278,13 +281,32 @@ impl ServiceNamespaces {
             ..PostParams::default()
         };
         match apply::timed(self.api.create(&params, &object)).await {
-            Ok(_) => Ok(()),
-            Err(error) if matches!(&error, kube::Error::Api(s) if s.is_already_exists()) => Ok(()),
-            // A name that the provider's API server does not take will not be taken later either;
-            // the engine reports the object as waiting.
-            Err(error) if fault::is_invalid(&error) => Ok(()),
+            Ok(_) => Ok(Checked::Settled),
+            Err(error) if matches!(&error, kube::Error::Api(s) if s.is_already_exists()) => {
+                Ok(Checked::Settled)
+            }
+            // Some admission may take it one day; the engine reports the object as waiting.
+            Err(error) if fault::is_refused(&error) => {
+                Ok(Checked::Refused(fault::describe(&error)))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// The provider does not take the request for a mapping: it may later.
+    fn refused(&self, name: &String, why: &str, patience: &Backoff<String>) {
+        if self.consumer.known(name) == Some(false) {
+            // Nobody waits for it any more; whoever does again asks anew.
+            self.requested().remove(name);
+            patience.reset(name);
+            return;
+        }
+        let pause = patience.next(name);
+        tracing::warn!(
+            namespace.name = %name,
+            "the provider refuses a service namespace for {name}, trying again in {pause:?}: {why}"
+        );
+        self.jobs.push_after(Job::Request(name.clone()), pause);
     }
 
     fn object(&self, name: &str) -> ObjectRef<APIServiceNamespace> {
@@ -357,25 +379,4 @@ impl sync::Namespaces for ServiceNamespaces {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use kube_bind_crds::api::APIServiceNamespaceStatus;
-
-    #[test]
-    fn only_names_of_namespaces_are_taken_from_a_provider() {
-        let mut object = APIServiceNamespace::new("team-a", APIServiceNamespaceSpec {});
-        assert_eq!(target(&object), None);
-        for (name, valid) in [
-            ("tenant-team-a", true),
-            ("", false),
-            ("a b", false),
-            ("a/../../kube-system", false),
-            ("a?watch=true", false),
-        ] {
-            object.status = Some(APIServiceNamespaceStatus {
-                namespace: Some(name.to_owned()),
-            });
-            assert_eq!(target(&object).is_some(), valid, "{name:?}");
-        }
-    }
-}
+mod tests;

@@ -154,7 +154,8 @@ impl State {
 
     /// The provider watches that should run now: those that are new, and those that should end. One
     /// that is both begins anew, because something was missed in it. Objects that waited for a namespace
-    /// are looked at again, and copies whose objects went while they had none.
+    /// are looked at again, and copies whose objects went while they had none; for those that still wait it
+    /// is asked for again.
     pub(super) fn rescope(&mut self, now: Instant) -> (Vec<WatchScope>, Vec<WatchScope>) {
         let wanted: Set<WatchScope> = self.mapping.provider_scopes().into_iter().collect();
         let ended: Vec<_> = self
@@ -184,6 +185,14 @@ impl State {
                 .insert(all.clone(), Listing::default());
             ended.push(all.clone());
             fresh.push(all);
+        }
+        if !self.control.suspended {
+            // What was asked for may be lost, and only we know that somebody waits for it still.
+            for key in self.waiting.keys() {
+                if self.mapping.to_provider(key) == Target::Waiting {
+                    self.mapping.request(key);
+                }
+            }
         }
         let placed = |key: &&Key| self.mapping.to_provider(key) != Target::Waiting;
         let orphans = self.slots.iter();

@@ -23,6 +23,18 @@ async fn an_object_waits_for_its_namespace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_still_missing_is_asked_for_again_when_the_request_is_lost() {
+    let world = World::started().await;
+    let mut object = widget("a");
+    object["metadata"]["namespace"] = "new".into();
+    world.consumer.put(object);
+    world.wait(Duration::from_secs(120)).await;
+    world.namespaces.forget_requests();
+    world.rest().await;
+    assert_eq!(*world.namespaces.requested.lock().unwrap(), ["new"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_not_ready_is_waited_for() {
     let world = World::started().await;
     world.provider.fail_next(

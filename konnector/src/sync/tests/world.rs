@@ -65,6 +65,12 @@ impl FakeNamespaces {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
+    /// Nothing is known any more of what was asked for.
+    pub(super) fn forget_requests(&self) {
+        self.requested.lock().unwrap().clear();
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
     /// The mapping is withdrawn, and nobody has noticed yet.
     pub(super) fn unmap_quietly(&self, consumer: &str) {
         self.mapped.lock().unwrap().remove(consumer);

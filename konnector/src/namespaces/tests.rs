@@ -1,0 +1,112 @@
+//! What is taken from a provider, and what is asked of it again.
+
+use futures::FutureExt;
+use kube_bind_crds::api::APIServiceNamespaceStatus;
+use serde_json::json;
+
+use super::*;
+use crate::sync::Namespaces;
+use crate::test_support::{answering, failure};
+
+/// Of a provider that has none; `posted` is what it answers to a request for one. The consumer has the
+/// Namespace `team` alone.
+async fn none(posted: u16) -> (ServiceNamespaces, Shutdown) {
+    let (store, mut writer) = kube::runtime::reflector::store();
+    writer.apply_watcher_event(&watcher::Event::Init);
+    writer.apply_watcher_event(&watcher::Event::InitDone);
+    let provider = answering(move |asked| match &*asked.method {
+        "POST" if posted == 201 => (201, asked.body.clone()),
+        "POST" => failure(posted, "Invalid"),
+        _ => failure(404, "NotFound"),
+    });
+    let team = json!({"metadata": {"name": "team", "resourceVersion": "1"}});
+    let consumer = answering(move |asked| {
+        if asked.uri.contains("watch=true") {
+            return failure(503, "ServiceUnavailable");
+        }
+        (
+            200,
+            json!({"metadata": {"resourceVersion": "1"}, "items": [team.clone()]}),
+        )
+    });
+    let shutdown = Shutdown::new();
+    let consumer = ConsumerNamespaces::start(consumer, &shutdown, |_| {});
+    while consumer.known("team").is_none() {
+        tokio::task::yield_now().await;
+    }
+    let namespaces = ServiceNamespaces {
+        api: Api::namespaced(provider, "tenant"),
+        store,
+        consumer,
+        mapping: RwLock::default(),
+        generation: watch::Sender::new(0),
+        listed: Listed::new(),
+        requested: Mutex::default(),
+        waiting: Mutex::default(),
+        jobs: WaitQueue::default(),
+    };
+    (namespaces, shutdown)
+}
+
+/// The work that is due now.
+fn due(namespaces: &ServiceNamespaces) -> Vec<Job> {
+    let next = || namespaces.jobs.next().now_or_never();
+    std::iter::from_fn(next).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_for_and_is_not_in_a_new_list_is_asked_for_again() {
+    let (namespaces, shutdown) = none(201).await;
+    namespaces.told(Signal::Listed);
+    namespaces.request("team");
+    namespaces.request("team");
+    let request = Job::Request("team".into());
+    assert_eq!(due(&namespaces), [Job::CheckAll, request.clone()]);
+    let generation = namespaces.subscribe();
+    // It is lost meanwhile, or was never carried out.
+    namespaces.told(Signal::Listed);
+    assert!(generation.has_changed().unwrap());
+    namespaces.request("team");
+    assert!(due(&namespaces).contains(&request));
+    shutdown.token.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_refuses_is_asked_for_again_as_long_as_somebody_waits() {
+    let (namespaces, shutdown) = none(422).await;
+    let patience = Backoff::between(Duration::from_secs(1), LONGEST_WAIT);
+    for (name, again) in [("team", true), ("gone", false)] {
+        let name = name.to_owned();
+        namespaces.request(&name);
+        due(&namespaces);
+        let outcome = namespaces.create(&name).await.unwrap();
+        let Checked::Refused(why) = outcome else {
+            panic!("expected it to be refused, got {outcome:?}");
+        };
+        namespaces.refused(&name, &why, &patience);
+        assert_eq!(due(&namespaces), []);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let tried = due(&namespaces) == [Job::Request(name.clone())];
+        assert_eq!(tried, again, "{name}");
+        assert_eq!(namespaces.requested().contains(&name), again, "{name}");
+    }
+    shutdown.token.cancel();
+}
+
+#[test]
+fn only_names_of_namespaces_are_taken_from_a_provider() {
+    let mut object = APIServiceNamespace::new("team-a", APIServiceNamespaceSpec {});
+    assert_eq!(target(&object), None);
+    for (name, valid) in [
+        ("tenant-team-a", true),
+        ("", false),
+        ("a b", false),
+        ("a/../../kube-system", false),
+        ("a?watch=true", false),
+    ] {
+        object.status = Some(APIServiceNamespaceStatus {
+            namespace: Some(name.to_owned()),
+        });
+        assert_eq!(target(&object).is_some(), valid, "{name:?}");
+    }
+}
