@@ -194,7 +194,9 @@ impl Providers {
             let mut credentials = provider.credentials();
             credentials.remove(secret);
             let unused = credentials.is_empty();
-            if unused {
+            // Whoever gave up a detach begins it again: there may be a new one of that uid by now.
+            let newest = all.get(&provider.uid);
+            if unused && newest.is_some_and(|newest| Arc::ptr_eq(newest, provider)) {
                 all.remove(&provider.uid);
             }
             unused
@@ -317,6 +319,8 @@ pub mod test_support;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::{answering, failure, term};
+    use futures::FutureExt;
     use kube_bind_runtime::kubeconfig::{Policy, render};
 
     fn kubeconfig(server: &str, namespace: &str) -> SafeKubeconfig {
@@ -344,5 +348,28 @@ mod tests {
         assert!(join("good", &moved), "its administrator may move it");
         assert!(!join("evil", &moved));
         assert!(!join("good", &kubeconfig("https://good.example", "other")));
+    }
+
+    #[tokio::test]
+    async fn a_late_end_does_not_take_away_a_newer_provider_of_the_same_uid() {
+        let consumer = answering(|_| failure(404, "NotFound"));
+        let ctx = Arc::new(term(&consumer));
+        let secrets = Secrets::new(consumer.clone(), ctx.shutdown.clone(), Arc::new(|_, _| {}));
+        let namespaces = ConsumerNamespaces::start(consumer.clone(), &ctx.shutdown, |_| {});
+        let providers = Providers::new(ctx.clone(), Arc::new(secrets), namespaces);
+        let good = kubeconfig("https://good.example", "tenant");
+        let attach = |name: &str| {
+            let attached = providers.attach("uid-1", &secret(name), good.clone(), consumer.clone());
+            attached.unwrap()
+        };
+        let first = attach("first");
+        // Given up when it has just begun, by who is told to stop.
+        let given_up = providers.detach(&first, &secret("first")).now_or_never();
+        assert!(given_up.is_none());
+        let second = attach("second");
+        providers.detach(&first, &secret("first")).await;
+        let left = providers.all();
+        assert!(left.len() == 1 && Arc::ptr_eq(&left[0], &second));
+        ctx.shutdown.token.cancel();
     }
 }
