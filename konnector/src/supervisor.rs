@@ -114,9 +114,10 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     let (wake, names) = Wake::channel();
     let (bindings, writer) = kube::runtime::reflector::store();
     let (bundles, bundle_writer) = Bundles::new();
+    let (client, events) = consumer(process.client.clone(), &leader);
     let ctx = Arc::new(Context {
-        events: Events::new(process.client.clone(), CONTROLLER),
-        client: fenced(process.client.clone(), leader.clone()),
+        events,
+        client,
         engine_client: process.engine_client.clone(),
         clock: process.clock.clone(),
         metrics: process.metrics.clone(),
@@ -160,6 +161,13 @@ pub async fn lead(process: Process, leader: LeaderToken) {
     }
     process.health.remove(CHECK);
     process.metrics.leads(false);
+}
+
+/// The consumer cluster and who publishes events there, both only while this replica leads.
+fn consumer(client: Client, leader: &LeaderToken) -> (Client, Events) {
+    let client = fenced(client, leader.clone());
+    let events = Events::new(client.clone(), CONTROLLER);
+    (client, events)
 }
 
 /// Builds the parts; those that tell something know whom to tell through cells that are filled last.
@@ -342,53 +350,4 @@ fn forget(supervisor: &Arc<Supervisor>, name: String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_changed_crd_wakes_its_owner_and_those_that_want_it_and_nobody_else() {
-        let owner = |kind: &str, name: &str| OwnerReference {
-            api_version: "kube-bind.io/v1alpha2".to_owned(),
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            ..OwnerReference::default()
-        };
-        let owners = [
-            owner("APIServiceBinding", "owner"),
-            owner("APIServiceExport", "namesake"),
-        ];
-        let wanting = |name: &str, resource: &str, group: &str| {
-            let mut binding = APIServiceBinding::new(name, Default::default());
-            let bound = json!({"boundSchemas": [{"group": group, "resource": resource}]});
-            binding.status = Some(serde_json::from_value(bound).unwrap());
-            Arc::new(binding)
-        };
-        let bindings = [
-            wanting("wanting", "widgets", "example.org"),
-            wanting("longer", "widgets", "sub.example.org"),
-            wanting("other", "gadgets", "example.org"),
-        ];
-        let woken = concerned("widgets.example.org", &owners, &bindings);
-        assert_eq!(woken, ["owner".to_owned(), "wanting".to_owned()].into());
-    }
-
-    #[test]
-    fn ready_again_as_soon_as_the_watch_of_bindings_runs_again() {
-        let mut readiness = Readiness::default();
-        let binding = APIServiceBinding::new("widgets", Default::default());
-        let error = watcher::Error::NoResourceVersion;
-        assert_eq!(readiness.after(&Signal::Changed(&binding)), None);
-        type Told<'a> = Signal<'a, APIServiceBinding>;
-        assert_eq!(readiness.after(&Told::Listed), Some(Ok(())));
-        for works in [
-            Told::Running,
-            Told::Changed(&binding),
-            Told::Removed(&binding),
-        ] {
-            let failed = readiness.after(&Told::Failed(&error));
-            assert!(failed.is_some_and(|check| check.is_err()));
-            assert_eq!(readiness.after(&works), Some(Ok(())));
-        }
-    }
-}
+mod tests;
