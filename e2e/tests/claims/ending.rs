@@ -2,13 +2,14 @@
 //! that vanish while nobody looks.
 
 use anyhow::{Context, Result, ensure};
-use kube::api::{DeleteParams, ListParams};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube_bind_e2e::bindings::{bindings, definitions, merge, says, switch};
 use kube_bind_e2e::claims::{
     LABELLED, claim, crd, labelled, object, objects, referrer, template, wait_copy,
 };
 use kube_bind_e2e::objects::{
-    api, as_consumer, create, create_namespace, service_namespace, wait_gone,
+    api, as_consumer, create, create_namespace, service_namespace, wait_gone, wait_until,
 };
 use kube_bind_e2e::run;
 use kube_bind_e2e::widgets::{TEMPLATE, bind, started_with};
@@ -102,4 +103,53 @@ fn claimed_objects_that_vanish_while_nobody_looks_keep_their_copies() -> Result<
         theirs.get("later").await.context("it did not vanish")?;
         Ok(())
     })
+}
+
+#[test]
+fn what_was_let_go_without_the_provider_is_not_taken_away_for_another_binding() -> Result<()> {
+    run(async {
+        let (provider, consumer) = started_with(&[
+            crd("widgets", "Widget"),
+            crd("gadgets", "Gadget"),
+            template(TEMPLATE, "widgets", &[claim("secrets", "widgets")]),
+            template("gadgets", "gadgets", &[claim("secrets", "gadgets")]),
+        ])
+        .await?;
+        bind(&provider, &consumer, TEMPLATE, &[]).await?;
+        bind(&provider, &consumer, "gadgets", &[]).await?;
+        create_namespace(&consumer.plane, "shop").await?;
+        let mine = objects(&consumer.plane, "Secret", "shop");
+        create(&mine, &object("Secret", "related", "mine")).await?;
+        let kind = ("example.org", "v1", "Widget");
+        let widgets = api(consumer.plane.client(), kind, "shop");
+        create(&widgets, &referrer("Widget", "one", &["related"])).await?;
+        let (_, home) = as_consumer(&consumer.plane).await?;
+        let service = service_namespace(&provider.plane, &home, "shop").await?;
+        let theirs = objects(&provider.plane, "Secret", &service);
+        let copy = wait_copy(&theirs, "related", "mine", "consumer").await?;
+
+        provider.plane.kill_api_server()?;
+        let away = ("False", "ProviderUnreachable");
+        says(&consumer.plane, TEMPLATE, "Connected", away).await?;
+        let orphan = ("kube-bind.io/deletion-policy", Some("Orphan"));
+        switch(&consumer.plane, TEMPLATE, orphan).await?;
+        let bindings = bindings(&consumer.plane);
+        bindings.delete(TEMPLATE, &DeleteParams::default()).await?;
+        wait_gone(&bindings, TEMPLATE).await?;
+        let left = mine.get("related").await?;
+        ensure!(!is_marked(&left), "{:?}", left.metadata);
+
+        // The claims of the other binding find the copy, and nobody who wants it.
+        provider.plane.start_api_server().await?;
+        let clean = wait_until(&theirs, "related", "let go", |copy| !is_marked(copy)).await?;
+        ensure!(clean.metadata.uid == copy.metadata.uid, "it was made anew");
+        create(&mine, &labelled(object("Secret", "later", "later"))).await?;
+        wait_copy(&theirs, "later", "later", "consumer").await?;
+        Ok(())
+    })
+}
+
+fn is_marked(object: &DynamicObject) -> bool {
+    let mut keys = object.annotations().keys().chain(object.labels().keys());
+    keys.any(|key| key.starts_with("kube-bind.io/"))
 }

@@ -12,7 +12,7 @@ use kube_bind_crds::api::{APIServiceBinding, GroupResource, PermissionClaim, Res
 use kube_bind_crds::claims::claimable;
 use kube_bind_crds::isolation::Strategy;
 use kube_bind_crds::names::LABEL_OWNER;
-use kube_bind_crds::schema;
+use kube_bind_crds::{schema, switches};
 
 use super::super::Error;
 use super::super::claims::ending;
@@ -20,7 +20,7 @@ use super::super::crds::{self, Owner};
 use super::super::reconcile::Observed;
 use super::super::subtree::Subtree;
 use super::copies::waiting_for;
-use super::sweep::{self, Field, Swept, sweep};
+use super::sweep::{self, Field, Swept, sweep, sweep_where_allowed};
 use crate::claims::Ending;
 use crate::consumer::CrdView;
 use crate::fault;
@@ -227,6 +227,8 @@ impl Letting<'_> {
     /// Claimed copies stay too; they are only not ours any more.
     async fn claims(&self, subtree: &Subtree, until: Instant) -> Result<Outcome, Error> {
         let name = self.binding.name_any();
+        let namespaces = switches::claim_namespaces(self.binding.annotations());
+        let namespaces = namespaces.ok().flatten().unwrap_or_default();
         let status = self.binding.status.iter();
         for claim in status.flat_map(|status| &status.permission_claims) {
             let resource = &claim.group_resource;
@@ -250,7 +252,9 @@ impl Letting<'_> {
                 labels: Some(LABEL_OWNER),
             };
             let unmark = |object: &sweep::Meta| sweep::of_claimed(object, &name);
-            match sweep(&field, until, || self.now(), unmark).await {
+            let swept =
+                sweep_where_allowed(&field, &namespaces, until, || self.now(), unmark).await;
+            match swept {
                 Ok(swept) if swept.clean => {}
                 Ok(swept) => {
                     let words = format!(

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::test_support::answering;
+use crate::test_support::{answering, lacks};
 
 fn object(metadata: Value) -> Meta {
     serde_json::from_value(json!({
@@ -82,6 +82,37 @@ async fn a_sweep_ends_at_its_deadline_and_is_not_clean_before_it_saw_everything(
     assert!(!swept.clean);
     let in_time = sweep(&field, late(), || start, |_| None).await.unwrap();
     assert!(in_time.clean);
+}
+
+#[tokio::test]
+async fn where_only_some_namespaces_may_be_read_these_are_swept() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    let client = answering(move |request| {
+        seen.lock().unwrap().push(request.uri.clone());
+        match request.uri.contains("/namespaces/") {
+            true => (200, items(false)),
+            false => lacks("list", "widgets"),
+        }
+    });
+    let kind = widgets();
+    let field = Field {
+        client: &client,
+        kind: &kind,
+        namespace: None,
+        labels: None,
+    };
+    let start = Instant::now();
+    let sweep = async |namespaces: &[&str]| {
+        let namespaces = namespaces.iter().map(|n| (*n).to_owned()).collect();
+        sweep_where_allowed(&field, &namespaces, start, || start, |_| None).await
+    };
+    assert!(sweep(&[]).await.is_err());
+    assert!(sweep(&["shop", "team"]).await.unwrap().clean);
+    let asked = asked.lock().unwrap();
+    for namespace in ["/shop/", "/team/"] {
+        assert!(asked.iter().any(|uri| uri.contains(namespace)), "{asked:?}");
+    }
 }
 
 #[test]
