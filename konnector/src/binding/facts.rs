@@ -158,7 +158,7 @@ impl KindState {
     pub fn may_hide_objects(&self, installed: bool) -> bool {
         match self {
             Self::Foreign(_) | Self::CreateFailed(_) => false,
-            Self::NoSchema | Self::Unusable(_) => installed,
+            Self::NoSchema | Self::Unusable(_) | Self::Failing(..) => installed,
             _ => true,
         }
     }
@@ -238,7 +238,11 @@ mod tests {
         for none in [foreign, failed] {
             assert!(!none.may_hide_objects(true), "{none:?}");
         }
-        for unknown in [KindState::NoSchema, KindState::Unusable("bad".into())] {
+        for unknown in [
+            KindState::NoSchema,
+            KindState::Unusable("bad".into()),
+            KindState::Failing(None, SyncState::Listing),
+        ] {
             assert!(!unknown.may_hide_objects(false), "{unknown:?}");
             assert!(unknown.may_hide_objects(true), "{unknown:?}");
         }

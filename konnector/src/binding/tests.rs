@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube_bind_crds::conditions::types;
-use serde_json::Value;
+use kube_bind_crds::names::ANNOTATION_BINDING;
+use serde_json::{Value, json};
 
 use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
 use world::World;
@@ -129,7 +130,7 @@ async fn reviews_that_fail_stop_nothing() {
 /// A world with a kind that left the export, whose objects may not be listed.
 async fn with_a_relic() -> World {
     let mut world = World::with(&[("relics", 100)]).await;
-    let relics = serde_json::json!({"group": "example.org", "resource": "relics"});
+    let relics = json!({"group": "example.org", "resource": "relics"});
     let status = world.binding.status.as_mut().unwrap();
     status
         .bound_schemas
@@ -178,24 +179,45 @@ async fn a_binding_that_ends_before_its_first_status_knows_what_it_installed() {
     assert_eq!(world.asked("PATCH", "/tools?"), 0, "it is not let go");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_end_that_waits_for_others_is_not_looked_at_all_the_time() {
+/// A binding with a claim on Secrets that ends and leaves everything.
+async fn letting_go() -> World {
     let mut world = World::with(&[]).await;
-    // What is claimed is not known yet.
-    world.ignore("GET", "/secrets");
-    let claim = serde_json::json!({"group": "", "resource": "secrets",
-        "selector": {"labelSelector": {}}});
+    let claim = json!({"group": "", "resource": "secrets", "selector": {"labelSelector": {}}});
     let status = world.binding.status.as_mut().unwrap();
     let claim = serde_json::from_value(claim).unwrap();
     status.permission_claims.push(claim);
-    let orphan = ("kube-bind.io/deletion-policy", "Orphan");
     let annotations = world.binding.metadata.annotations.as_mut().unwrap();
-    annotations.insert(orphan.0.into(), orphan.1.into());
+    annotations.insert("kube-bind.io/deletion-policy".into(), "Orphan".into());
     world.end();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_waits_for_others_is_not_looked_at_all_the_time() {
+    let mut world = letting_go().await;
+    // What is claimed is not known yet.
+    world.ignore("GET", "/secrets");
     let next = world.look().await.unwrap();
     assert_eq!(next, Action::requeue(Duration::from_secs(3)));
     let connected = world.condition(types::CONNECTED).message.unwrap();
     assert!(connected.contains("claimed secrets"), "{connected}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_that_admission_keeps_on_are_not_left_behind_in_silence() {
+    let secret = json!({"metadata": {"name": "tls", "namespace": "shop", "uid": "s", "resourceVersion": "4",
+        "labels": {"kube-bind.io/owner": "provider"}, "annotations": {ANNOTATION_BINDING: "tools"}}});
+    let list = json!({"metadata": {"resourceVersion": "10"}, "items": [secret]});
+    let denied = failure(403, WEBHOOK_DENIES);
+    for (refusal, is_let_go) in [(denied, false), (lacks("patch", "secrets"), true)] {
+        let mut world = letting_go().await;
+        world.away = true;
+        world.refuse("GET", "/secrets", (200, list.clone()));
+        world.refuse("PATCH", "/secrets/tls", refusal);
+        assert_eq!(world.look().await.is_ok(), is_let_go);
+        let released = world.asked("PATCH", "/tools?");
+        assert_eq!(released > 0, is_let_go);
+    }
 }
 
 #[tokio::test(start_paused = true)]

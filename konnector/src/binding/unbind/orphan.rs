@@ -264,12 +264,14 @@ impl Letting<'_> {
                     return Ok(self.after(swept, until, words));
                 }
                 // Without the right nothing was ever claimed, or somebody took it away on purpose.
-                Err(error) if fault::code(&error) == Some(403) => tracing::warn!(
-                    error = fault::describe(&error),
-                    binding.name = %name,
-                    "copies of claimed {} keep their marks",
-                    resource.resource
-                ),
+                Err(error) if fault::code(&error) == Some(403) && !fault::is_refused(&error) => {
+                    tracing::warn!(
+                        error = fault::describe(&error),
+                        binding.name = %name,
+                        "copies of claimed {} keep their marks",
+                        resource.resource
+                    );
+                }
                 Err(source) => {
                     return Err(Error::Consumer {
                         step: "let claimed objects go",
