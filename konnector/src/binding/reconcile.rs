@@ -240,6 +240,10 @@ async fn act(
         }
         grant::show(&ctx.client, look.binding, export, facts, subtree).await;
     } else if observed.export_is_gone() {
+        // Nothing is released: a list lacks an export also while a provider is being restored, or set up
+        // anew. Then copies would stay of what a person deleted, which look as if their objects had vanished
+        // once the export is back. Only of a kind that left an export that is there the provider has said that
+        // it is not wanted, and a person may always end the binding.
         subtree.stop_all().await;
     }
     Ok(Acted::Done)

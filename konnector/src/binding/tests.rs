@@ -154,6 +154,26 @@ async fn a_withdrawn_kind_whose_objects_cannot_be_released_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_deleted_while_the_export_is_missing_waits_for_it_or_for_the_end_of_the_binding() {
+    let mut world = World::without_exports(&[("gadgets", 100)]).await;
+    world.look().await.unwrap();
+    assert_eq!(world.running(), [""; 0]);
+    let connected = world.condition(types::CONNECTED);
+    assert_eq!(
+        connected.reason.as_deref(),
+        Some("APIServiceExportNotFound")
+    );
+    let words = connected.message.unwrap();
+    assert!(words.contains("or the binding is deleted"), "{words}");
+    // A list may lack an export that is there again later: then the copies go first.
+    assert_eq!(world.asked("GET", "/v1/gadgets"), 0, "nothing is released");
+    world.end();
+    world.delete_crd("gadgets.example.org");
+    world.look().await.unwrap();
+    assert_ne!(world.asked("GET", "/v1/gadgets"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unbinding_that_is_refused_something_is_blocked() {
     let mut world = with_a_relic().await;
     world.end();

@@ -38,7 +38,8 @@ pub(super) fn connected(facts: &Facts) -> New {
             return error(
                 type_,
                 reasons::API_SERVICE_EXPORT_NOT_FOUND,
-                "the provider has no export of this name",
+                "the provider has no export of this name; nothing is synced, and what is deleted of \
+                 its objects waits until it is back or the binding is deleted",
             );
         }
         ExportFacts::Failed(why) => {

@@ -199,7 +199,26 @@ pub struct World {
 impl World {
     /// The CRDs of these kinds are installed, as the provider exports them now or with another schema.
     pub async fn with(crds: &[(&str, u32)]) -> Self {
-        let world = Self::behind(crds, at_provider);
+        Self::behind(crds, at_provider).synced().await
+    }
+
+    /// The same with a provider that has no export any more.
+    pub async fn without_exports(crds: &[(&str, u32)]) -> Self {
+        let provider = |asked: &Asked| {
+            let of_exports =
+                asked.uri.contains("/apiserviceexports?") && !asked.uri.contains("watch=true");
+            if of_exports {
+                Some((200, list(Vec::new())))
+            } else {
+                at_provider(asked)
+            }
+        };
+        Self::behind(crds, provider).synced().await
+    }
+
+    /// When all is known of the provider.
+    async fn synced(self) -> Self {
+        let world = self;
         while !world.provider.stores.synced() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
