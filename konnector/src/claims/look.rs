@@ -91,6 +91,11 @@ impl ClaimsEngine {
             .or_else(|| claimants.keys().next().copied())
             .unwrap_or_default();
         if rules.is_suspended(binding) {
+            if matches!(seen, Seen::Apart(_)) {
+                // Others do not wait for it.
+                state.cleared.insert(key.clone());
+                self.tell_waiting();
+            }
             return None;
         }
         let decided = decide(&Pair {

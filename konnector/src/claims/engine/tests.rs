@@ -226,6 +226,21 @@ async fn what_is_outside_of_a_narrower_list_stays_until_the_binding_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_suspended_binding_has_outside_keeps_no_other_from_ending() {
+    let (copy, source) = borrowed("theirs", "suspended");
+    let scene = Scene::start(&["ends", "suspended"], vec![copy], vec![source]);
+    let engine = &scene.engine;
+    engine.claim("suspended", rule(&named("y"), None).suspend(true));
+    engine.claim("ends", rule(&named("z"), None).end(Ending::Delete));
+    scene.settled().await;
+    assert_eq!(engine.copies_of("ends"), Some(0));
+    assert!(scene.consumer.get("shop", "theirs").is_some());
+    engine.suspend("suspended", false);
+    scene.settled().await;
+    assert_eq!(scene.consumer.get("shop", "theirs"), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_outside_of_a_narrower_list_stays_although_another_claim_sees_it() {
     let scene = Scene::start(&["b", "wide"], vec![marked("x", "b")], vec![lent("x", "b")]);
     scene.engine.claim("wide", rule(&nothing(), None));
