@@ -74,7 +74,7 @@ impl Bodies {
 const NODE: (usize, usize) = (640, 7);
 
 /// Rough memory of a parsed value: mostly the nodes of its maps, ten times the text.
-fn weigh(value: &Value) -> usize {
+pub(super) fn weigh(value: &Value) -> usize {
     size_of::<Value>()
         + match value {
             Value::String(text) => text.len(),

@@ -21,6 +21,7 @@ impl State {
         }
         match event {
             WatchEvent::ListBegin { known } => {
+                self.file_all_postponed(now);
                 self.epoch += 1;
                 self.consumer_listing.epoch = self.epoch;
                 self.consumer_listing.asked.known = Version::parse(&known);
@@ -29,7 +30,7 @@ impl State {
                 let asked = self.consumer_listing.asked;
                 self.file_consumer(Told::Whole(body), Some(asked), now);
             }
-            WatchEvent::Applied(body) => self.file_consumer(Told::Whole(body), None, now),
+            WatchEvent::Applied(body) => self.hear_consumer(body, now),
             WatchEvent::Deleted(body) => {
                 let key = form::key_of(&body);
                 // Whoever follows references is told by the stream alone: the pair may have learned
@@ -60,7 +61,7 @@ impl State {
     }
 
     /// Files an object that was changed, or that is named in a list.
-    fn file_consumer(&mut self, told: Told, list: Option<Asked>, now: Instant) {
+    pub(super) fn file_consumer(&mut self, told: Told, list: Option<Asked>, now: Instant) {
         let priority = urgency(list);
         let body = told.body();
         let key = form::key_of(body);
@@ -86,7 +87,7 @@ impl State {
                 let news = slot.pair.is_listed_news_of_consumer(&seen, list);
                 news.then_some(seen)
             }
-            // Most events are echoes of our own writes: they are not worth a digest.
+            // Many events are echoes of our own writes: they are not worth a digest.
             None if slot.pair.is_news_of_consumer(version) => Some(see(&slot.pair)),
             None => None,
         };
@@ -157,6 +158,9 @@ impl State {
         event: WatchEvent,
         now: Instant,
     ) {
+        if matches!(event, WatchEvent::ListBegin { .. }) {
+            self.file_all_postponed(now);
+        }
         // What a watch that has been ended still says does not count.
         let Some(listing) = self.provider_listings.get_mut(scope) else {
             return;
@@ -177,7 +181,7 @@ impl State {
                 let asked = listing.asked;
                 self.file_provider(scope, Told::Whole(body), Some(asked), now);
             }
-            WatchEvent::Applied(body) => self.file_provider(scope, Told::Whole(body), None, now),
+            WatchEvent::Applied(body) => self.hear_provider(scope, body, now),
             WatchEvent::Deleted(body) => {
                 let Some(key) = self.mapping.original_of(&body) else {
                     return;
@@ -209,7 +213,14 @@ impl State {
         }
     }
 
-    fn file_provider(&mut self, scope: &WatchScope, told: Told, list: Option<Asked>, now: Instant) {
+    /// The same of a provider copy.
+    pub(super) fn file_provider(
+        &mut self,
+        scope: &WatchScope,
+        told: Told,
+        list: Option<Asked>,
+        now: Instant,
+    ) {
         let priority = urgency(list);
         let body = told.body();
         let key = self.mapping.original_of(body);
@@ -287,7 +298,7 @@ impl State {
 }
 
 /// An object as a watch tells of it.
-enum Told {
+pub(super) enum Told {
     Whole(Value),
     /// It cannot be read.
     Metadata(Value),

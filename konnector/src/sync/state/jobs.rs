@@ -133,6 +133,8 @@ impl State {
         let marked = slot.pair.marked != pair.marked;
         slot.pair.learn(pair, lost, done.answered, known, listed);
         slot.number_end(uid.as_ref(), &mut self.causes);
+        self.file_postponed(&key, now);
+        let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let same = slot.pair.known() == known;
         slot.unsure = unsure && slot.pair.owned_copy().is_none();
         let gone = lost.consumer && slot.pair.consumer.is_none();

@@ -6,6 +6,7 @@ mod fate;
 mod jobs;
 mod look;
 mod measured;
+mod postponed;
 mod stalled;
 
 use std::collections::HashSet;
@@ -33,6 +34,7 @@ use super::purpose::Control;
 use super::queue::{Priority, Queue};
 use fate::Causes;
 use measured::Measured;
+use postponed::Postponed;
 use stalled::Stalled;
 
 #[derive(Default)]
@@ -90,6 +92,7 @@ pub(super) struct State {
     slots: Map<Arc<Key>, Box<Slot>>,
     queue: Queue<Arc<Key>, String>,
     busy: HashSet<Arc<Key>>,
+    postponed: Postponed,
     bodies: Bodies,
     /// Number of the latest list of any watch, so that no two lists share one.
     epoch: u32,
@@ -128,6 +131,7 @@ impl State {
             slots: Map::default(),
             queue: Queue::new(|key: &Arc<Key>| key.namespace.clone()),
             busy: HashSet::new(),
+            postponed: Postponed::default(),
             bodies: Bodies::default(),
             epoch: 0,
             consumer_listing: Listing::default(),
