@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::Client;
 use kube_bind_crds::version::VERSION;
 use kube_bind_runtime::client::{self, Authorities, Options};
 use kube_bind_runtime::clock::SystemClock;
@@ -13,6 +12,7 @@ use kube_bind_runtime::kubeconfig::Policy;
 use kube_bind_runtime::lease::{self, LeaseConfig};
 use kube_bind_runtime::proxy::Proxy;
 use kube_bind_runtime::shutdown::Shutdown;
+use kube_bind_runtime::transport::Transport;
 use prometheus_client::registry::Registry;
 
 use crate::alive::Pulse;
@@ -22,7 +22,7 @@ use crate::install;
 use crate::metrics::Metrics;
 use crate::names::{CONTROLLER, USER_AGENT};
 use crate::supervisor::{self, Process};
-use crate::sync::{self, BreakerConfig, EngineClient};
+use crate::sync::{BreakerConfig, EngineClient};
 
 /// How long everything may take to end once asked to.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const CHECK: &str = "crds";
 /// Runs until a signal.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("failed to listen to signals")?;
-    let client = consumer_client(&args)
+    let transport = consumer_transport(&args)
         .await
         .context("failed to connect to the consumer cluster")?;
     let provider_options = provider_options(&args)?;
@@ -49,9 +49,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     .context("failed to serve health")?;
     tracing::info!(version = VERSION, "konnector {VERSION}");
 
-    let watched = metrics.on_consumer(client.clone());
+    let watched = metrics.on_consumer(transport.client());
     let process = Process {
-        engine_client: EngineClient::new(watched.clone()).asked_by(sync::asking(client)),
+        engine_client: EngineClient::new(watched.clone()).asked_by(transport),
         client: watched,
         clock: SystemClock::shared(),
         health,
@@ -93,7 +93,7 @@ fn options() -> Options {
     }
 }
 
-async fn consumer_client(args: &Args) -> Result<Client, client::Error> {
+async fn consumer_transport(args: &Args) -> Result<Transport, client::Error> {
     let (kubeconfig, context) = (args.kubeconfig.as_deref(), args.context.as_deref());
     let (_, config) = client::consumer_or_provider(kubeconfig, context, USER_AGENT).await?;
     client::from_config(config, &options())

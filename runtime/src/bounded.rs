@@ -7,9 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use http::Request;
 use http_body::{Frame, SizeHint};
-use kube::Client;
 use kube::client::Body;
 use tower::BoxError;
+
+use crate::transport::{Answer, Transport};
 
 /// No answer that makes sense is longer; long lists are asked for in pages.
 const LONGEST_ANSWER: usize = 64 << 20;
@@ -24,20 +25,20 @@ struct TooLong {
     most: usize,
 }
 
-/// This client, whose answers are bounded.
-pub(crate) fn client(client: Client) -> Client {
-    let namespace = client.default_namespace().to_owned();
+/// The same way, whose answers are bounded.
+pub(crate) fn transport(inner: Transport) -> Transport {
+    let namespace = inner.default_namespace().to_owned();
     let bounding = tower::service_fn(move |request: Request<Body>| {
-        let client = client.clone();
+        let inner = inner.clone();
         let watch = is_watch(&request);
         async move {
-            let response = client.send(request).await?;
+            let response = inner.send(request).await?;
             // What is not a success is collected, whatever was asked for.
             let limit = Limit::of(watch && response.status().is_success());
-            Ok::<_, kube::Error>(response.map(|inner| Bounded { inner, limit }))
+            Ok(response.map(|inner| Bounded { inner, limit }))
         }
     });
-    Client::new(bounding, namespace)
+    Transport::new(bounding, namespace)
 }
 
 fn is_watch(request: &Request<Body>) -> bool {
@@ -81,12 +82,12 @@ impl Limit {
 }
 
 struct Bounded {
-    inner: Body,
+    inner: Answer,
     limit: Limit,
 }
 
 impl http_body::Body for Bounded {
-    type Data = <Body as http_body::Body>::Data;
+    type Data = <Answer as http_body::Body>::Data;
     type Error = BoxError;
 
     fn poll_frame(
@@ -147,7 +148,8 @@ mod tests {
         let kubeconfig = SafeKubeconfig::parse(yaml.as_bytes(), policy).unwrap();
         let client = from_safe(&kubeconfig, &Options::new("test")).unwrap();
         let limit = std::time::Duration::from_secs(30);
-        let answer = tokio::time::timeout(limit, with(Api::default_namespaced(client))).await;
+        let answer =
+            tokio::time::timeout(limit, with(Api::default_namespaced(client.client()))).await;
         answer.expect("it ends")
     }
 

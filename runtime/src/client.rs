@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::bounded;
 use crate::kubeconfig::{Credential, SafeKubeconfig};
 use crate::proxy::Proxy;
-use crate::transport;
+use crate::transport::Transport;
 
 mod authorities;
 #[cfg(test)]
@@ -141,18 +141,18 @@ pub async fn consumer_or_provider(
             .map_err(|source| Error::Infer(Box::new(source)))?,
     };
     let config = configure(config, &Options::new(user_agent))?;
-    let client = transport::client(config.clone()).map_err(Error::Build)?;
-    Ok((client, config))
+    let transport = Transport::to(config.clone()).map_err(Error::Build)?;
+    Ok((transport.client(), config))
 }
 
-/// Builds a client from a configuration, with `options` put over it.
-pub fn from_config(config: Config, options: &Options) -> Result<Client, Error> {
-    transport::client(configure(config, options)?).map_err(Error::Build)
+/// The way to the server of a configuration, with `options` put over it.
+pub fn from_config(config: Config, options: &Options) -> Result<Transport, Error> {
+    Transport::to(configure(config, options)?).map_err(Error::Build)
 }
 
-/// Builds a client from somebody else's kubeconfig. Needs a running runtime, but does not connect. Its
+/// The way to the server of somebody else's kubeconfig. Needs a running runtime, but does not connect. Its
 /// answers are bounded: the server is somebody else's, too.
-pub fn from_safe(kubeconfig: &SafeKubeconfig, options: &Options) -> Result<Client, Error> {
+pub fn from_safe(kubeconfig: &SafeKubeconfig, options: &Options) -> Result<Transport, Error> {
     let mut config = safe_config(kubeconfig)?;
     config.proxy_url = options
         .proxy
@@ -160,7 +160,7 @@ pub fn from_safe(kubeconfig: &SafeKubeconfig, options: &Options) -> Result<Clien
         .and_then(|proxy| proxy.for_server(&config.cluster_url))
         .cloned();
     config.root_cert = options.authorities.beside(config.root_cert.take());
-    from_config(config, options).map(bounded::client)
+    from_config(config, options).map(bounded::transport)
 }
 
 /// The configuration of somebody else's kubeconfig; nothing of this process is in it.
@@ -192,33 +192,33 @@ fn configure(mut config: Config, options: &Options) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// A client that can be replaced while others use it: a rotated credential must not stop a sync.
+/// A way to a server that can be replaced while others use it: a rotated credential must not stop a sync.
 #[derive(Clone)]
-pub struct SwapClient {
-    current: Arc<ArcSwap<Client>>,
+pub struct SwapTransport {
+    current: Arc<ArcSwap<Transport>>,
     /// Counts the exchanges.
     swaps: Arc<watch::Sender<u64>>,
 }
 
-impl SwapClient {
-    /// Starts with `client`.
+impl SwapTransport {
+    /// Starts with `transport`.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub fn new(transport: Transport) -> Self {
         Self {
-            current: Arc::new(ArcSwap::from_pointee(client)),
+            current: Arc::new(ArcSwap::from_pointee(transport)),
             swaps: Arc::new(watch::Sender::new(0)),
         }
     }
 
-    /// The client for the next request. Ask again for each: a kept one keeps its credential.
+    /// What the next request goes by. Ask again for each: a kept one keeps its credential.
     #[must_use]
-    pub fn get(&self) -> Client {
-        Client::clone(&self.current.load())
+    pub fn get(&self) -> Arc<Transport> {
+        self.current.load_full()
     }
 
-    /// Replaces the client; requests under way finish on the old one.
-    pub fn swap(&self, client: Client) {
-        self.current.store(Arc::new(client));
+    /// Replaces it; requests under way finish on the old one.
+    pub fn swap(&self, transport: Transport) {
+        self.current.store(Arc::new(transport));
         self.swaps.send_modify(|swaps| *swaps += 1);
     }
 
@@ -285,7 +285,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(client.default_namespace(), "kube-bind-abc");
-        assert!(matches!(ask(client).await, Err(kube::Error::Api(status)) if status.code == 429));
+        assert!(
+            matches!(ask(client.client()).await, Err(kube::Error::Api(status)) if status.code == 429)
+        );
         {
             let asked = asked.lock().unwrap();
             assert_eq!(asked.len(), 1, "kube's own retry is off");
@@ -305,7 +307,7 @@ mod tests {
             ..Options::new("test")
         };
         let client = from_safe(&kubeconfig(&server, "t"), &options).unwrap();
-        let api: Api<Namespace> = Api::all(client);
+        let api: Api<Namespace> = Api::all(client.client());
         let retried = async {
             while asked.lock().unwrap().len() < 2 {
                 tokio::task::yield_now().await;
@@ -320,18 +322,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_swapped_client_is_used_by_those_who_ask_again() {
+    async fn a_swapped_transport_is_used_by_those_who_ask_again() {
         crate::tls::install_provider();
         let shutdown = Shutdown::new();
         let (server, asked) = busy_server(&shutdown).await;
         let client = |token| from_safe(&kubeconfig(&server, token), &Options::new("test")).unwrap();
-        let shared = SwapClient::new(client("old"));
+        let shared = SwapTransport::new(client("old"));
         let user = shared.clone();
         let swaps = user.swaps();
         assert!(!swaps.has_changed().unwrap());
-        assert!(ask(user.get()).await.is_err());
+        assert!(ask(user.get().client()).await.is_err());
         shared.swap(client("new"));
-        assert!(ask(user.get()).await.is_err());
+        assert!(ask(user.get().client()).await.is_err());
         assert!(swaps.has_changed().unwrap());
         let tokens: Vec<_> = asked
             .lock()

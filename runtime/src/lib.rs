@@ -18,4 +18,4 @@ pub mod proxy;
 pub mod shutdown;
 pub mod text;
 pub mod tls;
-mod transport;
+pub mod transport;

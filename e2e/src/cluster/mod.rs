@@ -396,7 +396,8 @@ pub async fn client_of(kubeconfig: &Path) -> Result<Client> {
         retry: true,
         ..client::Options::new("kube-bind-e2e")
     };
-    client::from_config(config, &options).context("failed to make a client")
+    let transport = client::from_config(config, &options).context("failed to make a client")?;
+    Ok(transport.client())
 }
 
 fn http_client(ca: &Path) -> Result<reqwest::Client> {

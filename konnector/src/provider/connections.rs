@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use kube_bind_crds::api::ClusterSecretKeyRef;
 use kube_bind_crds::names::{ANNOTATION_PROVIDER_CLUSTER, KONNECTOR_NAMESPACE};
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::client;
 use kube_bind_runtime::kubeconfig::{Policy, SafeKubeconfig};
 use kube_bind_runtime::shutdown::{Panicked, survive};
+use kube_bind_runtime::transport::Transport;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -271,15 +272,15 @@ impl Task {
         kubeconfig: SafeKubeconfig,
         current: Option<Arc<Provider>>,
     ) -> Option<Duration> {
-        let client = match client::from_safe(&kubeconfig, &self.ctx.provider_options) {
-            Ok(client) => client,
+        let transport = match client::from_safe(&kubeconfig, &self.ctx.provider_options) {
+            Ok(transport) => transport,
             Err(error) => {
                 let problem = ConnectProblem::Unusable(error.to_string());
                 self.publish(SecretState::Valid, Some(problem), None);
                 return None;
             }
         };
-        match identify(&Api::all(client.clone()), kubeconfig.namespace()).await {
+        match identify(&Api::all(transport.client()), kubeconfig.namespace()).await {
             Ok(uid) => match current {
                 Some(provider) if provider.uid != uid && !self.is_unwanted(&provider.uid) => {
                     let words = format!(
@@ -296,7 +297,7 @@ impl Task {
                         self.providers.detach(&wrong, &self.secret).await;
                         self.state.send_modify(|state| state.provider = None);
                     }
-                    self.attach(&uid, kubeconfig, client)
+                    self.attach(&uid, kubeconfig, transport)
                 }
             },
             Err(error) => {
@@ -313,10 +314,15 @@ impl Task {
         }
     }
 
-    fn attach(&self, uid: &str, kubeconfig: SafeKubeconfig, client: Client) -> Option<Duration> {
+    fn attach(
+        &self,
+        uid: &str,
+        kubeconfig: SafeKubeconfig,
+        transport: Transport,
+    ) -> Option<Duration> {
         let attached = self
             .providers
-            .attach(uid, &self.secret, kubeconfig.clone(), client);
+            .attach(uid, &self.secret, kubeconfig.clone(), transport);
         match attached {
             Ok(provider) => {
                 self.backoff.reset(&());

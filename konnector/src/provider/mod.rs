@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use kube::Client;
 use kube_bind_crds::api::{ClusterSecretKeyRef, GroupResource};
-use kube_bind_runtime::client::SwapClient;
+use kube_bind_runtime::client::SwapTransport;
 use kube_bind_runtime::kubeconfig::SafeKubeconfig;
 use kube_bind_runtime::lease::LeaderToken;
 use kube_bind_runtime::shutdown::Shutdown;
+use kube_bind_runtime::transport::Transport;
 use tokio::sync::{Notify, watch};
 
 pub use connections::{ConnectProblem, Connection, Connections, SecretState};
@@ -59,7 +60,7 @@ pub struct Provider {
     pub beat: Arc<Notify>,
     /// Ends with the provider.
     pub shutdown: Shutdown,
-    swap: SwapClient,
+    swap: SwapTransport,
     /// Another server, in a renewed credential that nobody has accepted yet.
     offered_server: Mutex<Option<String>>,
     credentials: Mutex<BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>>,
@@ -163,7 +164,7 @@ impl Providers {
         uid: &str,
         secret: &ClusterSecretKeyRef,
         kubeconfig: SafeKubeconfig,
-        client: Client,
+        transport: Transport,
     ) -> Result<Arc<Provider>, String> {
         if uid.is_empty() {
             return Err("the provider does not say who it is: its namespace has no uid".into());
@@ -176,13 +177,13 @@ impl Providers {
                 secret,
                 &kubeconfig,
             )?;
-            provider.swap.swap(client);
+            provider.swap.swap(transport);
             provider.credentials().insert(secret.clone(), kubeconfig);
             provider.link.check();
             provider.beat.notify_one();
             return Ok(provider.clone());
         }
-        let provider = self.start(uid, secret, kubeconfig, client);
+        let provider = self.start(uid, secret, kubeconfig, transport);
         all.insert(uid.to_owned(), provider.clone());
         Ok(provider)
     }
@@ -222,11 +223,11 @@ impl Providers {
         uid: &str,
         secret: &ClusterSecretKeyRef,
         kubeconfig: SafeKubeconfig,
-        client: Client,
+        transport: Transport,
     ) -> Arc<Provider> {
         let shutdown = self.ctx.shutdown.child();
         let cluster_namespace = kubeconfig.namespace().to_owned();
-        let swap = SwapClient::new(client);
+        let swap = SwapTransport::new(transport);
         let heard = swap::Heard::new();
         let forward = swap::Forward::new(&swap, &heard);
         let unfenced = self.ctx.metrics.on_provider(forward.client());
@@ -242,7 +243,7 @@ impl Providers {
         let provider = Arc::new(Provider {
             uid: uid.to_owned(),
             engine_client: sync::EngineClient::new(unfenced)
-                .asked_by(forward.ask())
+                .asked_by(forward.transport())
                 .renewed_by(swap.swaps()),
             limiter: sync::Limiter::new(),
             stores,

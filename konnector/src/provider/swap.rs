@@ -1,4 +1,4 @@
-//! Clients in front of a [`SwapClient`]. No IO of their own.
+//! Clients in front of a [`SwapTransport`]. No IO of their own.
 //!
 //! A rotated credential must reach watches and controllers without a restart of any of them,
 //! because a restart means new lists. So what they all hold forwards every request to the current
@@ -11,10 +11,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
-use kube_bind_runtime::client::SwapClient;
+use kube_bind_runtime::client::SwapTransport;
+use kube_bind_runtime::transport::{Answer, Transport};
 use tokio::time::Instant;
-
-use crate::sync::Ask;
 
 /// When a server was heard last: an answer, or an event or a bookmark of any watch.
 #[derive(Clone, Debug)]
@@ -43,16 +42,16 @@ impl Heard {
     }
 }
 
-/// Always uses the newest credential of a [`SwapClient`], and notes what it hears.
+/// Always uses the newest credential of a [`SwapTransport`], and notes what it hears.
 #[derive(Clone)]
 pub struct Forward {
-    swap: SwapClient,
+    swap: SwapTransport,
     heard: Heard,
 }
 
 impl Forward {
-    /// To the client that the swap has at the time of each request.
-    pub fn new(swap: &SwapClient, heard: &Heard) -> Self {
+    /// By the way that the swap has at the time of each request.
+    pub fn new(swap: &SwapTransport, heard: &Heard) -> Self {
         let (swap, heard) = (swap.clone(), heard.clone());
         Self { swap, heard }
     }
@@ -78,12 +77,13 @@ impl Forward {
     }
 
     /// For the requests of the sync engines, which are no watches.
-    pub fn ask(&self) -> Ask {
+    pub fn transport(&self) -> Transport {
         let forward = self.clone();
-        Arc::new(move |request| Box::pin(forward.clone().send(request)))
+        let send = tower::service_fn(move |request| forward.clone().send(request));
+        Transport::new(send, self.swap.get().default_namespace())
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
+    async fn send(self, request: Request<Body>) -> Result<Response<Answer>, kube::Error> {
         let response = self.swap.get().send(request).await?;
         self.heard.note();
         Ok(response)
@@ -98,13 +98,13 @@ mod tests {
     #[tokio::test]
     async fn a_swap_redirects_clients_given_away_before() {
         let request = || Request::get("/version").body(Body::empty()).unwrap();
-        let swap = SwapClient::new(answering(|_| (200, serde_json::json!({}))));
+        let swap = SwapTransport::new(answering(|_| (200, serde_json::json!({}))).into());
         let forward = Forward::new(&swap, &Heard::new());
-        let (client, ask) = (forward.client(), forward.ask());
+        let (client, ask) = (forward.client(), forward.transport());
         assert_eq!(client.send(request()).await.unwrap().status(), 200);
-        assert_eq!(ask(request()).await.unwrap().status(), 200);
-        swap.swap(answering(|_| (418, serde_json::json!({}))));
+        assert_eq!(ask.send(request()).await.unwrap().status(), 200);
+        swap.swap(answering(|_| (418, serde_json::json!({}))).into());
         assert_eq!(client.send(request()).await.unwrap().status(), 418);
-        assert_eq!(ask(request()).await.unwrap().status(), 418);
+        assert_eq!(ask.send(request()).await.unwrap().status(), 418);
     }
 }

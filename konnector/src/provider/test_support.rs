@@ -20,5 +20,5 @@ pub fn connected(ctx: &Arc<Context>, client: Client) -> Arc<Provider> {
         namespace: "kube-bind".into(),
         key: "kubeconfig".into(),
     };
-    providers.start("uid-1", &secret, kubeconfig, client)
+    providers.start("uid-1", &secret, kubeconfig, client.into())
 }

@@ -40,7 +40,7 @@ pub use concurrency::Limiter;
 pub use config::{EngineConfig, Fence, Ports, Resource};
 pub use counts::Counts;
 pub use engine::{EngineHandle, start};
-pub use kube_cluster::{Ask, EngineClient, KubeCluster, asking};
+pub use kube_cluster::{EngineClient, KubeCluster};
 pub use metrics::{EngineMetrics, NoMetrics, Side, Verb, WriteResult};
 pub use ports::{
     Definition, Namespaces, ObjectRef, Problem, ProblemKind, ProblemSink, ReferrerSink,

@@ -89,7 +89,7 @@ impl Binder<'_> {
         } = self;
         let mut options = ClientOptions::new(USER_AGENT);
         options.proxy = Proxy::from_env()?;
-        let provider = kube_bind_runtime::client::from_safe(&credential.parsed, &options)?;
+        let provider = kube_bind_runtime::client::from_safe(&credential.parsed, &options)?.client();
 
         // Nothing is said about an existing namespace: its labels are somebody else's.
         report.ensure(consumer, &manifests::namespace()).await?;

@@ -63,7 +63,7 @@ async fn read(server: &str, proxy: Option<Proxy>) -> Result<Namespace, kube::Err
         ..Options::new("test")
     };
     let client = from_safe(&kubeconfig, &options).unwrap();
-    let api: Api<Namespace> = Api::all(client);
+    let api: Api<Namespace> = Api::all(client.client());
     let limit = Duration::from_secs(20);
     crate::apply::timed_for(limit, api.get("tenant")).await
 }

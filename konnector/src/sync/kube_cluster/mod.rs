@@ -11,9 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use http::{Request, Response};
 use kube::Client;
-use kube::client::Body;
+use kube_bind_runtime::transport::Transport;
 use serde_json::Value;
 use tokio::sync::watch::Receiver;
 
@@ -23,12 +22,6 @@ use super::config::Resource;
 use crate::watch::Witnesses;
 use object::ManagedFields;
 
-/// Sends one request that is no watch. A client is a queue with a task of its own, and each one that is
-/// put around another costs as much again.
-pub type Ask = Arc<
-    dyn Fn(Request<Body>) -> BoxFuture<'static, Result<Response<Body>, kube::Error>> + Send + Sync,
->;
-
 /// The client of one side. It must not retry by itself: the limiter would not hear of what an
 /// overloaded server answers. One whose credential can be exchanged uses the newest for each request,
 /// so watches go on and nothing is listed again.
@@ -36,7 +29,8 @@ pub type Ask = Arc<
 pub struct EngineClient {
     /// For watches.
     client: Client,
-    ask: Ask,
+    /// For everything else.
+    transport: Transport,
     /// Changes when the credential was exchanged.
     renewals: Option<Receiver<u64>>,
 }
@@ -45,15 +39,15 @@ impl EngineClient {
     /// Of a side whose credential never needs to be told about.
     pub fn new(client: Client) -> Self {
         Self {
-            ask: asking(client.clone()),
+            transport: client.clone().into(),
             client,
             renewals: None,
         }
     }
 
     /// The same client, whose requests take a shorter way to the same server than its watches.
-    pub fn asked_by(self, ask: Ask) -> Self {
-        Self { ask, ..self }
+    pub fn asked_by(self, transport: Transport) -> Self {
+        Self { transport, ..self }
     }
 
     /// The same client, of a side whose credential is exchanged when this changes: what the old one
@@ -64,14 +58,6 @@ impl EngineClient {
             ..self
         }
     }
-}
-
-/// Asks as this client does.
-pub fn asking(client: Client) -> Ask {
-    Arc::new(move |request| {
-        let client = client.clone();
-        Box::pin(async move { client.send(request).await })
-    })
 }
 
 /// One resource of one API server. Cheap to clone; all resources of one API server share the
@@ -226,7 +212,7 @@ impl Cluster for KubeCluster {
 mod tests {
     use super::*;
     use crate::test_support::answering;
-    use kube_bind_runtime::client::SwapClient;
+    use kube_bind_runtime::client::SwapTransport;
 
     #[test]
     fn an_exchanged_credential_is_news_to_the_engine() {
@@ -235,7 +221,7 @@ mod tests {
             .unwrap();
         let _guard = runtime.enter();
         let client = || answering(|_| (200, Value::Null));
-        let swap = SwapClient::new(client());
+        let swap = SwapTransport::new(client().into());
         let engine_client = EngineClient::new(client()).renewed_by(swap.swaps());
         let resource = Resource {
             group: String::new(),
@@ -243,14 +229,14 @@ mod tests {
             plural: "secrets".into(),
             kind: "Secret".into(),
         };
-        swap.swap(client());
+        swap.swap(client().into());
         let cluster = KubeCluster::new(engine_client, Limiter::new(), &resource);
         let renewed = cluster.renewed().unwrap();
         assert!(
             !renewed.has_changed().unwrap(),
             "it begins with the new one"
         );
-        swap.swap(client());
+        swap.swap(client().into());
         assert!(renewed.has_changed().unwrap());
     }
 }

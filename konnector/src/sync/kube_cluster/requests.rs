@@ -4,6 +4,7 @@ use http::Request;
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use kube_bind_crds::digest;
+use kube_bind_runtime::transport::Answer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -97,7 +98,10 @@ impl KubeCluster {
 
     /// The text of a successful answer, without the limiter: for lists, which are few and long.
     pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Untold> {
-        let response = (self.client.ask)(request.map(Body::from))
+        let response = self
+            .client
+            .transport
+            .send(request.map(Body::from))
             .await
             .map_err(|error| Untold::Refused(errors::transport(&error)))?;
         let (head, body) = response.into_parts();
@@ -127,7 +131,7 @@ impl Untold {
 }
 
 /// All of a body, unless it is larger than any honest answer.
-async fn collect(body: Body) -> Result<Vec<u8>, Error> {
+async fn collect(body: Answer) -> Result<Vec<u8>, Error> {
     match Limited::new(body, LONGEST_ANSWER).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
         Err(error) => Err(Error::Unavailable {
