@@ -360,7 +360,12 @@ mod tests {
         let providers = Providers::new(ctx.clone(), Arc::new(secrets), namespaces);
         let good = kubeconfig("https://good.example", "tenant");
         let attach = |name: &str| {
-            let attached = providers.attach("uid-1", &secret(name), good.clone(), consumer.clone());
+            let attached = providers.attach(
+                "uid-1",
+                &secret(name),
+                good.clone(),
+                consumer.clone().into(),
+            );
             attached.unwrap()
         };
         let first = attach("first");

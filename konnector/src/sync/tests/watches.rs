@@ -217,6 +217,48 @@ async fn the_end_of_an_object_that_cannot_be_read_is_known_by_its_metadata() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_person_changes_while_its_object_is_worked_on_is_heard_whatever_comes_then() {
+    for list_comes_first in [false, true] {
+        let mut state = listed(&World::new());
+        let now = Instant::now();
+        state.on_consumer(WatchEvent::Applied(at(5)), now);
+        let job = state.next_job(now).expect("it has no copy");
+        let mut changed = at(9);
+        changed["spec"]["size"] = 33.into();
+        state.on_consumer(WatchEvent::Applied(at(6)), now);
+        state.on_consumer(WatchEvent::Applied(changed.clone()), now);
+        if list_comes_first {
+            state.on_consumer(begin(), now);
+            state.on_consumer(WatchEvent::Listed(changed.clone()), now);
+            state.on_consumer(list_end(9), now);
+        }
+        let before = job.pair.consumer.clone().expect("it was told of");
+        let finished = Finished {
+            key: job.key,
+            pair: job.pair,
+            lost: Lost::default(),
+            bodies: [None, None],
+            verdict: Verdict::Unfinished,
+            done: Done::default(),
+            epochs: job.epochs,
+            known: job.known,
+            unsure: false,
+        };
+        state.finish(finished, now);
+        let job = state
+            .next_job(now + Duration::from_secs(5))
+            .expect("it still has no copy");
+        let known = job.pair.consumer.expect("it is there");
+        assert!(known.version > before.version && known.configuration != before.configuration);
+        assert_eq!(
+            job.consumer_body.as_deref(),
+            Some(&changed),
+            "it is not read again"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_echo_says_nothing_about_why_an_object_is_gone() {
     let mut state = listed(&World::new());
     let now = Instant::now();
