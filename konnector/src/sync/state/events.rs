@@ -36,6 +36,7 @@ impl State {
                 // Whoever follows references is told by the stream alone: the pair may have learned
                 // of the deletion before, from the answer to our own release.
                 self.observe_referrer(&key, None);
+                self.postponed.forget_consumer(&key);
                 let Some(slot) = self.slots.get_mut(&key) else {
                     return;
                 };
@@ -60,20 +61,32 @@ impl State {
         }
     }
 
-    /// Files an object that was changed, or that is named in a list.
+    /// Files an object that was changed, or that is named in a list, as it is told.
     pub(super) fn file_consumer(&mut self, told: Told, list: Option<Asked>, now: Instant) {
-        let priority = urgency(list);
-        let body = told.body();
-        let key = form::key_of(body);
+        let key = form::key_of(told.body());
         if key.name.is_empty() {
             return;
         }
-        // What it refers to stays what it was.
+        // What one refers to that cannot be read stays what it was.
         if let Told::Whole(body) = &told {
             self.observe_referrer(&key, Some(body));
         }
+        self.postponed.forget_consumer(&key);
+        self.learn_consumer(&key, told, list, now);
+    }
+
+    /// The same, which may have been told before.
+    pub(super) fn learn_consumer(
+        &mut self,
+        key: &Key,
+        told: Told,
+        list: Option<Asked>,
+        now: Instant,
+    ) {
+        let priority = urgency(list);
+        let body = told.body();
         let epoch = self.consumer_listing.epoch;
-        let id = self.shared(&key);
+        let id = self.shared(key);
         let slot = self.slots.entry(id).or_default();
         slot.seen[Side::Consumer as usize] = epoch;
         let version = form::version_of(body);
@@ -101,9 +114,9 @@ impl State {
                 self.causes.created();
             }
             slot.number_end(old.as_ref(), &mut self.causes);
-            self.arrived(&key, Side::Consumer, priority, now);
-            self.hold_body(&key, Side::Consumer, told);
-            self.touch(&key, priority, now);
+            self.arrived(key, Side::Consumer, priority, now);
+            self.hold_body(key, Side::Consumer, told);
+            self.touch(key, priority, now);
         }
     }
 

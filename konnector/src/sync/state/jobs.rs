@@ -120,7 +120,6 @@ impl State {
             unsure,
         } = finished;
         self.measured.finished(&key, &done);
-        self.busy.remove(&key);
         if verdict != Verdict::Settled {
             // They are needed for the next attempt, unless events have brought newer ones.
             self.bodies.keep(&key, Side::Consumer, consumer);
@@ -133,12 +132,14 @@ impl State {
         let marked = slot.pair.marked != pair.marked;
         slot.pair.learn(pair, lost, done.answered, known, listed);
         slot.number_end(uid.as_ref(), &mut self.causes);
+        slot.untold |= uid.is_some() && lost.consumer && slot.pair.consumer.is_none();
+        // As if it had been told meanwhile: what follows from all of it is decided below.
         self.file_postponed(&key, now);
+        self.busy.remove(&key);
         let slot = self.slots.entry(Arc::clone(&id)).or_default();
         let same = slot.pair.known() == known;
         slot.unsure = unsure && slot.pair.owned_copy().is_none();
         let gone = lost.consumer && slot.pair.consumer.is_none();
-        slot.untold |= uid.is_some() && gone;
         let copy = slot.pair.provider.as_ref();
         if copy.is_none_or(|copy| copy.terminating) {
             self.doomed.remove(&key);

@@ -16,8 +16,8 @@ use super::super::queue::Priority;
 use super::State;
 use super::events::Told;
 
-/// Estimated memory of a body that may wait: there are two at most for each job under way.
-const LARGEST: usize = 64 << 10;
+/// Estimated memory of a body that may wait, some 25 kB of text: there are two at most for each job under way.
+const LARGEST: usize = 256 << 10;
 
 /// The latest event of each side about each object that is being worked on.
 #[derive(Default)]
@@ -62,13 +62,13 @@ impl State {
             && weigh(body) <= LARGEST
     }
 
-    /// The job with this object has ended.
+    /// The job with this object has ended. What it refers to has been observed, and may have changed since.
     pub(super) fn file_postponed(&mut self, key: &Key, now: Instant) {
         let Some(Latest { consumer, provider }) = self.postponed.0.remove(key) else {
             return;
         };
         if let Some(body) = consumer {
-            self.file_consumer(Told::Whole(body), None, now);
+            self.learn_consumer(key, Told::Whole(body), None, now);
         }
         if let Some((scope, body)) = provider {
             self.file_provider(&scope, Told::Whole(body), None, now);
@@ -85,6 +85,13 @@ impl State {
 }
 
 impl Postponed {
+    /// Something newer was told of a consumer object.
+    pub(super) fn forget_consumer(&mut self, key: &Key) {
+        if let Some(latest) = self.0.get_mut(key) {
+            latest.consumer = None;
+        }
+    }
+
     fn of(&mut self, key: Arc<Key>) -> &mut Latest {
         self.0.entry(key).or_default()
     }

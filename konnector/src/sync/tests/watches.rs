@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::cluster::{Error, WatchEvent, WatchScope};
-use super::super::execute::{Done, Finished, Verdict};
+use super::super::execute::{Done, Finished, Job, Verdict};
 use super::super::form::Form;
 use super::super::pair::Lost;
 use super::super::plan::{Step, plan};
@@ -36,6 +36,21 @@ fn refused() -> WatchEvent {
         message: "refused".into(),
         retry_after: None,
     })
+}
+
+/// What a job says that could do nothing.
+fn unchanged(job: Job) -> Finished {
+    Finished {
+        key: job.key,
+        pair: job.pair,
+        lost: Lost::default(),
+        bodies: [None, None],
+        verdict: Verdict::Unfinished,
+        done: Done::default(),
+        epochs: job.epochs,
+        known: job.known,
+        unsure: false,
+    }
 }
 
 /// A state that has listed both sides and found nothing.
@@ -233,18 +248,7 @@ async fn what_a_person_changes_while_its_object_is_worked_on_is_heard_whatever_c
             state.on_consumer(list_end(9), now);
         }
         let before = job.pair.consumer.clone().expect("it was told of");
-        let finished = Finished {
-            key: job.key,
-            pair: job.pair,
-            lost: Lost::default(),
-            bodies: [None, None],
-            verdict: Verdict::Unfinished,
-            done: Done::default(),
-            epochs: job.epochs,
-            known: job.known,
-            unsure: false,
-        };
-        state.finish(finished, now);
+        state.finish(unchanged(job), now);
         let job = state
             .next_job(now + Duration::from_secs(5))
             .expect("it still has no copy");
@@ -259,6 +263,26 @@ async fn what_a_person_changes_while_its_object_is_worked_on_is_heard_whatever_c
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_job_does_not_bring_back_what_its_object_referred_to() {
+    let world = World::new();
+    let mut state = listed(&world);
+    let now = Instant::now();
+    let referrers = || world.told.lock().unwrap().referrers.clone();
+    state.on_consumer(WatchEvent::Applied(at(5)), now);
+    let job = state.next_job(now).expect("it has no copy");
+    state.on_consumer(WatchEvent::Applied(at(6)), now);
+    assert_eq!(referrers().len(), 1);
+    state.on_consumer(WatchEvent::Deleted(at(7)), now);
+    let finished = Finished {
+        verdict: Verdict::NotLeading,
+        ..unchanged(job)
+    };
+    state.finish(finished, now);
+    assert!(referrers().is_empty());
+    assert!(state.next_job(now + Duration::from_secs(5)).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_echo_says_nothing_about_why_an_object_is_gone() {
     let mut state = listed(&World::new());
     let now = Instant::now();
@@ -270,7 +294,7 @@ async fn an_echo_says_nothing_about_why_an_object_is_gone() {
         "kube-bind.io/cluster-namespace": CLUSTER_NAMESPACE, "kube-bind.io/consumer-uid": "u",
     });
     state.on_provider(&scope("team"), WatchEvent::Applied(copy), now);
-    let mut pair = job.pair;
+    let mut pair = job.pair.clone();
     let gone = pair.consumer.take().expect("it was there");
     pair.consumer_gone = gone.version;
     let lost = Lost {
@@ -278,15 +302,10 @@ async fn an_echo_says_nothing_about_why_an_object_is_gone() {
         provider: false,
     };
     let finished = Finished {
-        key: job.key,
+        verdict: Verdict::Settled,
         pair,
         lost,
-        bodies: [None, None],
-        verdict: Verdict::Settled,
-        done: Done::default(),
-        epochs: job.epochs,
-        known: job.known,
-        unsure: false,
+        ..unchanged(job)
     };
     state.finish(finished, now);
     assert!(state.next_job(now).is_none(), "nobody said why");
