@@ -19,8 +19,9 @@ use crate::fault;
 const SOON: Duration = Duration::from_millis(100);
 /// When an API of the same name is looked for again.
 const FOREIGN: Duration = Duration::from_secs(5);
-/// When a definition is sent again that was refused: what refuses it may have changed.
-const REFUSED: Duration = Duration::from_secs(10);
+/// When a definition is sent again that was refused: what refuses it may have changed. Doubles from the
+/// first to the second, because all objects may have to be compared with it before.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(120));
 
 /// A definition that the consumer does not accept.
 pub struct Refusal {
@@ -31,14 +32,21 @@ pub struct Refusal {
     /// Why, in words.
     why: String,
     at: Instant,
+    /// When it is sent again.
+    pause: Duration,
 }
 
 impl Refusal {
     /// For how much longer the same is not sent again.
     fn holds(&self, hash: &str, uid: Option<&str>, now: Instant) -> Option<Duration> {
-        let left = REFUSED.saturating_sub(now.saturating_duration_since(self.at));
-        let same = self.hash == hash && self.uid.as_deref() == uid;
-        (same && !left.is_zero()).then_some(left)
+        let left = self
+            .pause
+            .saturating_sub(now.saturating_duration_since(self.at));
+        (self.is_of(hash, uid) && !left.is_zero()).then_some(left)
+    }
+
+    fn is_of(&self, hash: &str, uid: Option<&str>) -> bool {
+        self.hash == hash && self.uid.as_deref() == uid
     }
 
     fn state(&self) -> KindState {
@@ -109,6 +117,14 @@ impl Look<'_> {
         {
             return Ok(foreign);
         }
+        let now = self.now();
+        if step != Step::Keep
+            && let Some(refusal) = subtree.refused.get(resource)
+            && let Some(left) = refusal.holds(&hash, uid, now)
+        {
+            self.again = self.again.min(left);
+            return Ok(refusal.state());
+        }
         if let (Step::Update { .. }, Some(installed)) = (&step, &found) {
             let change = Change {
                 client: &self.supervisor.ctx.client,
@@ -133,14 +149,8 @@ impl Look<'_> {
                 None => subtree.holds.remove(resource),
             };
         }
-        let now = self.now();
         let view = if step == Step::Keep {
             found
-        } else if let Some(refusal) = subtree.refused.get(resource)
-            && let Some(left) = refusal.holds(&hash, uid, now)
-        {
-            self.again = self.again.min(left);
-            return Ok(refusal.state());
         } else {
             let client = &self.supervisor.ctx.client;
             let outcome = crds::write(client, &name, wanted, &self.owner, uid)
@@ -166,14 +176,18 @@ impl Look<'_> {
                     found
                 }
                 Outcome::Refused(why) => {
+                    let before = subtree.refused.get(resource);
+                    let pause = before.filter(|before| before.is_of(&hash, uid));
+                    let pause = pause.map_or(REFUSED.0, |before| (before.pause * 2).min(REFUSED.1));
                     let refusal = Refusal {
                         hash,
                         uid: uid.map(str::to_owned),
                         why,
                         at: now,
+                        pause,
                     };
                     let state = refusal.state();
-                    self.again = self.again.min(REFUSED);
+                    self.again = self.again.min(pause);
                     subtree.refused.insert(resource.clone(), refusal);
                     return Ok(state);
                 }

@@ -186,13 +186,17 @@ impl ClaimsEngine {
     }
 
     /// A binding that is gone claims nothing, and neither does one that takes everything away as it
-    /// goes. One that leaves everything where it is says so to us first.
+    /// goes. One that leaves everything where it is says so to us first, and so does one that claimed such
+    /// objects when it comes to them: until then it may be suspended, or need them.
     pub(super) fn is_leaving(&self, binding: &str) -> bool {
         let bindings = self.ctx.bindings.state();
         let found = bindings.iter().find(|b| b.name_any() == binding);
         found.is_none_or(|b| {
+            let claims = b.status.iter().flat_map(|status| &status.permission_claims);
+            let mut kinds = claims.map(|claim| &claim.group_resource);
             b.metadata.deletion_timestamp.is_some()
                 && deletion_policy(b.annotations()) == Ok(DeletionPolicy::Delete)
+                && !kinds.any(|kind| *kind == self.resource())
         })
     }
 
