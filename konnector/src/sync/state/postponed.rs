@@ -33,10 +33,12 @@ impl State {
     /// Files a change of a consumer object, or keeps it until the job with it has ended.
     pub(super) fn hear_consumer(&mut self, body: Value, now: Instant) {
         let key = form::key_of(&body);
-        let known = |slot: &super::Slot| Some(slot.pair.consumer.as_ref()?.uid.clone());
-        let known = self.slots.get(&key).and_then(|slot| known(slot));
         // The beginning and the end of an object are no echoes, and counted by others.
-        if known != Some(form::uid_of(&body)) || !self.can_wait(&key, &body) {
+        let is_known = || {
+            let known = self.slots.get(&key)?.pair.consumer.as_ref()?;
+            (known.uid == form::uid_of(&body)).then_some(())
+        };
+        if !self.can_wait(&key, &body) || is_known().is_none() {
             return self.file_consumer(Told::Whole(body), None, now);
         }
         self.observe_referrer(&key, Some(&body));
