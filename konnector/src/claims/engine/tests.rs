@@ -11,6 +11,7 @@ use super::*;
 use crate::sync::{Breaker, Share};
 use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
 
+mod ending;
 mod scene;
 
 use scene::{Scene, secret};

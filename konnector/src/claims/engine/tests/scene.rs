@@ -232,6 +232,17 @@ fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
+/// A binding of which nothing but its name is known.
+pub fn binding(name: &str) -> APIServiceBinding {
+    serde_json::from_value(json!({
+        "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBinding",
+        "metadata": {"name": name},
+        "spec": {"kubeconfigSecretRef":
+            {"name": "kubeconfig", "namespace": "kube-bind", "key": "kubeconfig"}},
+    }))
+    .unwrap()
+}
+
 /// An engine for Secrets between two clusters.
 pub struct Scene {
     pub consumer: Arc<Cluster>,
@@ -242,17 +253,16 @@ pub struct Scene {
 impl Scene {
     /// Begins with these bindings and Secrets on both sides; namespace `shop` is `tenant-shop` there.
     pub fn start(bindings: &[&str], mine: Vec<Value>, theirs: Vec<Value>) -> Self {
+        let bindings = bindings.iter().map(|name| binding(name)).collect();
+        Self::with(bindings, mine, theirs)
+    }
+
+    /// The same with bindings of which more is known.
+    pub fn with(bindings: Vec<APIServiceBinding>, mine: Vec<Value>, theirs: Vec<Value>) -> Self {
         let (consumer, provider) = (Cluster::new(mine), Cluster::new(theirs));
         let mut ctx = term(&consumer.client());
         let (store, mut writer) = kube::runtime::reflector::store();
-        for name in bindings {
-            let binding: APIServiceBinding = serde_json::from_value(json!({
-                "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBinding",
-                "metadata": {"name": name},
-                "spec": {"kubeconfigSecretRef":
-                    {"name": "kubeconfig", "namespace": "kube-bind", "key": "kubeconfig"}},
-            }))
-            .unwrap();
+        for binding in bindings {
             writer.apply_watcher_event(&watcher::Event::Apply(binding));
         }
         ctx.bindings = store;
