@@ -95,8 +95,8 @@ impl Observed {
             problem: self.connection.problem.clone(),
             provider: self.connection.provider.as_ref().map(|p| ProviderFacts {
                 link: p.link.state(),
-                synced: p.stores.synced(),
-                trouble: p.stores.trouble(),
+                synced: p.synced(),
+                trouble: p.trouble.words(),
                 heartbeat: p.heartbeat.borrow().clone(),
                 export: self.export_facts.clone(),
             }),

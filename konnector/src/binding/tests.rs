@@ -258,30 +258,35 @@ async fn a_binding_that_cannot_be_marked_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_whose_objects_cannot_be_listed_is_not_ready_for_ever() {
-    let refused = lacks("list", "apiserviceexportrequests");
-    let mut world = World::without_requests(Some(refused));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    world.look().await.unwrap();
-    assert!(world.is_ready(), "it was before, and this may pass");
-    world.clock.advance(A_WHILE);
-    tokio::time::sleep(A_WHILE * 3).await;
-    world.look().await.unwrap();
-    assert!(!world.is_ready());
-    let synced = world.condition(types::INFORMERS_SYNCED);
-    assert_eq!(synced.reason.as_deref(), Some("InformerSyncTimeout"));
-    let words = synced.message.unwrap();
-    assert!(words.contains("cannot list"), "{words}");
-    let heart = world.condition(types::HEARTBEATING);
-    assert_eq!(heart.reason.as_deref(), Some("ClusterBindingUpdateFailed"));
+    for plural in ["apiserviceexportrequests", "apiservicenamespaces"] {
+        let mut world = World::without(plural, Some(lacks("list", plural)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.look().await.unwrap();
+        assert!(world.is_ready(), "it was before, and this may pass");
+        world.clock.advance(A_WHILE);
+        tokio::time::sleep(A_WHILE * 3).await;
+        world.look().await.unwrap();
+        assert!(!world.is_ready());
+        let synced = world.condition(types::INFORMERS_SYNCED);
+        assert_eq!(synced.reason.as_deref(), Some("InformerSyncTimeout"));
+        let words = synced.message.unwrap();
+        assert!(words.contains("cannot list"), "{words}");
+        let heart = world.condition(types::HEARTBEATING);
+        assert_eq!(heart.reason.as_deref(), Some("ClusterBindingUpdateFailed"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_true_before_a_restart_counts_for_a_while_only() {
-    let mut world = World::without_requests(None);
-    world.look().await.unwrap();
-    assert!(world.is_ready());
-    world.clock.advance(Duration::from_secs(121));
-    world.look().await.unwrap();
-    let ready = world.condition(types::READY);
-    assert_eq!(ready.status, "False", "{ready:?}");
+    for plural in ["apiserviceexportrequests", "apiservicenamespaces"] {
+        let mut world = World::without(plural, None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.look().await.unwrap();
+        assert!(world.is_ready());
+        world.clock.advance(Duration::from_secs(121));
+        world.look().await.unwrap();
+        let synced = world.condition(types::INFORMERS_SYNCED);
+        assert_eq!(synced.reason.as_deref(), Some("Syncing"), "{plural}");
+        assert!(!world.is_ready(), "{plural}");
+    }
 }

@@ -99,13 +99,11 @@ async fn exports(connection: &Connection) -> Exports {
     else {
         return Exports::Unknown;
     };
-    let offers: Vec<Offer> = if provider.stores.exports_fail() {
+    let offers: Vec<Offer> = if provider.exports_fail() {
         match list(provider).await {
-            Ok(exports) => {
-                // If it is still broken, it will say so again.
-                provider.stores.exports_can_be_listed();
-                exports.iter().filter_map(Offer::of).collect()
-            }
+            Ok(exports) => exports.iter().filter_map(Offer::of).collect(),
+            // It may pass in a moment: the end of that, and that it lasts, brings the next look.
+            Err(_) if !provider.exports_keep_failing() => return Exports::Unknown,
             Err(why) => return Exports::Failed(why),
         }
     } else if provider.stores.synced() {
@@ -305,40 +303,4 @@ async fn mark(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bundles_binding_is_owned_by_it_and_inherits_its_acceptance() {
-        let bundle: APIServiceBindingBundle = serde_json::from_value(json!({
-            "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBindingBundle",
-            "metadata": {"name": "all", "uid": "u"},
-            "spec": {"kubeconfigSecretRef": {"name": "s", "namespace": "n", "key": "k"}},
-        }))
-        .unwrap();
-        let made = serde_json::to_value(binding_of(&bundle, "widgets", true)).unwrap();
-        assert_eq!(
-            made,
-            json!({
-                "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBinding",
-                "metadata": {
-                    "name": "widgets",
-                    "annotations": {"kube-bind.io/acceptance": "Manual"},
-                    "ownerReferences": [{"apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBindingBundle",
-                        "name": "all", "uid": "u", "controller": true}],
-                },
-                "spec": {"kubeconfigSecretRef": {"name": "s", "namespace": "n", "key": "k"}},
-            })
-        );
-        assert!(decide::is_owned(
-            &binding_of(&bundle, "widgets", false),
-            &bundle
-        ));
-        assert!(
-            binding_of(&bundle, "widgets", false)
-                .metadata
-                .annotations
-                .is_none()
-        );
-    }
-}
+mod tests;

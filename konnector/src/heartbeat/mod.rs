@@ -89,7 +89,7 @@ impl Heart {
 
     /// Before the provider's objects are known nothing is sent. Whoever cannot list them tells us.
     fn say_why_not(&self) {
-        let trouble = self.provider.stores.trouble();
+        let trouble = self.provider.trouble.words();
         self.publish(trouble.map_or(HeartbeatState::Pending, |why| {
             HeartbeatState::Failed(format!("no heartbeat is sent: {why}"))
         }));

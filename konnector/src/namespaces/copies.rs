@@ -97,7 +97,7 @@ fn unknown(ctx: &Context, provider: &Provider, bindings: &[APIServiceBinding]) -
     if !ctx.bindings_listed.is_set() || !provider.stores.synced() {
         return Some("not everything is listed yet".into());
     }
-    if provider.stores.exports_fail() {
+    if provider.exports_fail() {
         return Some("the exports cannot be watched".into());
     }
     if provider.link.state() != LinkState::Up {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use kube::api::PostParams;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
@@ -21,14 +22,14 @@ use kube_bind_crds::api::{APIServiceNamespace, APIServiceNamespaceSpec};
 use kube_bind_crds::names::ANNOTATION_NAMESPACE_PROBLEM;
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
-use kube_bind_runtime::shutdown::{Shutdown, survive};
+use kube_bind_runtime::shutdown::survive;
 use tokio::sync::watch;
 
 use crate::consumer::ConsumerNamespaces;
 use crate::context::Context;
 use crate::fault;
 use crate::names::MANAGER_NAMESPACES;
-use crate::provider::{Link, Provider};
+use crate::provider::Provider;
 use crate::sync;
 use crate::wait_queue::WaitQueue;
 use crate::watch::{Listed, Signal, at_most, reflect};
@@ -37,6 +38,8 @@ use mapping::Mapping;
 
 /// Most characters of what a provider says about a namespace.
 const LONGEST_PROBLEM: usize = 300;
+/// What is watched, in words.
+const WATCHED: &str = "service namespaces";
 /// More mappings are not read from a provider.
 const MOST: usize = 20_000;
 /// How long a mapping that has something to lose is left alone at most; whoever lets copies go asks
@@ -72,18 +75,15 @@ enum Job {
 }
 
 impl ServiceNamespaces {
-    /// Watches the mappings until `shutdown`; nothing is written before [`start`].
-    pub fn watch(
+    /// None yet; [`start`] has the mappings watched.
+    pub fn new(
         client: &Client,
         cluster_namespace: &str,
         consumer: ConsumerNamespaces,
-        link: Arc<Link>,
-        shutdown: &Shutdown,
-    ) -> Arc<Self> {
+    ) -> (Arc<Self>, Writer<APIServiceNamespace>) {
         let (store, writer) = kube::runtime::reflector::store();
-        let api = Api::namespaced(client.clone(), cluster_namespace);
         let this = Arc::new(Self {
-            api: api.clone(),
+            api: Api::namespaced(client.clone(), cluster_namespace),
             store,
             consumer,
             mapping: RwLock::default(),
@@ -93,28 +93,7 @@ impl ServiceNamespaces {
             waiting: Mutex::default(),
             jobs: WaitQueue::default(),
         });
-        let told = this.clone();
-        let tell = move |signal: Signal<'_, APIServiceNamespace>| {
-            if let Signal::Failed(error) = &signal {
-                tracing::warn!(
-                    error = fault::describe_watch(error),
-                    "failed to watch service namespaces"
-                );
-                link.check();
-            }
-            told.told(signal);
-        };
-        shutdown.spawn(
-            "watch of service namespaces",
-            reflect(
-                api,
-                at_most(MOST, watcher::Config::default()),
-                writer,
-                shutdown.token.clone(),
-                tell,
-            ),
-        );
-        this
+        (this, writer)
     }
 
     /// Namespaces that the provider brings along, sorted, and whether the consumer has them; `None` while
@@ -154,7 +133,7 @@ impl ServiceNamespaces {
         });
     }
 
-    fn told(&self, signal: Signal<'_, APIServiceNamespace>) {
+    fn told(&self, signal: &Signal<'_, APIServiceNamespace>) {
         match signal {
             Signal::Changed(object) => {
                 self.remap(|mapping| {
@@ -236,7 +215,7 @@ impl ServiceNamespaces {
                 }
                 Some(Ok(Checked::Refused(why))) => {
                     backoff.reset(name);
-                    self.refused(name, &why, &patience);
+                    self.refused(name, &why, &patience).await;
                 }
                 Some(Ok(Checked::Waits(why))) => {
                     backoff.reset(name);
@@ -294,13 +273,17 @@ impl ServiceNamespaces {
     }
 
     /// The provider does not take the request for a mapping: it may later.
-    fn refused(&self, name: &String, why: &str, patience: &Backoff<String>) {
-        if self.consumer.known(name) == Some(false) {
-            // Nobody waits for it any more; whoever does again asks anew.
-            self.requested().remove(name);
+    async fn refused(&self, name: &String, why: &str, patience: &Backoff<String>) {
+        // Whoever asks from now on asks anew.
+        self.requested().remove(name);
+        // The watch may be behind that of the objects which wait for the mapping.
+        let is_gone = self.consumer.known(name) == Some(false)
+            && matches!(self.consumer.exists(name).await, Ok(false));
+        if is_gone {
             patience.reset(name);
             return;
         }
+        self.requested().insert(name.clone());
         let pause = patience.next(name);
         tracing::warn!(
             namespace.name = %name,
@@ -315,10 +298,26 @@ impl ServiceNamespaces {
     }
 }
 
-/// Starts to work on the mappings, until the provider stops.
-pub fn start(ctx: &Arc<Context>, provider: &Arc<Provider>) {
+/// Watches the mappings and works on them, until the provider stops.
+pub fn start(ctx: &Arc<Context>, provider: &Arc<Provider>, writer: Writer<APIServiceNamespace>) {
+    let (told_ctx, told) = (ctx.clone(), provider.clone());
+    let tell = move |signal: Signal<'_, APIServiceNamespace>| {
+        told.namespaces.told(&signal);
+        told.watched(&told_ctx, WATCHED, &signal);
+    };
+    let shutdown = &provider.shutdown;
+    shutdown.spawn(
+        format!("watch of {WATCHED}"),
+        reflect(
+            provider.namespaces.api.clone(),
+            at_most(MOST, watcher::Config::default()),
+            writer,
+            shutdown.token.clone(),
+            tell,
+        ),
+    );
     let (ctx, worker) = (ctx.clone(), provider.clone());
-    provider.shutdown.keep("service namespaces", move || {
+    shutdown.keep(WATCHED, move || {
         let (ctx, provider) = (ctx.clone(), worker.clone());
         async move { provider.namespaces.work(&ctx, &provider).await }
     });

@@ -2,6 +2,7 @@
 
 use futures::FutureExt;
 use kube_bind_crds::api::APIServiceNamespaceStatus;
+use kube_bind_runtime::shutdown::Shutdown;
 use serde_json::json;
 
 use super::*;
@@ -9,7 +10,7 @@ use crate::sync::Namespaces;
 use crate::test_support::{answering, failure};
 
 /// Of a provider that has none; `posted` is what it answers to a request for one. The consumer has the
-/// Namespace `team` alone.
+/// Namespace `team`, and `new`, of which its watch has not told yet.
 async fn none(posted: u16) -> (ServiceNamespaces, Shutdown) {
     let (store, mut writer) = kube::runtime::reflector::store();
     writer.apply_watcher_event(&watcher::Event::Init);
@@ -23,6 +24,11 @@ async fn none(posted: u16) -> (ServiceNamespaces, Shutdown) {
     let consumer = answering(move |asked| {
         if asked.uri.contains("watch=true") {
             return failure(503, "ServiceUnavailable");
+        }
+        match asked.uri.strip_prefix("/api/v1/namespaces/") {
+            Some("new") => return (200, json!({"metadata": {"name": "new"}})),
+            Some(_) => return failure(404, "NotFound"),
+            None => {}
         }
         (
             200,
@@ -57,14 +63,14 @@ fn due(namespaces: &ServiceNamespaces) -> Vec<Job> {
 #[tokio::test(start_paused = true)]
 async fn what_was_asked_for_and_is_not_in_a_new_list_is_asked_for_again() {
     let (namespaces, shutdown) = none(201).await;
-    namespaces.told(Signal::Listed);
+    namespaces.told(&Signal::Listed);
     namespaces.request("team");
     namespaces.request("team");
     let request = Job::Request("team".into());
     assert_eq!(due(&namespaces), [Job::CheckAll, request.clone()]);
     let generation = namespaces.subscribe();
     // It is lost meanwhile, or was never carried out.
-    namespaces.told(Signal::Listed);
+    namespaces.told(&Signal::Listed);
     assert!(generation.has_changed().unwrap());
     namespaces.request("team");
     assert!(due(&namespaces).contains(&request));
@@ -75,7 +81,7 @@ async fn what_was_asked_for_and_is_not_in_a_new_list_is_asked_for_again() {
 async fn what_a_provider_refuses_is_asked_for_again_as_long_as_somebody_waits() {
     let (namespaces, shutdown) = none(422).await;
     let patience = Backoff::between(Duration::from_secs(1), LONGEST_WAIT);
-    for (name, again) in [("team", true), ("gone", false)] {
+    for (name, again) in [("team", true), ("new", true), ("gone", false)] {
         let name = name.to_owned();
         namespaces.request(&name);
         due(&namespaces);
@@ -83,7 +89,7 @@ async fn what_a_provider_refuses_is_asked_for_again_as_long_as_somebody_waits() 
         let Checked::Refused(why) = outcome else {
             panic!("expected it to be refused, got {outcome:?}");
         };
-        namespaces.refused(&name, &why, &patience);
+        namespaces.refused(&name, &why, &patience).await;
         assert_eq!(due(&namespaces), []);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let tried = due(&namespaces) == [Job::Request(name.clone())];

@@ -7,6 +7,7 @@ pub mod exports;
 mod link;
 mod stores;
 mod swap;
+mod trouble;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, watch};
 pub use connections::{ConnectProblem, Connection, Connections, SecretState};
 pub use link::{Link, LinkState};
 pub use stores::Stores;
+pub use trouble::Trouble;
 
 use crate::claims::ClaimsEngine;
 use crate::consumer::{ConsumerNamespaces, Secrets};
@@ -52,6 +54,8 @@ pub struct Provider {
     pub link: Arc<Link>,
     /// What is watched in the cluster namespace.
     pub stores: Stores,
+    /// Which of its own objects cannot be followed.
+    pub trouble: Trouble,
     /// Service namespaces.
     pub namespaces: Arc<ServiceNamespaces>,
     /// How the last heartbeat went.
@@ -80,6 +84,21 @@ impl Provider {
             LinkState::OtherProvider(_) => Duration::ZERO,
             _ => leader.time_left(),
         }
+    }
+
+    /// Whether all that the provider has for this consumer is known.
+    pub fn synced(&self) -> bool {
+        self.stores.synced() && self.namespaces.is_listed()
+    }
+
+    /// The watch of exports is broken, so what it brought may be old.
+    pub fn exports_fail(&self) -> bool {
+        self.trouble.is_of(stores::EXPORTS)
+    }
+
+    /// The same, and it has been for longer than what passes by itself.
+    pub fn exports_keep_failing(&self) -> bool {
+        self.trouble.lasts(stores::EXPORTS)
     }
 
     /// What a kubeconfig Secret said when it was last used.
@@ -240,6 +259,9 @@ impl Providers {
         ));
         let (beat_sender, heartbeat) = watch::channel(HeartbeatState::Pending);
         let (stores, writers) = stores::new(&cluster_namespace);
+        let consumer_namespaces = self.consumer_namespaces.clone();
+        let (namespaces, mappings) =
+            ServiceNamespaces::new(&client, &cluster_namespace, consumer_namespaces);
         let provider = Arc::new(Provider {
             uid: uid.to_owned(),
             engine_client: sync::EngineClient::new(unfenced)
@@ -247,13 +269,8 @@ impl Providers {
                 .renewed_by(swap.swaps()),
             limiter: sync::Limiter::new(),
             stores,
-            namespaces: ServiceNamespaces::watch(
-                &client,
-                &cluster_namespace,
-                self.consumer_namespaces.clone(),
-                link.clone(),
-                &shutdown,
-            ),
+            trouble: Trouble::default(),
+            namespaces,
             cluster_namespace,
             client,
             link,
@@ -271,7 +288,7 @@ impl Providers {
             "connected to provider {}",
             provider.uid
         );
-        namespaces::start(&self.ctx, &provider);
+        namespaces::start(&self.ctx, &provider, mappings);
         link::start(&self.ctx, &provider);
         stores::start(&self.ctx, &provider, writers);
         heartbeat::start(&self.ctx, &self.secrets, &provider, beat_sender);

@@ -1,9 +1,8 @@
 //! What is watched in a cluster namespace. IO: reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
@@ -18,9 +17,8 @@ use kube_bind_crds::schema;
 use serde::de::DeserializeOwned;
 
 use super::Provider;
+use super::trouble::News;
 use crate::context::Context;
-use crate::fault;
-use crate::patience::Patience;
 use crate::watch::{Signal, at_most, reflect};
 
 /// How many kinds are watched here.
@@ -28,7 +26,7 @@ const KINDS: usize = 4;
 /// More objects of one kind are not read from a provider: it decides how many there are.
 const MOST: usize = 5_000;
 /// The watch that bundles live on.
-const EXPORTS: &str = "exports";
+pub(super) const EXPORTS: &str = "exports";
 
 /// The kube-bind objects of one cluster namespace.
 #[derive(Clone)]
@@ -39,16 +37,6 @@ pub struct Stores {
     schemas: Store<BoundSchema>,
     cluster_bindings: Store<ClusterBinding>,
     listed: Arc<Mutex<BTreeSet<&'static str>>>,
-    /// Watches that failed and have brought nothing since.
-    failing: Arc<Mutex<BTreeMap<&'static str, Failing>>>,
-}
-
-/// A watch that fails.
-#[derive(Default)]
-struct Failing {
-    patience: Patience,
-    /// Why, once that lasts.
-    said: Option<String>,
 }
 
 impl Stores {
@@ -56,43 +44,6 @@ impl Stores {
     pub fn synced(&self) -> bool {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         listed.len() == KINDS
-    }
-
-    /// The watch of exports is broken, so what it brought may be old.
-    pub fn exports_fail(&self) -> bool {
-        self.failing().contains_key(EXPORTS)
-    }
-
-    /// Exports could be listed, so their watch will work again or say that it does not.
-    pub fn exports_can_be_listed(&self) {
-        self.failing().remove(EXPORTS);
-    }
-
-    /// Why something is not known, or may be old, once that lasts.
-    pub fn trouble(&self) -> Option<String> {
-        let failing = self.failing();
-        failing.values().find_map(|failing| failing.said.clone())
-    }
-
-    /// A watch failed; says whether there is more trouble than before.
-    fn failed(&self, what: &'static str, why: &str, now: Instant) -> bool {
-        let mut all = self.failing();
-        let failing = all.entry(what).or_default();
-        if failing.patience.failed(now, now).is_some() {
-            return false;
-        }
-        let said = format!("the {what} of the provider cannot be followed: {why}");
-        failing.said.replace(said).is_none()
-    }
-
-    /// A watch works; says whether there is less trouble than before.
-    fn works(&self, what: &str) -> bool {
-        let failing = self.failing().remove(what);
-        failing.is_some_and(|failing| failing.said.is_some())
-    }
-
-    fn failing(&self) -> MutexGuard<'_, BTreeMap<&'static str, Failing>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The export that a binding of that name uses.
@@ -151,7 +102,6 @@ pub(super) fn new(namespace: &str) -> (Stores, Writers) {
         schemas,
         cluster_bindings,
         listed: Arc::default(),
-        failing: Arc::default(),
     };
     let writers = Writers {
         exports: exports_writer,
@@ -242,36 +192,20 @@ fn watch<K>(
     let stop = shutdown.token.clone();
     let shutdown = shutdown.clone();
     let tell = move |signal: Signal<'_, K>| {
-        let stores = &provider.stores;
-        let is_news = match &signal {
-            Signal::Failed(error) => {
-                let now = ctx.clock.monotonic();
-                stores.failed(what, &fault::describe_watch(error), now)
-            }
-            _ => stores.works(what),
-        };
-        match signal {
+        match &signal {
             Signal::Changed(object) | Signal::Removed(object) => {
                 changed(&ctx, &provider, &object.name_any());
             }
             Signal::Listed => {
-                let listed = stores.listed.lock();
+                let listed = provider.stores.listed.lock();
                 listed.unwrap_or_else(PoisonError::into_inner).insert(what);
             }
-            Signal::Running => {}
-            Signal::Failed(error) => {
-                tracing::warn!(
-                    error = fault::describe_watch(error),
-                    provider.uid = %provider.uid,
-                    "failed to watch {what} of provider {}",
-                    provider.uid
-                );
-                provider.link.check();
-            }
+            Signal::Running | Signal::Failed(_) => {}
         }
-        if is_news || matches!(signal, Signal::Listed) {
-            ctx.wake_users(&provider.secrets());
-            provider.beat.notify_one();
+        let news = provider.watched(&ctx, what, &signal);
+        if what == EXPORTS && news == News::Passed {
+            // Who lists exports meanwhile did not wait for trouble to last.
+            ctx.wake_bundles(&provider.secrets());
         }
     };
     shutdown.spawn(

@@ -219,17 +219,16 @@ impl World {
     /// When all is known of the provider.
     async fn synced(self) -> Self {
         let world = self;
-        while !world.provider.stores.synced() {
+        while !world.provider.synced() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         world
     }
 
-    /// The same before anything is known of the provider, which says `otherwise` to lists of requests.
-    pub fn without_requests(otherwise: Option<(u16, Value)>) -> Self {
+    /// The same before anything is known of the provider, which says `otherwise` to lists of this kind.
+    pub fn without(plural: &'static str, otherwise: Option<(u16, Value)>) -> Self {
         Self::behind(&[], move |asked| {
-            let of_requests = asked.uri.contains("/apiserviceexportrequests");
-            if of_requests {
+            if asked.uri.contains(plural) {
                 otherwise.clone()
             } else {
                 at_provider(asked)

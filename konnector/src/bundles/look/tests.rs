@@ -1,0 +1,155 @@
+//! What a bundle makes, and where it learns what there is to be made.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kube_bind_crds::api::APIServiceExportSpec;
+
+use super::*;
+use crate::provider::SecretState;
+use crate::provider::test_support::connected;
+use crate::test_support::{clock, failure, lacks, serving, term_at};
+use crate::wake::Wake;
+
+/// A provider with one export.
+#[derive(Default)]
+struct Server {
+    /// It has lost the right of the consumer to watch exports.
+    refuses_watch: AtomicBool,
+    /// It cannot list them.
+    refuses_list: AtomicBool,
+}
+
+impl Server {
+    fn answer(&self, uri: &str) -> Option<(u16, Value)> {
+        let is_of_exports = uri.contains("/apiserviceexports");
+        let is_watch = uri.contains("watch=true");
+        let refuses = |flag: &AtomicBool| is_of_exports && flag.load(Ordering::Relaxed);
+        if is_watch {
+            if refuses(&self.refuses_watch) {
+                return Some(lacks("watch", "apiserviceexports"));
+            }
+            let mark = json!({"kind": "APIServiceExport", "apiVersion": API_VERSION,
+                "metadata": {"resourceVersion": "20"}});
+            return Some((200, json!({"type": "BOOKMARK", "object": mark})));
+        }
+        if refuses(&self.refuses_list) {
+            return Some(failure(500, "etcdserver: leader changed"));
+        }
+        let mut export = APIServiceExport::new("widgets", APIServiceExportSpec::default());
+        export.metadata.namespace = Some("tenant".into());
+        export.metadata.resource_version = Some("20".into());
+        let items = match is_of_exports {
+            true => vec![serde_json::to_value(export).unwrap()],
+            false => Vec::new(),
+        };
+        let namespace = json!({"metadata": {"name": "tenant", "uid": "uid-1"}});
+        Some(match uri {
+            "/api/v1/namespaces/tenant" => (200, namespace),
+            _ => (
+                200,
+                json!({"metadata": {"resourceVersion": "20"}, "items": items}),
+            ),
+        })
+    }
+}
+
+/// What a bundle would learn now: the names of exports, why there are none, or nothing yet.
+async fn learned(provider: &Arc<Provider>) -> Option<Result<Vec<String>, String>> {
+    let connection = Connection {
+        secret: SecretState::Valid,
+        problem: None,
+        provider: Some(provider.clone()),
+    };
+    match exports(&connection).await {
+        Exports::Unknown => None,
+        Exports::Failed(why) => Some(Err(why)),
+        Exports::Listed(_, offers) => Some(Ok(offers.into_iter().map(|o| o.name).collect())),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exports_are_listed_while_their_watch_fails_and_that_ends_when_it_runs_again() {
+    let consumer = serving(|_| Some(failure(404, "NotFound")));
+    let clock = clock();
+    let (wake, mut woken) = Wake::channel();
+    let (bindings, mut writer) = kube::runtime::reflector::store();
+    let binding: APIServiceBinding = serde_json::from_value(json!({
+        "apiVersion": API_VERSION, "kind": "APIServiceBinding", "metadata": {"name": "user"},
+        "spec": {"kubeconfigSecretRef":
+            {"name": "kubeconfig", "namespace": "kube-bind", "key": "kubeconfig"}},
+    }))
+    .unwrap();
+    writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(binding));
+    let ctx = Arc::new(crate::context::Context {
+        wake,
+        bindings,
+        ..term_at(&consumer, &clock)
+    });
+    let server = Arc::new(Server::default());
+    let asked = server.clone();
+    let provider = connected(&ctx, serving(move |a| asked.answer(&a.uri)));
+    let widgets = || Some(Ok(vec!["widgets".to_owned()]));
+    let settle = || tokio::time::sleep(Duration::from_secs(30));
+    settle().await;
+    assert_eq!(learned(&provider).await, widgets());
+
+    server.refuses_watch.store(true, Ordering::Relaxed);
+    server.refuses_list.store(true, Ordering::Relaxed);
+    settle().await;
+    assert_eq!(learned(&provider).await, None, "it may pass");
+    clock.advance(Duration::from_secs(6));
+    while woken.try_recv().is_ok() {}
+    settle().await;
+    assert!(woken.try_recv().is_ok(), "there is something to be said");
+    let why = learned(&provider).await.and_then(Result::err);
+    assert_eq!(why.as_deref(), Some("etcdserver: leader changed"));
+
+    // Now only the watch fails, and who lists does not end that.
+    server.refuses_list.store(false, Ordering::Relaxed);
+    settle().await;
+    assert_eq!(learned(&provider).await, widgets());
+    let words = provider.trouble.words().unwrap_or_default();
+    assert!(words.contains("cannot watch"), "{words}");
+
+    server.refuses_watch.store(false, Ordering::Relaxed);
+    while woken.try_recv().is_ok() {}
+    settle().await;
+    assert_eq!(provider.trouble.words(), None);
+    assert_eq!(woken.try_recv().ok().as_deref(), Some("user"));
+    assert_eq!(learned(&provider).await, widgets());
+    ctx.shutdown.token.cancel();
+}
+
+#[test]
+fn a_bundles_binding_is_owned_by_it_and_inherits_its_acceptance() {
+    let bundle: APIServiceBindingBundle = serde_json::from_value(json!({
+        "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBindingBundle",
+        "metadata": {"name": "all", "uid": "u"},
+        "spec": {"kubeconfigSecretRef": {"name": "s", "namespace": "n", "key": "k"}},
+    }))
+    .unwrap();
+    let made = serde_json::to_value(binding_of(&bundle, "widgets", true)).unwrap();
+    assert_eq!(
+        made,
+        json!({
+            "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBinding",
+            "metadata": {
+                "name": "widgets",
+                "annotations": {"kube-bind.io/acceptance": "Manual"},
+                "ownerReferences": [{"apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceBindingBundle",
+                    "name": "all", "uid": "u", "controller": true}],
+            },
+            "spec": {"kubeconfigSecretRef": {"name": "s", "namespace": "n", "key": "k"}},
+        })
+    );
+    assert!(decide::is_owned(
+        &binding_of(&bundle, "widgets", false),
+        &bundle
+    ));
+    assert!(
+        binding_of(&bundle, "widgets", false)
+            .metadata
+            .annotations
+            .is_none()
+    );
+}
