@@ -144,6 +144,7 @@ impl ClaimsEngine {
             }
         }
         self.rules_changed.send_modify(|changes| *changes += 1);
+        self.forget_kept();
         self.touch_anew();
     }
 

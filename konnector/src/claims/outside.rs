@@ -13,6 +13,7 @@ use kube_bind_runtime::apply;
 use super::ClaimsEngine;
 use super::copy::Copy;
 use super::look::{Seen, claimants};
+use super::plan::Conflict;
 use super::rules::Rules;
 use super::state::{Side, State};
 use crate::fault;
@@ -42,10 +43,17 @@ impl ClaimsEngine {
     }
 
     /// Keys of objects that carry the marks of a binding and that nobody else claims, and of those that
-    /// may and have not been looked up yet.
+    /// may and have not been looked up yet. A binding that leaves everything where it is does not wait for
+    /// what goes anyway, nor for what an API server does not let us unmark.
     pub(super) fn marked_for(&self, binding: &str) -> BTreeSet<Key> {
         let (rules, index) = (self.rules(), self.index());
         let state = self.state();
+        let leaves = rules.is_orphaning(binding);
+        let counts = |copy: &&Copy| !(leaves && copy.terminating);
+        let is_kept = |key: &Key| {
+            let conflict = state.conflicts.get(key);
+            leaves && conflict.is_some_and(|(why, _)| matches!(why, Conflict::Kept(_)))
+        };
         let consumer = state
             .consumer
             .iter()
@@ -57,7 +65,9 @@ impl ClaimsEngine {
             .chain(provider)
             .filter(|(key, consumer, provider)| {
                 let sources: Vec<&Copy> = consumer.iter().chain(provider).copied().collect();
-                let is_marked = self.makers(*consumer, *provider).contains(&binding)
+                let makers = self.makers(consumer.filter(counts), provider.filter(counts));
+                let is_marked = makers.contains(&binding)
+                    && !is_kept(key)
                     && claimants(&rules, &index, key, &sources).is_empty();
                 is_marked || provider.is_some_and(|copy| self.may_hide(&rules, &state, key, copy))
             })

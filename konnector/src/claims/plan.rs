@@ -87,6 +87,8 @@ pub enum Conflict {
     Contested,
     /// One of the API servers does not accept the copy.
     Rejected(String),
+    /// One of them does not let go what is not claimed any more.
+    Kept(String),
 }
 
 /// The owner of a pair of which at least one exists.
@@ -105,6 +107,7 @@ fn plan(pair: &Pair<'_>) -> Vec<Step> {
     let (side, source, target) = match owner_of(pair.provider, pair.consumer) {
         Some(Owner::Provider) => (Side::Consumer, pair.provider, pair.consumer),
         Some(Owner::Consumer) => (Side::Provider, pair.consumer, pair.provider),
+        None if pair.claimed == Claimed::No => return unmark_all(pair, None),
         None if pair.provider.is_some() && pair.claimed == Claimed::Yes && pair.may_cross => {
             return vec![Step::Conflict(Conflict::Undetermined)];
         }
@@ -118,7 +121,12 @@ fn plan(pair: &Pair<'_>) -> Vec<Step> {
         // What was left to its side does not go with its source.
         (None, Claimed::Unknown) if pair.orphan => Vec::new(),
         (_, Claimed::No) if pair.orphan => release(pair, side, source, ours),
-        (source, _) => take_back(pair, side, source, ours),
+        (_, Claimed::No) => {
+            let mut steps = take_back(side, ours);
+            steps.extend(unmark_all(pair, ours.map(|_| side)));
+            steps
+        }
+        (None, _) => take_back(side, ours),
     }
 }
 
@@ -154,38 +162,42 @@ fn wanted(
     marking.into_iter().chain(copying).collect()
 }
 
-/// The copy goes, and our marks on the source.
-fn take_back(pair: &Pair<'_>, side: Side, live: Option<&Copy>, ours: Option<&Copy>) -> Vec<Step> {
+/// The copy goes.
+fn take_back(side: Side, ours: Option<&Copy>) -> Vec<Step> {
     let copy = ours.filter(|copy| !copy.terminating);
-    let mut steps: Vec<Step> = copy
-        .map(|copy| Step::Delete(side, copy.clone()))
-        .into_iter()
-        .collect();
-    steps.extend(unmark_source(pair, side, live));
-    steps
+    let delete = copy.map(|copy| Step::Delete(side, copy.clone()));
+    delete.into_iter().collect()
 }
 
-/// The copy stays as an object like any other.
+/// The copy stays as an object like any other, also for as long as it terminates.
 fn release(pair: &Pair<'_>, side: Side, source: Option<&Copy>, ours: Option<&Copy>) -> Vec<Step> {
-    let mut steps: Vec<Step> = ours
-        .filter(|copy| !copy.terminating)
-        .map(|copy| Step::Unmark(side, copy.clone()))
-        .into_iter()
-        .collect();
+    let copy = ours.map(|copy| Step::Unmark(side, copy.clone()));
+    let mut steps: Vec<Step> = copy.into_iter().collect();
     match (side, source) {
         (Side::Consumer, Some(source)) if source.owner.is_some() && ours.is_some() => {
             steps.push(Step::Unmark(Side::Provider, source.clone()));
         }
-        _ => steps.extend(unmark_source(pair, side, source)),
+        _ => steps.extend(unmark_all(pair, ours.map(|_| side))),
     }
     steps
 }
 
-/// On the consumer nothing of ours stays; the provider's own objects keep the label that says so.
-fn unmark_source(pair: &Pair<'_>, side: Side, source: Option<&Copy>) -> Option<Step> {
-    let source = source.filter(|source| !source.terminating)?;
-    let ours = source.marks.provider_cluster.as_deref() == Some(pair.provider_cluster);
-    (side == Side::Provider && ours).then(|| Step::Unmark(Side::Consumer, source.clone()))
+/// What carries our marks loses them, whatever its label says now, but for the copy, which is looked after
+/// by itself. The provider's own objects keep the label that says so.
+fn unmark_all(pair: &Pair<'_>, but: Option<Side>) -> Vec<Step> {
+    let ours = |side: Side, copy: &&Copy| match side {
+        Side::Consumer => copy.marks.provider_cluster.as_deref() == Some(pair.provider_cluster),
+        Side::Provider => copy.marks.cluster_namespace.as_deref() == Some(pair.cluster_namespace),
+    };
+    [
+        (Side::Provider, pair.provider),
+        (Side::Consumer, pair.consumer),
+    ]
+    .into_iter()
+    .filter(|(side, _)| Some(*side) != but)
+    .filter_map(|(side, copy)| Some((side, copy.filter(|copy| ours(side, copy))?)))
+    .map(|(side, copy)| Step::Unmark(side, copy.clone()))
+    .collect()
 }
 
 /// The type of a Secret cannot be changed, and what is immutable not at all.

@@ -21,7 +21,12 @@ const TOLD: usize = 8;
 impl ClaimsEngine {
     /// A key cannot be synced before a person does something.
     pub(super) async fn conflict(&self, key: &Key, work: &Work, conflict: Conflict) {
-        let new = (conflict, work.claimants.clone());
+        let concerned = match work.claimants.is_empty() {
+            // Nobody claims it any more: whoever did has to let it go.
+            true => BTreeSet::from([work.binding.clone()]),
+            false => work.claimants.clone(),
+        };
+        let new = (conflict, concerned);
         {
             let mut state = self.state();
             if state.conflicts.get(key) == Some(&new) {
@@ -39,6 +44,24 @@ impl ClaimsEngine {
         concerned.extend(self.bindings(&new.1));
         self.tell(concerned, &note).await;
         self.wake(&new.1);
+    }
+
+    /// What the API servers do not let go that a binding does not claim any more; one of it.
+    pub fn kept(&self, binding: &str) -> Option<String> {
+        let state = self.state();
+        let conflicts = state.conflicts.iter();
+        let kept = conflicts.filter(|(_, (conflict, bindings))| {
+            matches!(conflict, Conflict::Kept(_)) && bindings.contains(binding)
+        });
+        // Always the same one of several, so that a condition does not change for nothing.
+        let first = kept.min_by_key(|(key, _)| *key);
+        first.map(|(key, (conflict, _))| self.words(key, conflict))
+    }
+
+    /// What was kept in one way may be let go in another: it is tried again for other claims.
+    pub(super) fn forget_kept(&self) {
+        let conflicts = &mut self.state().conflicts;
+        conflicts.retain(|_, (conflict, _)| !matches!(conflict, Conflict::Kept(_)));
     }
 
     /// Nothing keeps a key from being synced any more.
@@ -118,6 +141,9 @@ impl ClaimsEngine {
             Conflict::Rejected(words) => {
                 format!("the copy of {kind} {key} is not accepted: {words}")
             }
+            Conflict::Kept(words) => format!(
+                "{kind} {key} is not claimed any more, but it cannot be taken back or let go: {words}"
+            ),
         }
     }
 }

@@ -114,6 +114,7 @@ impl ClaimsEngine {
             },
             source_uid: work.source.as_ref().map_or("", |source| &*source.uid),
         };
+        let mut again = None;
         for step in &work.steps {
             // No write may still be under way when another one leads.
             let left = self.provider.write_time(&self.ctx.leader);
@@ -142,13 +143,20 @@ impl ClaimsEngine {
                 Written::Done => {}
                 Written::Stale => return Ok(Some(self.backoff.next(key))),
                 Written::Rejected(words) => {
-                    let conflict = Conflict::Rejected(words);
+                    let conflict = match step {
+                        Step::Unmark(..) | Step::Delete(..) => Conflict::Kept(words),
+                        _ => Conflict::Rejected(words),
+                    };
                     self.conflict(key, &work, conflict).await;
-                    return Ok(Some(self.backoff.next(key)));
+                    again = Some(self.backoff.next(key));
+                    // What one side keeps on, the other one may let go.
+                    if !matches!(step, Step::Unmark(..)) {
+                        return Ok(again);
+                    }
                 }
             }
         }
-        Ok(None)
+        Ok(again)
     }
 
     /// Whether the copy would have to be put right once more although its source is as it was.

@@ -16,7 +16,7 @@ pub(super) struct Copies {
     pub(super) left: Option<usize>,
     /// Other bindings that have to be heard before any of them goes.
     pub(super) unheard: BTreeSet<String>,
-    /// Why claimed objects cannot be listed, or their copies not be written.
+    /// Why claimed objects cannot be listed, or their copies not be written or deleted.
     pub(super) denied: Option<String>,
 }
 
@@ -55,7 +55,8 @@ impl Unbinding<'_> {
                 copies.left = copies.left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
                 copies.unheard.extend(engine.unheard(&name));
                 let failing = engine.failing(&name, ctx.clock.monotonic()).why;
-                copies.denied = copies.denied.or_else(|| engine.denied()).or(failing);
+                let denied = engine.denied().or(failing).or_else(|| engine.kept(&name));
+                copies.denied = copies.denied.or(denied);
             }
         }
         copies

@@ -203,7 +203,8 @@ impl Letting<'_> {
     }
 
     /// Has the marks of a claim taken off on both sides, and says how many objects still carry some, and what
-    /// that waits for; `None` while no provider answers to do it with, or without the right.
+    /// that waits for; `None` while no provider answers to do it with, or without the right. What goes anyway,
+    /// and what admission keeps marked, is not waited for: the engine tells of that.
     async fn released(
         &self,
         subtree: &Subtree,

@@ -62,7 +62,8 @@ impl Field<'_> {
     }
 }
 
-/// Patches all objects for which `patch` has something, until everything was seen or `until`.
+/// Patches all objects for which `patch` has something, until everything was seen or `until`. One that is
+/// refused is an error only when there is nothing else to do: it keeps no other from being let go.
 pub(super) async fn sweep(
     field: &Field<'_>,
     until: Instant,
@@ -74,6 +75,7 @@ pub(super) async fn sweep(
         released: 0,
         clean: true,
     };
+    let mut refused = None;
     let mut params = ListParams::default().limit(PAGE);
     params.label_selector = field.labels.map(str::to_owned);
     loop {
@@ -88,16 +90,25 @@ pub(super) async fn sweep(
         }
         let mut writes = futures::stream::iter(wanted).buffer_unordered(PARALLEL);
         while let Some(written) = writes.next().await {
-            swept.released += usize::from(written?);
-            swept.clean = false;
+            match written {
+                Ok(written) => {
+                    swept.released += usize::from(written);
+                    swept.clean = false;
+                }
+                Err(error) if fault::is_refused(&error) => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(_) if now() >= until => {
-                swept.clean = false;
-                return Ok(swept);
+            Some(token) if now() < until => params = params.continue_token(&token),
+            more => {
+                swept.clean &= more.is_none();
+                return refused
+                    .filter(|_| swept.released == 0)
+                    .map_or(Ok(swept), Err);
             }
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(swept),
         }
     }
 }

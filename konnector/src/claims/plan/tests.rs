@@ -3,6 +3,8 @@
 use super::super::copy::Marks;
 use super::*;
 
+mod ending;
+
 /// The provider's object where the provider owns it.
 fn provider() -> Copy {
     Copy {
@@ -202,58 +204,6 @@ fn the_copy_goes_with_the_claim_but_only_when_all_have_been_heard() {
     );
     pair.consumer = None;
     assert_eq!(plan(&pair), []);
-}
-
-#[test]
-fn an_unclaimed_source_keeps_all_but_our_marks() {
-    let (lent, own) = (lent(), own());
-    let mut pair = claimed(Some(&lent), Some(&own));
-    pair.claimed = NO;
-    assert_eq!(
-        plan(&pair),
-        [
-            Step::Delete(Side::Provider, lent.clone()),
-            Step::Unmark(Side::Consumer, own.clone())
-        ]
-    );
-    let plain = unlabelled(own.clone());
-    let mut pair = claimed(None, Some(&plain));
-    pair.claimed = NO;
-    assert_eq!(plan(&pair), []);
-}
-
-#[test]
-fn orphaned_copies_stay_without_our_marks() {
-    let (lent, own) = (lent(), own());
-    let mut pair = claimed(Some(&lent), Some(&own));
-    (pair.claimed, pair.orphan) = (NO, true);
-    assert_eq!(
-        plan(&pair),
-        [
-            Step::Unmark(Side::Provider, lent.clone()),
-            Step::Unmark(Side::Consumer, own.clone())
-        ]
-    );
-    let (provider, consumer) = (provider(), consumer());
-    let mut pair = claimed(Some(&provider), Some(&consumer));
-    (pair.claimed, pair.orphan) = (NO, true);
-    assert_eq!(
-        plan(&pair),
-        [
-            Step::Unmark(Side::Consumer, consumer.clone()),
-            Step::Unmark(Side::Provider, provider.clone())
-        ]
-    );
-}
-
-#[test]
-fn a_copy_that_was_left_behind_does_not_go_with_its_source() {
-    let lent = lent();
-    let mut pair = claimed(Some(&lent), None);
-    (pair.claimed, pair.orphan) = (Claimed::Unknown, true);
-    assert_eq!(plan(&pair), []);
-    pair.claimed = NO;
-    assert_eq!(plan(&pair), [Step::Unmark(Side::Provider, lent.clone())]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::test_support::{answering, lacks};
+use crate::test_support::{WEBHOOK_DENIES, answering, failure, lacks};
 
 fn object(metadata: Value) -> Meta {
     serde_json::from_value(json!({
@@ -82,6 +82,45 @@ async fn a_sweep_ends_at_its_deadline_and_is_not_clean_before_it_saw_everything(
     assert!(!swept.clean);
     let in_time = sweep(&field, late(), || start, |_| None).await.unwrap();
     assert!(in_time.clean);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_one_object_keeps_no_other_from_being_let_go() {
+    let let_go = Arc::new(Mutex::new(Vec::new()));
+    let seen = let_go.clone();
+    let client = answering(move |request| {
+        let mut let_go = seen.lock().unwrap();
+        match (request.method.as_str(), request.uri.contains("/going?")) {
+            ("GET", _) => {
+                let mut all = items(false);
+                let items = all["items"].as_array_mut().unwrap();
+                items.retain(|item| !let_go.contains(&item["metadata"]["name"]));
+                (200, all)
+            }
+            (_, true) => failure(403, WEBHOOK_DENIES),
+            _ => {
+                let_go.push(json!("living"));
+                (200, json!({"metadata": {"name": "living"}}))
+            }
+        }
+    });
+    let kind = widgets();
+    let field = Field {
+        client: &client,
+        kind: &kind,
+        namespace: None,
+        labels: None,
+    };
+    let now = Instant::now();
+    let swept = sweep(&field, now, || now, of_consumer).await.unwrap();
+    let one = Swept {
+        released: 1,
+        clean: false,
+    };
+    assert_eq!(swept, one);
+    assert_eq!(*let_go.lock().unwrap(), ["living"]);
+    let refused = sweep(&field, now, || now, of_consumer).await.unwrap_err();
+    assert!(fault::is_refused(&refused), "{refused:?}");
 }
 
 #[tokio::test]
