@@ -341,6 +341,8 @@ fn forget(supervisor: &Arc<Supervisor>, name: String) {
     let task = format!("end of binding {name}");
     supervisor.ctx.shutdown.spawn(task, async move {
         this.subtrees.remove(&name).await;
+        // Not only at the provider that the subtree knew: after a restart an end may need no engine.
+        this.connections.forget(&name).await;
         this.ctx.metrics.forget_binding(&name);
         this.backoff.reset(&name);
         this.rights.reset(&name);

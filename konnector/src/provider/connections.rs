@@ -70,7 +70,7 @@ pub struct Connection {
 pub struct Connections {
     ctx: Arc<Context>,
     secrets: Arc<Secrets>,
-    providers: Arc<Providers>,
+    pub(super) providers: Arc<Providers>,
     running: Mutex<BTreeMap<ClusterSecretKeyRef, Running>>,
     /// Tasks that were told to stop; a new task of the same Secret waits for its predecessor, so
     /// that the one's end does not take the other's provider away.
@@ -114,6 +114,11 @@ impl Connections {
             }
         }
         self.refresh();
+    }
+
+    /// A binding is gone, and with it all that it claims.
+    pub async fn forget(&self, binding: &str) {
+        self.providers.forget(binding).await;
     }
 
     /// What is in use is known better now: every provider should hear of it.

@@ -2,6 +2,7 @@
 //! share. Keyed by the uid of the cluster namespace, because an address or a name can come to mean
 //! another cluster.
 
+mod claims;
 mod connections;
 pub mod exports;
 mod link;
@@ -121,26 +122,6 @@ impl Provider {
         news
     }
 
-    /// The engine of one claimed kind; the first claim starts it.
-    pub async fn claims(
-        self: &Arc<Self>,
-        ctx: &Arc<Context>,
-        resource: &GroupResource,
-    ) -> Option<Arc<ClaimsEngine>> {
-        let mut all = self.claims.lock().await;
-        if let Some(engine) = all.get(resource) {
-            return Some(engine.clone());
-        }
-        let engine = ClaimsEngine::start(ctx, self, resource)?;
-        all.insert(resource.clone(), engine.clone());
-        Some(engine)
-    }
-
-    /// The engines of claimed kinds that run.
-    pub async fn running_claims(&self) -> Vec<Arc<ClaimsEngine>> {
-        self.claims.lock().await.values().cloned().collect()
-    }
-
     fn credentials(&self) -> MutexGuard<'_, BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>> {
         self.credentials
             .lock()
@@ -174,6 +155,13 @@ impl Providers {
     /// Every provider in use.
     pub fn all(&self) -> Vec<Arc<Provider>> {
         self.lock().values().cloned().collect()
+    }
+
+    /// A binding is gone: no claim of its is left at any of them, whichever it used last.
+    pub async fn forget(&self, binding: &str) {
+        for provider in self.all() {
+            provider.forget(binding).await;
+        }
     }
 
     /// The provider with this uid, started if it is new. Its client is exchanged for this one, under

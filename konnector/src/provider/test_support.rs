@@ -13,12 +13,23 @@ pub fn connected(ctx: &Arc<Context>, client: Client) -> Arc<Provider> {
     );
     let namespaces = ConsumerNamespaces::start(ctx.client.clone(), &ctx.shutdown, |_| {});
     let providers = Providers::new(ctx.clone(), Arc::new(secrets), namespaces);
-    let document = render("https://provider.example", None, None, "tenant", "t0ken");
+    attach(&providers, "uid-1", client)
+}
+
+/// A provider with this uid behind these connections, with cluster namespace `tenant`.
+pub fn connected_through(connections: &Connections, uid: &str, client: Client) -> Arc<Provider> {
+    attach(&connections.providers, uid, client)
+}
+
+fn attach(providers: &Providers, uid: &str, client: Client) -> Arc<Provider> {
+    let server = "https://provider.example";
+    let document = render(server, None, None, "tenant", "t0ken");
     let kubeconfig = SafeKubeconfig::parse(document.as_bytes(), Policy::default()).unwrap();
     let secret = ClusterSecretKeyRef {
         name: "kubeconfig".into(),
         namespace: "kube-bind".into(),
         key: "kubeconfig".into(),
     };
-    providers.start("uid-1", &secret, kubeconfig, client.into())
+    let attached = providers.attach(uid, &secret, kubeconfig, client.into());
+    attached.unwrap()
 }

@@ -1,7 +1,10 @@
 //! Tests of the parent module.
 
 use super::*;
-use crate::test_support::answering;
+use crate::claims::{Ending, Rule};
+use crate::provider::test_support::connected_through;
+use crate::test_support::{answering, failure, term};
+use kube_bind_crds::api::PermissionClaim;
 use kube_bind_runtime::clock::SystemClock;
 use serde_json::json;
 use std::sync::Mutex;
@@ -73,4 +76,31 @@ fn ready_again_as_soon_as_the_watch_of_bindings_runs_again() {
         assert!(failed.is_some_and(|check| check.is_err()));
         assert_eq!(readiness.after(&works), Some(Ok(())));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_binding_claimed_is_forgotten_at_every_provider_when_it_is_gone() {
+    let nowhere = answering(|_| failure(404, "NotFound"));
+    let ctx = Arc::new(term(&nowhere));
+    let supervisor = assemble(&ctx);
+    let mut engines = Vec::new();
+    for uid in ["uid-1", "uid-2"] {
+        let provider = connected_through(&supervisor.connections, uid, nowhere.clone());
+        for resource in ["secrets", "configmaps"] {
+            let claim = json!({"group": "", "resource": resource, "selector": {"labelSelector": {}}});
+            let claim: PermissionClaim = serde_json::from_value(claim).unwrap();
+            let engine = provider.claims(&ctx, &claim.group_resource).await.unwrap();
+            engine.claim("goes", Rule::new(&claim, None).end(Ending::Delete));
+            engine.claim("stays", Rule::new(&claim, None));
+            engines.push(engine);
+        }
+    }
+    // As after a restart: it ended without having had anything that ran for it.
+    forget(&supervisor, "goes".to_owned());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(engines.len(), 4);
+    for engine in engines {
+        assert!(!engine.knows("goes") && engine.knows("stays"));
+    }
+    ctx.shutdown.token.cancel();
 }

@@ -53,9 +53,6 @@ impl Subtrees {
             let mut subtree = subtree.lock().await;
             subtree.stop_all().await;
             if let Some(provider) = subtree.provider.take() {
-                for engine in provider.running_claims().await {
-                    engine.forget(binding);
-                }
                 // Its export has no user any more, and says so with the next heartbeat.
                 provider.beat.notify_one();
             }
