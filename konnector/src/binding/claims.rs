@@ -56,31 +56,33 @@ impl Look<'_> {
         let claims = export.spec.permission_claims.iter();
         let exported: BTreeSet<&GroupResource> = claims.map(|c| &c.group_resource).collect();
         let is_leaving = |resource: &GroupResource| !exported.contains(resource);
+        let engines = async || {
+            let mut engines = provider.running_claims().await;
+            engines.retain(|engine| is_leaving(&engine.resource()) && engine.knows(&name));
+            engines
+        };
         let mut gone = Vec::new();
-        for engine in provider.running_claims().await {
-            if is_leaving(&engine.resource()) && subtree.is_suspended() {
-                engine.suspend(&name, true);
-            } else if is_leaving(&engine.resource()) {
-                engine.end(&name);
-            }
-        }
         if subtree.is_suspended() {
+            for engine in engines().await {
+                engine.suspend(&name, true);
+            }
             return gone;
         }
         let status = self.binding.status.iter();
         let recorded = status.flat_map(|status| &status.permission_claims);
         for claim in recorded.filter(|claim| is_leaving(&claim.group_resource)) {
-            let ctx = &self.supervisor.ctx;
             let resource = &claim.group_resource;
-            let left = match provider.claims(ctx, resource).await {
-                None => Some(0),
-                Some(engine) => {
-                    engine.claim(&name, ending(self.binding, claim, Ending::Delete));
-                    engine.copies_of(&name)
-                }
-            };
-            if left == Some(0) {
-                gone.push(resource.clone());
+            match provider.claims(&self.supervisor.ctx, resource).await {
+                Some(engine) => engine.claim(&name, ending(self.binding, claim, Ending::Delete)),
+                None => gone.push(resource.clone()),
+            }
+        }
+        for engine in engines().await {
+            engine.end(&name);
+            if engine.copies_of(&name) == Some(0) {
+                // What it watched for that must not keep anything from others.
+                engine.forget(&name);
+                gone.push(engine.resource());
             }
         }
         gone
@@ -147,7 +149,7 @@ impl Look<'_> {
             }
         };
         if let Some(engine) = running(provider, claim).await
-            && engine.denied().is_some()
+            && engine.denied(&name).is_some()
         {
             // The rights may be what changed.
             subtree.granted.clear();
@@ -182,7 +184,7 @@ impl Look<'_> {
         self.again = failing.again.map_or(self.again, |a| self.again.min(a));
         let state = match failing.why {
             Some(why) => ClaimState::Failing(why),
-            None if engine.listed() => ClaimState::Running,
+            None if engine.listed(&name) => ClaimState::Running,
             None => ClaimState::Listing,
         };
         let active = ActiveClaim {

@@ -213,6 +213,26 @@ async fn letting_go() -> World {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_left_the_export_is_forgotten_when_nothing_is_left_of_it() {
+    let mut world = World::with(&[]).await;
+    let claim = json!({"group": "", "resource": "secrets", "selector": {"labelSelector": {}}});
+    let claims = |world: &World| world.binding.status.clone().unwrap().permission_claims;
+    let status = world.binding.status.as_mut().unwrap();
+    status
+        .permission_claims
+        .push(serde_json::from_value(claim).unwrap());
+    world.look().await.unwrap();
+    assert_eq!(world.claims().await, ["secrets"]);
+    assert_eq!(claims(&world).len(), 1, "it is not known what is left");
+    tokio::time::sleep(A_WHILE).await;
+    world.look().await.unwrap();
+    assert_eq!(claims(&world), []);
+    assert_eq!(world.claims().await, [""; 0]);
+    world.look().await.unwrap();
+    assert_eq!(world.claims().await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_that_waits_for_others_is_not_looked_at_all_the_time() {
     let mut world = letting_go().await;
     // What is claimed is not known yet.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::index::{Index, Origin};
-use super::rules::{Rule, Rules};
+use super::rules::{Rule, Rules, Scope};
 use super::state::{Side, State};
 use crate::context::Context;
 use crate::provider::Provider;
@@ -205,18 +205,41 @@ impl ClaimsEngine {
         others.map(str::to_owned).collect()
     }
 
-    /// Whether the lists of all scopes on the consumer and of all known service namespaces are
-    /// complete.
-    pub fn listed(&self) -> bool {
-        let scopes = self.rules().scopes();
+    /// Whether the lists are complete of what a binding claims on the consumer, and of all known service
+    /// namespaces.
+    pub fn listed(&self, binding: &str) -> bool {
+        let scopes = self.rules().scopes_of(binding);
         let mappings = &self.provider.namespaces;
         let mapped = mappings.is_listed().then(|| mappings.provider_namespaces());
         self.state().is_listed(&scopes, mapped.as_deref())
     }
 
-    /// Why the consumer does not let us watch, if it does not.
-    pub fn denied(&self) -> Option<String> {
-        self.state().denied.values().next().cloned()
+    /// Why the consumer does not let us watch what a binding claims, if it does not.
+    pub fn denied(&self, binding: &str) -> Option<String> {
+        let scopes = self.rules().scopes_of(binding);
+        let state = self.state();
+        let denied = scopes.iter().find_map(|scope| state.denied.get(scope));
+        denied.cloned()
+    }
+
+    /// The watches on the consumer that are needed.
+    pub(super) fn scopes(&self) -> BTreeSet<Scope> {
+        let rules = self.rules();
+        let state = self.state();
+        rules.scopes(|scope| state.denied.contains_key(scope))
+    }
+
+    /// Whether all has been listed that may be, for others too: what a binding made and does not claim any
+    /// more may be among it.
+    fn all_listed(&self, binding: &str) -> bool {
+        let scopes = self.scopes();
+        let state = self.state();
+        let pending = |scope: &Scope| {
+            !state.denied.contains_key(scope) && !state.consumer_listed.contains(scope)
+        };
+        let all = !scopes.iter().any(pending);
+        drop(state);
+        all && self.listed(binding)
     }
 
     /// How many objects a binding claims that are not synced, or are synced for another binding.
@@ -234,7 +257,7 @@ impl ClaimsEngine {
     /// How many objects with marks for a binding are left that nobody else claims; while there are any,
     /// the binding is woken when one goes. `None` while that is not known.
     pub fn copies_of(&self, binding: &str) -> Option<usize> {
-        if !self.listed() {
+        if !self.all_listed(binding) {
             return None;
         }
         let left = self.marked_for(binding).len();

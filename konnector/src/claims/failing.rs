@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::ClaimsEngine;
 use super::rules::Scope;
-use super::state::Side;
+use super::state::{Side, State};
 use crate::fault;
 use crate::patience::Patience;
 use crate::sync::Key;
@@ -101,8 +101,14 @@ impl ClaimsEngine {
     /// What keeps a binding's claim from being synced.
     pub fn failing(&self, binding: &str, now: Instant) -> Verdict {
         let rules = self.rules();
-        let matters = |side, scope: &Scope| side == Side::Provider || rules.sees(binding, scope);
-        self.state().failing.verdict(binding, matters, now)
+        let mut state = self.state();
+        let State {
+            failing, denied, ..
+        } = &mut *state;
+        let matters = |side, scope: &Scope| {
+            side == Side::Provider || rules.needs(binding, scope, denied.contains_key(scope))
+        };
+        failing.verdict(binding, matters, now)
     }
 
     pub(super) fn watch_fails(&self, side: Side, scope: &Scope, words: String) {

@@ -126,7 +126,7 @@ impl Scope {
     }
 
     /// Whether it sees everything that another one does.
-    fn includes(&self, other: &Self) -> bool {
+    pub fn includes(&self, other: &Self) -> bool {
         let wider = |own: &Option<String>, other: &Option<String>| own.is_none() || own == other;
         wider(&self.namespace, &other.namespace) && wider(&self.name, &other.name)
     }
@@ -208,10 +208,17 @@ impl Rules {
         rules.any(|rule| rule.scopes().iter().any(|scope| scope.covers(key)))
     }
 
-    /// Whether a watch sees something of what a binding claims.
-    pub fn sees(&self, binding: &str, scope: &Scope) -> bool {
+    /// What a binding claims, each part as narrow as it is.
+    pub fn scopes_of(&self, binding: &str) -> BTreeSet<Scope> {
         let rule = self.by_binding.get(binding);
-        rule.is_some_and(|rule| rule.scopes().iter().any(|own| scope.includes(own)))
+        rule.map(Rule::scopes).unwrap_or_default()
+    }
+
+    /// Whether a watch is the one that sees something of what a binding claims. One that is denied sees
+    /// nothing for those who claim only a part of it.
+    pub fn needs(&self, binding: &str, scope: &Scope, denied: bool) -> bool {
+        let own = self.scopes_of(binding);
+        own.contains(scope) || (!denied && own.iter().any(|own| scope.includes(own)))
     }
 
     /// Bindings whose label selector matches, in any namespace.
@@ -233,16 +240,14 @@ impl Rules {
         naming.map(|(binding, _)| binding.as_str()).collect()
     }
 
-    /// The watches that see all that is claimed, none of them superfluous.
-    pub fn scopes(&self) -> BTreeSet<Scope> {
+    /// The watches that see all that is claimed, none of them superfluous. One that is denied makes no
+    /// other superfluous.
+    pub fn scopes(&self, denied: impl Fn(&Scope) -> bool) -> BTreeSet<Scope> {
         let all: BTreeSet<Scope> = self.by_binding.values().flat_map(Rule::scopes).collect();
-        all.iter()
-            .filter(|scope| {
-                !all.iter()
-                    .any(|other| other != *scope && other.includes(scope))
-            })
-            .cloned()
-            .collect()
+        let sees_more =
+            |wide: &Scope, scope: &Scope| wide != scope && wide.includes(scope) && !denied(wide);
+        let is_needed = |scope: &&Scope| !all.iter().any(|wide| sees_more(wide, scope));
+        all.iter().filter(is_needed).cloned().collect()
     }
 
     /// Names the label selectors: what was matched with others has to be matched again.
@@ -283,7 +288,7 @@ mod tests {
         for (n, rule) in rules.iter().enumerate() {
             all.set(&n.to_string(), rule.clone());
         }
-        all.scopes().into_iter().collect()
+        all.scopes(|_| false).into_iter().collect()
     }
 
     #[test]
@@ -313,6 +318,21 @@ mod tests {
     }
 
     #[test]
+    fn a_watch_that_is_denied_stands_for_no_other() {
+        let mut rules = Rules::default();
+        rules.set("wide", rule(json!({"labelSelector": {}}), &[]));
+        rules.set("narrow", rule(json!({"labelSelector": {}}), &["shop"]));
+        let (wide, narrow) = (scope("", ""), scope("shop", ""));
+        assert_eq!(rules.scopes(|_| false), [wide.clone()].into());
+        let denied = rules.scopes(|scope| *scope == wide);
+        assert_eq!(denied, [wide.clone(), narrow.clone()].into());
+        assert!(rules.needs("narrow", &wide, false));
+        assert!(!rules.needs("narrow", &wide, true));
+        assert!(rules.needs("wide", &wide, true));
+        assert!(rules.needs("narrow", &narrow, true) && !rules.needs("wide", &narrow, false));
+    }
+
+    #[test]
     fn a_claim_counts_only_in_its_namespaces_and_while_it_lasts() {
         let mut rules = Rules::default();
         let limited = rule(json!({"labelSelector": {}}), &["shop"]);
@@ -323,10 +343,10 @@ mod tests {
         assert!(rules.end("a") && !rules.end("a"));
         assert!(!rules.allows("a", "shop"));
         assert!(rules.knows("a"), "its copies are still to be taken back");
-        assert_eq!(rules.scopes().len(), 1);
+        assert_eq!(rules.scopes_of("a").len(), 1);
         assert!(rules.set("a", limited.clone().end(Ending::Orphan)));
         assert!(rules.is_orphaning("a"));
-        assert!(rules.remove("a") && rules.scopes().is_empty());
+        assert!(rules.remove("a") && rules.scopes_of("a").is_empty());
     }
 
     #[test]

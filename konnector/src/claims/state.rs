@@ -150,11 +150,13 @@ impl State {
         .any(|(namespace, name)| self.consumer_listed.contains(&Scope { namespace, name }))
     }
 
-    /// Whether all of these are listed. While it is not known which service namespaces there are, none of
-    /// them can be.
+    /// Whether all of these are listed, each by a watch that sees it. While it is not known which service
+    /// namespaces there are, none of them can be.
     pub fn is_listed(&self, scopes: &BTreeSet<Scope>, mapped: Option<&[String]>) -> bool {
-        let listed = |namespace: &String| self.provider_listed.contains(namespace);
-        scopes.is_subset(&self.consumer_listed) && mapped.is_some_and(|all| all.iter().all(listed))
+        let on_provider = |namespace: &String| self.provider_listed.contains(namespace);
+        let watches = &self.consumer_listed;
+        let on_consumer = |scope: &Scope| watches.iter().any(|watch| watch.includes(scope));
+        scopes.iter().all(on_consumer) && mapped.is_some_and(|all| all.iter().all(on_provider))
     }
 
     /// Files what is there now; see [`Copies::file`].
@@ -357,6 +359,13 @@ mod tests {
         assert!(!state.is_listed(&scopes, Some(&mapped)));
         state.provider_listed = mapped.clone().into();
         assert!(state.is_listed(&scopes, Some(&mapped)));
+        let parts = ["shop", "team"].map(|namespace| Scope {
+            namespace: Some(namespace.into()),
+            name: None,
+        });
+        assert!(state.is_listed(&parts.clone().into(), Some(&mapped)));
+        state.consumer_listed = [parts[0].clone()].into();
+        assert!(!state.is_listed(&parts.into(), Some(&mapped)));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl ClaimsEngine {
     }
 
     fn count_vanished(&self, binding: &str) {
-        let listed = self.listed();
+        let listed = self.listed(binding);
         let counted = self.state().shares.get(binding).copied();
         let share = Share {
             listed,

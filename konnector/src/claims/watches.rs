@@ -38,10 +38,7 @@ impl ClaimsEngine {
         let mut running = BTreeMap::new();
         loop {
             changed.mark_unchanged();
-            let (scopes, selectors) = {
-                let rules = self.rules();
-                (rules.scopes(), rules.selectors())
-            };
+            let (scopes, selectors) = (self.scopes(), self.rules().selectors());
             self.follow(Side::Consumer, &mut running, scopes, &selectors, &stop);
             if changed.changed().await.is_err() {
                 return;
@@ -165,12 +162,15 @@ impl ClaimsEngine {
 
     /// A watch that is back brings no list: it is told only that it runs.
     fn runs(&self, side: Side, scope: &Scope) {
-        let news = {
+        let (works, allowed) = {
             let mut state = self.state();
-            state.failing.watch_ended(side, scope)
-                | (side == Side::Consumer && state.is_allowed(scope))
+            let works = state.failing.watch_ended(side, scope);
+            (works, side == Side::Consumer && state.is_allowed(scope))
         };
-        if news {
+        if allowed {
+            self.scopes_changed();
+        }
+        if works || allowed {
             self.wake_bindings();
         }
     }
@@ -187,12 +187,18 @@ impl ClaimsEngine {
             Side::Consumer if is_denied(error) => {
                 let known = self.state().denied.insert(scope.clone(), words.clone());
                 if known.is_none() {
+                    self.scopes_changed();
                     self.wake_bindings();
                 }
             }
             Side::Consumer => {}
         }
         self.watch_fails(side, scope, words);
+    }
+
+    /// What a watch that is denied would see has to be watched in parts, and not once it is allowed.
+    fn scopes_changed(&self) {
+        self.rules_changed.send_modify(|changes| *changes += 1);
     }
 
     fn file(&self, side: Side, object: &DynamicObject, list: Option<u64>) -> Key {
@@ -248,6 +254,7 @@ impl ClaimsEngine {
     }
 
     fn list_complete(&self, side: Side, part: &Part, listed: &HashSet<Key>) {
+        let mut allowed = false;
         {
             let rules = self.rules();
             let mut state = self.state();
@@ -256,7 +263,7 @@ impl ClaimsEngine {
             if rules.selectors() == part.selectors {
                 match (side, &part.scope.namespace) {
                     (Side::Consumer, _) => {
-                        state.denied.remove(&part.scope);
+                        allowed = state.is_allowed(&part.scope);
                         state.consumer_listed.insert(part.scope.clone());
                     }
                     (Side::Provider, namespace) => {
@@ -264,6 +271,9 @@ impl ClaimsEngine {
                     }
                 }
             }
+        }
+        if allowed {
+            self.scopes_changed();
         }
         self.touch_all();
         self.tell_waiting();

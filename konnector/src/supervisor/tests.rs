@@ -87,7 +87,8 @@ async fn what_a_binding_claimed_is_forgotten_at_every_provider_when_it_is_gone()
     for uid in ["uid-1", "uid-2"] {
         let provider = connected_through(&supervisor.connections, uid, nowhere.clone());
         for resource in ["secrets", "configmaps"] {
-            let claim = json!({"group": "", "resource": resource, "selector": {"labelSelector": {}}});
+            let claim =
+                json!({"group": "", "resource": resource, "selector": {"labelSelector": {}}});
             let claim: PermissionClaim = serde_json::from_value(claim).unwrap();
             let engine = provider.claims(&ctx, &claim.group_resource).await.unwrap();
             engine.claim("goes", Rule::new(&claim, None).end(Ending::Delete));

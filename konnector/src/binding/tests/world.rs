@@ -344,6 +344,13 @@ impl World {
         running.map(|kind| kind.resource).collect()
     }
 
+    /// Plurals of the claimed kinds whose engines know the binding.
+    pub async fn claims(&self) -> Vec<String> {
+        let engines = self.provider.running_claims().await.into_iter();
+        let known = engines.filter(|engine| engine.knows(&self.binding.name_any()));
+        known.map(|engine| engine.resource().resource).collect()
+    }
+
     /// So many requests of this method have a path with this in it.
     pub fn asked(&self, method: &str, part: &str) -> usize {
         let consumer = self.consumer();

@@ -217,7 +217,7 @@ impl Letting<'_> {
         // Whether it can do it now or not: nobody marks anything again while it is being let go.
         engine.claim(&name, ending(self.binding, claim, Ending::Orphan));
         let failing = engine.failing(&name, ctx.clock.monotonic()).why;
-        if self.provider.is_none() || engine.denied().or(failing).is_some() {
+        if self.provider.is_none() || engine.denied(&name).or(failing).is_some() {
             return None;
         }
         // Until the lists are complete there may be one more.

@@ -282,14 +282,14 @@ async fn a_watch_that_fails_is_said_until_it_runs_again() {
                 cluster.expire();
                 scene.settled().await;
             }
-            assert_eq!(scene.engine.listed(), listed);
+            assert_eq!(scene.engine.listed("b"), listed);
             let why = lasting(&scene.engine).unwrap();
             let words = if listed { "no storage" } else { "cannot list" };
             assert!(why.contains(words), "{why}");
             cluster.allow();
             scene.settled().await;
             assert_eq!(lasting(&scene.engine), None);
-            assert!(scene.engine.listed());
+            assert!(scene.engine.listed("b"));
         }
     }
 }
@@ -312,4 +312,28 @@ async fn a_right_to_write_that_is_missing_is_said_and_a_refused_copy_is_a_confli
     scene.settled().await;
     assert_eq!(lasting(engine), None, "one object says nothing of others");
     assert_eq!(engine.conflicts_of("b"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_denied_to_one_claim_keeps_no_narrower_one_from_its_sync() {
+    let scene = Scene::start(&["b", "wide"], vec![], vec![]);
+    let (engine, consumer) = (&scene.engine, &scene.consumer);
+    let everywhere = "/api/v1/secrets?";
+    consumer.refuse(Method::GET, everywhere, lacks("list", "secrets"));
+    engine.claim("wide", rule(&nothing(), None));
+    engine.claim("b", rule(&nothing(), Some(&["shop"])));
+    scene.settled().await;
+    assert!(engine.denied("wide").is_some() && !engine.listed("wide"));
+    assert_eq!(engine.denied("b"), None);
+    assert!(engine.listed("b"));
+    assert_eq!(lasting(engine), None);
+    assert_eq!(engine.copies_of("b"), Some(0));
+
+    consumer.allow();
+    scene.settled().await;
+    assert_eq!(engine.denied("wide"), None);
+    assert!(engine.listed("wide") && engine.listed("b"));
+    engine.forget("wide");
+    scene.settled().await;
+    assert!(engine.listed("b"), "it is watched by itself again");
 }
