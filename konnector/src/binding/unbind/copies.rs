@@ -55,7 +55,10 @@ impl Unbinding<'_> {
                 copies.left = copies.left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
                 copies.unheard.extend(engine.unheard(&name));
                 let failing = engine.failing(&name, ctx.clock.monotonic()).why;
-                let denied = engine.denied(&name).or(failing).or_else(|| engine.kept(&name));
+                let denied = engine
+                    .denied(&name)
+                    .or(failing)
+                    .or_else(|| engine.kept(&name));
                 copies.denied = copies.denied.or(denied);
             }
         }
