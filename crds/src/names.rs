@@ -58,7 +58,7 @@ pub const ANNOTATION_OBJECTS: &str = "kube-bind.io/objects";
 /// On a binding or a bundle, and on a claimed object on the consumer: uid of the provider's cluster
 /// namespace. Two providers may use the same names, so nothing else tells whose they are. Ours.
 pub const ANNOTATION_PROVIDER_CLUSTER: &str = "kube-bind.io/provider-cluster";
-/// On a binding: what is bound, for a column of `kubectl get`. Ours.
+/// On a binding: what is bound, and which kinds are claimed, written before anything is made. Ours.
 pub const ANNOTATION_RESOURCES: &str = "kube-bind.io/resources";
 /// On a claimed object on the consumer: the binding whose claim it is. Ours.
 pub const ANNOTATION_BINDING: &str = "kube-bind.io/binding";

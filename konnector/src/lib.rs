@@ -6,7 +6,8 @@
 //! `APIServiceBinding`, [`bundles`] makes bindings of all that a provider exports, [`provider`] connects
 //! to providers and watches them, [`consumer`] watches the consumer cluster (both with [`watch`]),
 //! [`heartbeat`] reports to providers, [`namespaces`] maps namespaces, [`claims`] brings related
-//! objects, and [`sync`] moves the objects themselves.
+//! objects, and [`sync`] moves the objects themselves. `recorded` is what a binding still knows of all that
+//! after a crash.
 
 mod alive;
 pub mod app;
@@ -26,6 +27,7 @@ pub mod namespaces;
 mod patience;
 pub mod problems;
 pub mod provider;
+mod recorded;
 pub mod supervisor;
 pub mod sync;
 pub mod wait_queue;

@@ -1,12 +1,11 @@
 //! Our finalizer on a binding, whose objects it has, and which kinds. IO: one merge patch, only when needed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, GroupResource};
+use kube_bind_crds::api::{APIServiceBinding, APIServiceExport};
 use kube_bind_crds::names::{ANNOTATION_PROVIDER_CLUSTER, ANNOTATION_RESOURCES, FINALIZER_BINDING};
-use kube_bind_crds::schema;
 use kube_bind_crds::switches::ACCEPT;
 use kube_bind_runtime::apply;
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use super::Error;
 use crate::context::Context;
 use crate::fault;
 use crate::names::MANAGER_BINDING;
+use crate::recorded;
 
 /// Puts our finalizer on a binding; says whether that was needed.
 pub(super) async fn finalizer(ctx: &Context, binding: &APIServiceBinding) -> Result<bool, Error> {
@@ -28,7 +28,7 @@ pub(super) async fn finalizer(ctx: &Context, binding: &APIServiceBinding) -> Res
 }
 
 /// Puts the provider's identity on a binding before anything is synced with it, so that it survives a
-/// restart, and with it what is bound; says whether that was needed.
+/// restart, and with it what is bound and claimed; says whether that was needed.
 pub(super) async fn provider(
     ctx: &Context,
     binding: &APIServiceBinding,
@@ -49,40 +49,12 @@ fn annotations(
     uid: &str,
     export: &APIServiceExport,
 ) -> BTreeMap<&'static str, String> {
-    // In one order always: another order of the same kinds is no reason to write.
-    let resources: BTreeSet<String> = export
-        .spec
-        .resources
-        .iter()
-        .map(|resource| schema::name(&resource.group_resource))
-        .collect();
-    let resources: Vec<String> = resources.into_iter().collect();
     let mut wanted = BTreeMap::from([
         (ANNOTATION_PROVIDER_CLUSTER, uid.to_owned()),
-        (ANNOTATION_RESOURCES, resources.join(",")),
+        (ANNOTATION_RESOURCES, recorded::mark(export)),
     ]);
     wanted.retain(|key, value| binding.annotations().get(*key) != Some(value));
     wanted
-}
-
-/// The kinds that a binding is marked with. Anybody may have written there.
-pub(super) fn bound(binding: &APIServiceBinding) -> Vec<GroupResource> {
-    let marked = binding.annotations().get(ANNOTATION_RESOURCES);
-    let names = marked.iter().flat_map(|all| all.split(','));
-    let is_plain = |part: &str| {
-        let mut bytes = part.bytes();
-        let plain =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
-        !part.is_empty() && bytes.all(plain)
-    };
-    names
-        .filter_map(|name| name.split_once('.'))
-        .filter(|(resource, group)| is_plain(resource) && is_plain(group))
-        .map(|(resource, group)| GroupResource {
-            group: group.to_owned(),
-            resource: resource.to_owned(),
-        })
-        .collect()
 }
 
 /// Takes the acceptance off that has taken effect, so that it accepts nothing else later.
@@ -154,18 +126,6 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_there_names_no_kind() {
-        let mut binding = APIServiceBinding::new("b", Default::default());
-        for nonsense in ["", "widgets", "../secrets.example.org", "a b.c", ".x", "x."] {
-            let value = nonsense.to_owned();
-            binding
-                .annotations_mut()
-                .insert(ANNOTATION_RESOURCES.to_owned(), value);
-            assert!(bound(&binding).is_empty(), "{nonsense}");
-        }
-    }
-
-    #[test]
     fn what_is_bound_is_written_once_whatever_its_order() {
         let mut binding = APIServiceBinding::new("b", Default::default());
         let export_one = export(&["widgets", "gadgets"]);
@@ -178,9 +138,6 @@ mod tests {
         for (key, value) in lacking {
             binding.annotations_mut().insert(key.to_owned(), value);
         }
-        let resources = bound(&binding).into_iter().map(|kind| schema::name(&kind));
-        let resources: Vec<String> = resources.collect();
-        assert_eq!(resources, ["gadgets.example.org", "widgets.example.org"]);
         let other_order = export(&["gadgets", "widgets"]);
         assert!(annotations(&binding, "uid-1", &other_order).is_empty());
         let less = annotations(&binding, "uid-1", &export(&["widgets"]));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube_bind_crds::conditions::types;
-use kube_bind_crds::names::ANNOTATION_BINDING;
+use kube_bind_crds::names::{ANNOTATION_BINDING, ANNOTATION_RESOURCES};
 use serde_json::{Value, json};
 
 use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
@@ -196,6 +196,20 @@ async fn a_binding_that_ends_before_its_first_status_knows_what_it_installed() {
     world.look().await.unwrap();
     let connected = world.condition(types::CONNECTED);
     assert_eq!(connected.reason.as_deref(), Some("UnbindingBlocked"));
+    assert_eq!(world.asked("PATCH", "/tools?"), 0, "it is not let go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_ends_before_its_first_status_knows_what_it_claimed() {
+    let mut world = World::with(&[]).await;
+    world.binding.status = None;
+    let annotations = world.binding.metadata.annotations.as_mut().unwrap();
+    annotations.insert(ANNOTATION_RESOURCES.into(), "secrets".into());
+    world.end();
+    world.away = true;
+    world.look().await.unwrap();
+    let words = world.condition(types::CONNECTED).message.unwrap();
+    assert!(words.contains("claimed objects are left"), "{words}");
     assert_eq!(world.asked("PATCH", "/tools?"), 0, "it is not let go");
 }
 

@@ -12,6 +12,7 @@ use super::index::Index;
 use super::plan::{Claimed, Pair, Step, decide, owner_of};
 use super::rules::Rules;
 use super::state::Side;
+use crate::recorded;
 use crate::sync::{Key, Namespaces, ObjectRef};
 
 /// What there is to do for one key.
@@ -192,8 +193,8 @@ impl ClaimsEngine {
         let bindings = self.ctx.bindings.state();
         let found = bindings.iter().find(|b| b.name_any() == binding);
         found.is_none_or(|b| {
-            let claims = b.status.iter().flat_map(|status| &status.permission_claims);
-            let mut kinds = claims.map(|claim| &claim.group_resource);
+            let claims = recorded::claims(b);
+            let mut kinds = claims.iter().map(|claim| &claim.group_resource);
             b.metadata.deletion_timestamp.is_some()
                 && deletion_policy(b.annotations()) == Ok(DeletionPolicy::Delete)
                 && !kinds.any(|kind| *kind == self.resource())

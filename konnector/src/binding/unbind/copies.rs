@@ -8,6 +8,7 @@ use super::super::claims::ending;
 use super::Unbinding;
 use super::next::Kind;
 use crate::claims::Ending;
+use crate::recorded;
 
 /// The copies of claimed objects that an unbinding takes back.
 #[derive(Default)]
@@ -40,9 +41,8 @@ impl Unbinding<'_> {
             return copies;
         }
         let name = self.binding.name_any();
-        let status = self.binding.status.iter();
         copies.left = Some(0);
-        for claim in status.flat_map(|status| &status.permission_claims) {
+        for claim in &recorded::claims(self.binding) {
             let provider = self.observed.provider().or(self.subtree.provider.as_ref());
             // Without it nothing tells whose copies there are.
             let Some(provider) = provider else {

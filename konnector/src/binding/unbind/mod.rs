@@ -28,6 +28,7 @@ use super::{mark, report};
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::LinkState;
+use crate::recorded;
 use crate::supervisor::Supervisor;
 use copies::waiting_for;
 use next::{Kind, Next, next};
@@ -357,13 +358,7 @@ pub(super) async fn drain(
 
 /// All kinds that the binding may have installed.
 fn resources(binding: &APIServiceBinding, observed: &Observed) -> Vec<GroupResource> {
-    let mut all: Vec<GroupResource> = binding
-        .status
-        .iter()
-        .flat_map(|status| status.bound_schemas.clone())
-        // Written before anything is installed, the status only after.
-        .chain(mark::bound(binding))
-        .collect();
+    let mut all = recorded::bound(binding);
     if let Some(export) = &observed.export {
         all.extend(
             export

@@ -25,6 +25,7 @@ use crate::claims::Ending;
 use crate::consumer::CrdView;
 use crate::fault;
 use crate::provider::Provider;
+use crate::recorded;
 use crate::supervisor::Supervisor;
 use crate::sync::Namespaces;
 
@@ -230,8 +231,7 @@ impl Letting<'_> {
         let name = self.binding.name_any();
         let namespaces = switches::claim_namespaces(self.binding.annotations());
         let namespaces = namespaces.ok().flatten().unwrap_or_default();
-        let status = self.binding.status.iter();
-        for claim in status.flat_map(|status| &status.permission_claims) {
+        for claim in &recorded::claims(self.binding) {
             let resource = &claim.group_resource;
             let Some(kind) = claimable(resource) else {
                 continue;

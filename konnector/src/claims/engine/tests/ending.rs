@@ -35,7 +35,22 @@ async fn a_binding_that_ends_says_itself_when_its_claimed_copies_may_go() {
     assert!(is_unmarked(scene.consumer.get("shop", "tls")));
 }
 
-/// The same, with a finalizer that nobody takes off.
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_which_only_the_kind_is_known_is_taken_back_by_its_marks() {
+    let (copy, source) = borrowed("theirs", "ends");
+    let mine = vec![marked("tls", "ends"), copy];
+    let scene = Scene::start(&["ends"], mine, vec![lent("tls", "ends"), source]);
+    let engine = &scene.engine;
+    engine.claim("ends", rule(&json!({}), None).end(Ending::Delete));
+    scene.settled().await;
+    assert_eq!(engine.copies_of("ends"), Some(0));
+    assert_eq!(scene.provider.get("tenant-shop", "tls"), None);
+    assert!(is_unmarked(scene.consumer.get("shop", "tls")));
+    assert_eq!(scene.consumer.get("shop", "theirs"), None);
+    assert!(scene.provider.get("tenant-shop", "theirs").is_some());
+}
+
+/// An object with a finalizer that nobody takes off.
 fn stuck(mut object: Value) -> Value {
     let metadata = &mut object["metadata"];
     metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
