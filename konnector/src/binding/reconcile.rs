@@ -118,7 +118,8 @@ pub(super) async fn reconcile(
     supervisor: Arc<Supervisor>,
 ) -> Result<Action, Error> {
     let name = binding.name_any();
-    let subtree = supervisor.subtrees.get(&name);
+    let uid = binding.uid().unwrap_or_default();
+    let subtree = supervisor.subtrees.get(&name, &uid).await;
     let mut subtree = subtree.lock().await;
     let observed = observe(&supervisor, &binding, &subtree);
     look_at(&binding, &supervisor, &mut subtree, observed).await
