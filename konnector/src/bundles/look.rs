@@ -240,6 +240,10 @@ async fn delete(
     if apply::timed(exports.get_opt(&doomed.name)).await?.is_some() {
         return Ok(());
     }
+    // Another server behind the same address has no such export either.
+    if !provider.link.leads_home().await? {
+        return Ok(());
+    }
     let params = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some(doomed.uid.clone()),

@@ -71,6 +71,16 @@ impl Link {
         self.doubt.notify_one();
     }
 
+    /// Whether the address leads to the provider that we know, asked now: for what cannot be undone. If it
+    /// does not, everybody hears of it.
+    pub async fn leads_home(&self) -> Result<bool, kube::Error> {
+        let is_home = identify(&self.api, &self.namespace).await? == self.uid;
+        if !is_home {
+            self.check();
+        }
+        Ok(is_home)
+    }
+
     async fn probe(&self) -> LinkState {
         match identify(&self.api, &self.namespace).await {
             Ok(uid) if uid == self.uid => LinkState::Up,

@@ -1,6 +1,6 @@
 //! What a bundle makes, and where it learns what there is to be made.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kube_bind_crds::api::APIServiceExportSpec;
 
@@ -152,4 +152,38 @@ fn a_bundles_binding_is_owned_by_it_and_inherits_its_acceptance() {
             .annotations
             .is_none()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_server_at_the_same_address_unbinds_nothing() {
+    for (uid, expected) in [("uid-2", 0), ("uid-1", 1)] {
+        let deleted = Arc::new(AtomicUsize::new(0));
+        let seen = deleted.clone();
+        let consumer = serving(move |asked| {
+            if asked.method == "DELETE" {
+                seen.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(failure(404, "NotFound"))
+        });
+        let ctx = Arc::new(term_at(&consumer, &clock()));
+        let server = serving(move |asked| match &*asked.uri {
+            "/api/v1/namespaces/tenant" => {
+                Some((200, json!({"metadata": {"name": "tenant", "uid": uid}})))
+            }
+            _ => Some(failure(404, "NotFound")),
+        });
+        let provider = connected(&ctx, server);
+        let doomed = Doomed {
+            name: "widgets".into(),
+            uid: "u".into(),
+            resource_version: "7".into(),
+        };
+        let bundle = APIServiceBindingBundle::new("all", Default::default());
+        let bindings = Api::all(ctx.client.clone());
+        delete(&bindings, &bundle, &provider, &doomed)
+            .await
+            .unwrap();
+        assert_eq!(deleted.load(Ordering::Relaxed), expected, "{uid}");
+        ctx.shutdown.token.cancel();
+    }
 }
