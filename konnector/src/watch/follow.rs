@@ -5,13 +5,14 @@
 //! it never hears what is different before that (`witness`). The sync engine has its own, over text
 //! (`sync::kube_cluster`).
 
+mod page;
+
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::{ListParams, WatchParams};
 use kube::core::{Request, Status, WatchEvent};
 use kube::runtime::watcher::{Config, Error, Event};
@@ -19,11 +20,10 @@ use kube::{Api, Resource, ResourceExt};
 use kube_bind_runtime::apply;
 use kube_bind_runtime::backoff::Backoff;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{EARLY, Found, SILENCE, Witness, Witnesses};
+use page::{Glance, Page, Plain};
 
 /// A page that takes longer is broken, and so is a watch that does not begin.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -77,6 +77,7 @@ where
         backoff: Backoff::between(BACKOFF.0, BACKOFF.1),
         objects: 0,
         witnesses: Witnesses::default(),
+        shaky: false,
     };
     loop {
         // The message is logged by the panic hook; what was told half is told again by the list.
@@ -93,57 +94,8 @@ struct Following<K> {
     /// How many there are.
     objects: usize,
     witnesses: Witnesses,
-}
-
-/// One page of a list.
-#[derive(Deserialize)]
-#[serde(bound = "K: DeserializeOwned")]
-struct Page<K> {
-    metadata: ListMeta,
-    #[serde(default)]
-    items: Vec<Plain<K>>,
-}
-
-/// Versions, whatever else there is.
-#[derive(Deserialize)]
-struct Glance {
-    metadata: Position,
-    #[serde(default)]
-    items: Vec<GlancedAt>,
-}
-
-#[derive(Deserialize)]
-struct GlancedAt {
-    metadata: Position,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Position {
-    resource_version: Option<String>,
-}
-
-impl Position {
-    fn number(&self) -> Option<u64> {
-        self.resource_version.as_deref()?.parse().ok()
-    }
-}
-
-/// An object without its editing history. Nobody here needs that, and who can write an object can write
-/// times into it that no type holds: one such object would keep all others from being known.
-#[derive(Clone, Debug)]
-struct Plain<K>(K);
-
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Plain<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(deserializer)?;
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-        }
-        serde_json::from_value(object)
-            .map(Plain)
-            .map_err(serde::de::Error::custom)
-    }
+    /// The last watch began and failed at once: the next one runs when it brings something, or lives on.
+    shaky: bool,
 }
 
 /// How one watch ended.
@@ -192,6 +144,11 @@ where
             let began = Instant::now();
             let end = self.watch(&mut version, tell).await;
             let lived = began.elapsed();
+            let failed = matches!(
+                end,
+                End::Failed(Error::WatchError(_) | Error::WatchFailed(_))
+            );
+            self.shaky = failed && lived < SHORT;
             broke = !matches!(end, End::InTime);
             if lived >= SHORT {
                 self.backoff.reset(&());
@@ -253,12 +210,22 @@ where
             Err(kube::Error::Api(status)) if status.code == 410 => return End::List,
             Err(error) => return End::Failed(Error::WatchStartFailed(error)),
         };
-        tell(Told::Running);
+        let mut runs = !self.shaky;
+        if runs {
+            tell(Told::Running);
+        }
         let mut events = pin!(events);
         let deadline = asked_for + WATCH_GRACE;
         loop {
-            let silent = Instant::now() + SILENCE;
+            let silent = Instant::now() + if runs { SILENCE } else { SHORT };
             let event = tokio::time::timeout_at(deadline.min(silent), events.next()).await;
+            if !runs && !matches!(event, Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None)) {
+                runs = true;
+                tell(Told::Running);
+                if event.is_err() {
+                    continue;
+                }
+            }
             let event = match event {
                 Ok(Some(event)) => event,
                 // A server that lives on ends a watch when it was asked to, by its own clock.

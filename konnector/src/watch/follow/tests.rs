@@ -97,6 +97,26 @@ async fn a_watch_that_runs_again_says_so_without_a_new_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_fails_as_soon_as_it_runs_does_not_run() {
+    let refuse = json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1",
+        "status": "Failure", "code": 500, "reason": "InternalError", "message": "broken"}});
+    let watched = AtomicU32::new(0);
+    let client = server(move |_, uri| match is_watch(uri) {
+        true if watched.fetch_add(1, Ordering::Relaxed) < 3 => {
+            events(std::slice::from_ref(&refuse))
+        }
+        true => events(&[added("b", 11)]),
+        false => list(10, &["a"]),
+    });
+    let words = told(client, 9, 9).await;
+    let failing = [
+        "list", "listed a", "done", "running", "failed", "failed", "failed",
+    ];
+    assert_eq!(words[..7], failing);
+    assert_eq!(words[7..], ["running", "applied b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_was_restored_is_listed_again() {
     let client = server(|asked, uri| match (asked, is_watch(uri)) {
         (_, true) => events(&[]),
