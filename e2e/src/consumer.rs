@@ -230,6 +230,11 @@ impl Consumer {
         self.plane.client_for(&self.user.name).await
     }
 
+    /// The file with the konnector's rights.
+    pub fn konnector_kubeconfig(&self) -> Result<PathBuf> {
+        self.plane.kubeconfig(&self.user.name)
+    }
+
     /// Waits until the konnector says that it is ready.
     pub async fn wait_konnector_ready(&self) -> Result<()> {
         self.konnector()?

@@ -1,6 +1,7 @@
 //! Objects of the tests: what users create, and how to look at them on both sides.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
@@ -176,6 +177,12 @@ pub async fn provider_credential(plane: &ControlPlane) -> Result<Secret> {
 
 /// A client with the credential that a consumer was given, and the cluster namespace that it names.
 pub async fn as_consumer(plane: &ControlPlane) -> Result<(Client, String)> {
+    let (path, namespace) = credential_file(plane).await?;
+    Ok((client_of(&path).await?, namespace))
+}
+
+/// The same credential as a file.
+pub async fn credential_file(plane: &ControlPlane) -> Result<(PathBuf, String)> {
     let secret = provider_credential(plane).await?;
     let data = secret.data.unwrap_or_default();
     let bytes = &data
@@ -193,7 +200,7 @@ pub async fn as_consumer(plane: &ControlPlane) -> Result<(Client, String)> {
     let namespace = context
         .and_then(|context| context.namespace)
         .context("the kubeconfig names no namespace")?;
-    Ok((client_of(&path).await?, namespace))
+    Ok((path, namespace))
 }
 
 /// The service namespace of a consumer namespace, once published.

@@ -1,5 +1,6 @@
 //! What a process costs, from the kernel's own books in `/proc`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,8 +20,16 @@ pub fn peak_memory(pid: u32) -> Result<u64> {
 
 /// Processor time used so far, in user mode and in the kernel.
 pub fn processor_time(pid: u32) -> Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+    times(&format!("/proc/{pid}/stat"))
+}
+
+/// The same of one thread, by its path below `/proc`, which `/proc/thread-self` names.
+pub fn processor_time_of_thread(thread: &Path) -> Result<Duration> {
+    times(&format!("/proc/{}/stat", thread.display()))
+}
+
+fn times(path: &str) -> Result<Duration> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
     let ticks = ticks(&text).with_context(|| format!("{path} is not as documented"))?;
     Ok(Duration::from_millis(ticks * 1000 / TICKS))
 }

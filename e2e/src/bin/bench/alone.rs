@@ -8,7 +8,7 @@ use kube_bind_e2e::latency::{Sightings, percentile};
 use kube_bind_e2e::objects::create;
 use kube_bind_e2e::wait_for;
 use kube_bind_e2e::widgets::widget;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::MIB;
 use crate::args::Args;
@@ -16,7 +16,7 @@ use crate::bed::{Bed, LATENCY};
 use crate::meter::Meter;
 use crate::report::{Report, at_most, below};
 
-const WIDGET: &str = "Widget";
+pub const WIDGET: &str = "Widget";
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Two a second.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -114,8 +114,7 @@ async fn one_by_one(
     let mut samples = Samples::default();
     for number in 0..count {
         let name = name(number);
-        let mut body = widget(&name, 1);
-        body["kind"] = kind.into();
+        let body = body(kind, &name);
         let created = Instant::now();
         create(mine, &body).await?;
         let seen = visible.of(&name, PATIENCE).await?;
@@ -203,6 +202,13 @@ async fn requests(
     report.judged("requests per deletion", at_most(2.0), each(deleted), "");
     report.judged("failed requests", at_most(0.0), meter.failures() as f64, "");
     Ok(())
+}
+
+/// An object of a kind that is like widgets.
+pub fn body(kind: &str, name: &str) -> Value {
+    let mut body = widget(name, 1);
+    body["kind"] = kind.into();
+    body
 }
 
 fn name(number: usize) -> String {

@@ -11,9 +11,10 @@ use kube::{Client, ResourceExt};
 use kube_bind_crds::names;
 use kube_bind_e2e::objects::{api, as_consumer, create, create_namespace};
 use kube_bind_e2e::usage;
-use kube_bind_e2e::widgets::{crd, widget};
+use kube_bind_e2e::widgets::crd;
 use serde_json::{Value, json};
 
+use crate::alone::body;
 use crate::bed::{Bed, WRITERS};
 
 /// Among these the best is looked for.
@@ -107,22 +108,22 @@ impl Bare {
         let author = gadgets(&self.author);
         let objects: Vec<DynamicObject> = stream::iter((0..count).map(|number| {
             let (author, run) = (author.clone(), self.run);
-            async move {
-                let mut body = widget(&format!("object-{run}-{number}"), 1);
-                body["kind"] = KIND.into();
-                create(&author, &body).await
-            }
+            async move { create(&author, &body(KIND, &format!("object-{run}-{number}"))).await }
         }))
         .buffer_unordered(WRITERS)
         .try_collect()
         .await?;
         let (mine, copies) = (gadgets(&self.consumer), gadgets(&self.provider));
         let (start, before) = (Instant::now(), usage::processor_time(std::process::id())?);
-        let (this, mine, copies) = (&*self, &mine, &copies);
-        stream::iter(objects.iter().map(|object| this.sync(mine, copies, object)))
-            .buffer_unordered(concurrency)
-            .try_collect::<Vec<()>>()
-            .await?;
+        let (whose, mine, copies) = (&self.cluster_namespace, &mine, &copies);
+        stream::iter(
+            objects
+                .iter()
+                .map(|object| sync(whose, mine, copies, object)),
+        )
+        .buffer_unordered(concurrency)
+        .try_collect::<Vec<()>>()
+        .await?;
         let seconds = start.elapsed().as_secs_f64();
         let spent = usage::processor_time(std::process::id())? - before;
         Ok(Run {
@@ -131,41 +132,41 @@ impl Bare {
             cost: spent / u32::try_from(count).unwrap_or(u32::MAX).max(1),
         })
     }
+}
 
-    /// Mark, create, annotate: the requests of the konnector.
-    pub async fn sync(
-        &self,
-        mine: &Api<DynamicObject>,
-        copies: &Api<DynamicObject>,
-        object: &DynamicObject,
-    ) -> Result<()> {
-        let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-        let mut mark = json!({
-            "apiVersion": "example.org/v1",
-            "kind": KIND,
-            "metadata": {"name": name, "namespace": NAMESPACE, "uid": uid, "finalizers": [names::FINALIZER_SYNCER]},
-        });
-        let marking = PatchParams::apply("kube-bind-konnector/sync").force();
-        mine.patch(&name, &marking, &Patch::Apply(&mark)).await?;
-        let copy = json!({
-            "apiVersion": "example.org/v1",
-            "kind": KIND,
-            "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "0", "annotations": {
-                names::ANNOTATION_CLUSTER_NAMESPACE: self.cluster_namespace,
-                names::ANNOTATION_CONSUMER_NAMESPACE: NAMESPACE,
-                names::ANNOTATION_CONSUMER_UID: uid,
-            }},
-            "spec": object.data["spec"],
-        });
-        let creating = PatchParams::apply(names::FIELD_MANAGER_SYNC).force();
-        let copy = copies.patch(&name, &creating, &Patch::Apply(&copy)).await?;
-        mark["metadata"]["annotations"] = json!({
-            names::ANNOTATION_PROVIDER_NAMESPACE: NAMESPACE,
-            names::ANNOTATION_PROVIDER_UID: copy.uid(),
-        });
-        mine.patch(&name, &marking, &Patch::Apply(&mark)).await?;
-        Ok(())
-    }
+/// Mark, create, annotate: the requests of the konnector.
+pub async fn sync(
+    cluster_namespace: &str,
+    mine: &Api<DynamicObject>,
+    copies: &Api<DynamicObject>,
+    object: &DynamicObject,
+) -> Result<()> {
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+    let mut mark = json!({
+        "apiVersion": "example.org/v1",
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": NAMESPACE, "uid": uid, "finalizers": [names::FINALIZER_SYNCER]},
+    });
+    let marking = PatchParams::apply("kube-bind-konnector/sync").force();
+    mine.patch(&name, &marking, &Patch::Apply(&mark)).await?;
+    let copy = json!({
+        "apiVersion": "example.org/v1",
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "0", "annotations": {
+            names::ANNOTATION_CLUSTER_NAMESPACE: cluster_namespace,
+            names::ANNOTATION_CONSUMER_NAMESPACE: NAMESPACE,
+            names::ANNOTATION_CONSUMER_UID: uid,
+        }},
+        "spec": object.data["spec"],
+    });
+    let creating = PatchParams::apply(names::FIELD_MANAGER_SYNC).force();
+    let copy = copies.patch(&name, &creating, &Patch::Apply(&copy)).await?;
+    mark["metadata"]["annotations"] = json!({
+        names::ANNOTATION_PROVIDER_NAMESPACE: NAMESPACE,
+        names::ANNOTATION_PROVIDER_UID: copy.uid(),
+    });
+    mine.patch(&name, &marking, &Patch::Apply(&mark)).await?;
+    Ok(())
 }
 
 pub fn gadgets(client: &Client) -> Api<DynamicObject> {

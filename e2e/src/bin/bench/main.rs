@@ -66,7 +66,7 @@ async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     );
     failover::measure(&bed, report).await?;
     let mut bare = Bare::prepare(&bed).await?;
-    relay::measure(&bed, &bare, args, report).await?;
+    relay::measure(&bed, args, report).await?;
     let steady_at = args
         .objects
         .iter()

@@ -7,18 +7,23 @@ use anyhow::{Context, Result, bail};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube_bind_e2e::latency::{Sightings, percentile};
 use kube_bind_e2e::objects::{create, service_namespace};
-use kube_bind_e2e::widgets::{widget, widgets};
+use kube_bind_e2e::widgets::widgets;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::alone::PATIENCE;
+use crate::alone::{PATIENCE, WIDGET, body};
 use crate::args::Args;
 use crate::bed::{Bed, LATENCY};
 use crate::meter::Meter;
 use crate::report::{Report, at_most, below};
 
+/// Those ahead of the first status are synced too.
+pub fn changes(args: &Args) -> usize {
+    args.rate as usize * (1 + args.steady_seconds as usize)
+}
+
 /// What one change was and how long it took.
-enum Sample {
+pub enum Sample {
     Visible(Duration),
     Back(Duration),
 }
@@ -27,21 +32,10 @@ pub async fn measure(bed: &Bed, args: &Args, present: usize, report: &mut Report
     let mine = widgets(&bed.consumer.plane, LATENCY);
     let service = service_namespace(&bed.provider.plane, &bed.cluster_namespace, LATENCY).await?;
     let copies = widgets(&bed.provider.plane, &service);
-    let (visible, watching) = Sightings::watch(copies.clone(), |_| true);
-    let (back, watching_back) = Sightings::watch(mine.clone(), |object| {
-        object.data.pointer("/status/phase") == Some(&json!("Built"))
-    });
     let konnector = bed.consumer.konnector()?;
     let mut meter = Meter::start(bed)?;
     let before = konnector.processor_time()?;
-    // Those ahead of the first status are synced too.
-    let changes = args.rate as usize * (1 + args.steady_seconds as usize);
-    let samples = changing(args, &mine, &copies, &visible, &back);
-    let samples = tokio::select! {
-        samples = samples => samples?,
-        ended = watching => { ended?; bail!("the provider's watch ended") }
-        ended = watching_back => { ended?; bail!("the consumer's watch ended") }
-    };
+    let samples = samples(WIDGET, args, &mine, &copies).await?;
     let spent = konnector.processor_time()? - before;
     let (mut down, mut up) = (Vec::new(), Vec::new());
     for sample in samples {
@@ -64,7 +58,7 @@ pub async fn measure(bed: &Bed, args: &Args, present: usize, report: &mut Report
     report.judged(
         &format!("processor per change at {rate} changes/s"),
         below(0.6),
-        spent.as_secs_f64() * 1000.0 / changes as f64,
+        spent.as_secs_f64() * 1000.0 / changes(args) as f64,
         "ms",
     );
     meter.read()?;
@@ -77,8 +71,27 @@ pub async fn measure(bed: &Bed, args: &Args, present: usize, report: &mut Report
     clear(&mine, &copies).await
 }
 
+/// Makes the changes, and waits for each.
+pub async fn samples(
+    kind: &str,
+    args: &Args,
+    mine: &Api<DynamicObject>,
+    copies: &Api<DynamicObject>,
+) -> Result<Vec<Sample>> {
+    let (visible, watching) = Sightings::watch(copies.clone(), |_| true);
+    let (back, watching_back) = Sightings::watch(mine.clone(), |object| {
+        object.data.pointer("/status/phase") == Some(&json!("Built"))
+    });
+    tokio::select! {
+        samples = changing(kind, args, mine, copies, &visible, &back) => samples,
+        ended = watching => { ended?; bail!("the provider's watch ended") }
+        ended = watching_back => { ended?; bail!("the consumer's watch ended") }
+    }
+}
+
 /// Every other tick a creation; between them the status of an object that was created a second ago.
 async fn changing(
+    kind: &str,
     args: &Args,
     mine: &Api<DynamicObject>,
     copies: &Api<DynamicObject>,
@@ -87,7 +100,7 @@ async fn changing(
 ) -> Result<Vec<Sample>> {
     let ahead = args.rate as usize;
     for number in 0..ahead {
-        create(mine, &widget(&name(number), 1)).await?;
+        create(mine, &body(kind, &name(number))).await?;
     }
     for number in 0..ahead {
         visible.of(&name(number), PATIENCE).await?;
@@ -99,9 +112,11 @@ async fn changing(
         let number = tick / 2;
         if tick % 2 == 0 {
             let (mine, visible) = (mine.clone(), visible.clone());
+            let name = name(number + ahead);
+            let body = body(kind, &name);
             running.spawn(async move {
-                let (name, began) = (name(number + ahead), Instant::now());
-                create(&mine, &widget(&name, 1)).await?;
+                let began = Instant::now();
+                create(&mine, &body).await?;
                 let seen = visible.of(&name, PATIENCE).await?;
                 anyhow::Ok(Sample::Visible(seen.saturating_duration_since(began)))
             });
