@@ -81,10 +81,21 @@ pub fn is_stale(error: &Error) -> bool {
 pub fn is_refused(error: &Error) -> bool {
     match error {
         Error::Api(status) => {
-            matches!(status.code, 400 | 413 | 422) || is_denied_by_admission(status)
+            matches!(status.code, 400 | 413 | 422)
+                || is_denied_by_admission(status)
+                || is_too_large(status)
         }
         _ => false,
     }
+}
+
+/// The object does not fit into the database. The API server takes requests of twice the size, and hands
+/// on what the database, or the client of it, then says.
+pub fn is_too_large(status: &Status) -> bool {
+    let says = |words: &str| status.message.contains(words);
+    status.code == 500
+        && (says("etcdserver: request is too large")
+            || says("trying to send message larger than max"))
 }
 
 /// A 403 because a right is missing. Admission denies with the same code, but it speaks of what it denies,
@@ -116,7 +127,7 @@ fn is_denied_by_admission(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
+    use crate::test_support::{TOO_LARGE, WEBHOOK_DENIES, failure, lacks};
 
     fn of(answer: (u16, serde_json::Value)) -> Status {
         serde_json::from_value(answer.1).unwrap()
@@ -148,6 +159,14 @@ mod tests {
             assert!(!lacks_right(&status) && refused(status), "{words}");
         }
         assert!(!refused(of(lacks("patch", "widgets"))));
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_database_is_refused_and_the_database_is_well() {
+        for words in TOO_LARGE {
+            assert!(refused(of(failure(500, words))), "{words}");
+        }
+        assert!(!refused(of(failure(500, "etcdserver: request timed out"))));
     }
 
     #[test]

@@ -94,6 +94,12 @@ pub fn failure(code: u16, reason: &str) -> (u16, Value) {
 pub const WEBHOOK_DENIES: &str =
     "admission webhook \"guard.example.org\" denied the request: not like this";
 
+/// What the API server hands on with a 500 when an object does not fit into etcd: of etcd, and of its client.
+pub const TOO_LARGE: [&str; 2] = [
+    "etcdserver: request is too large",
+    "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2298102 vs. 2097152)",
+];
+
 /// What the authorizer says.
 pub fn lacks(verb: &str, resource: &str) -> (u16, Value) {
     let message =

@@ -133,8 +133,32 @@ async fn large(row: &Row, mine: &Api<DynamicObject>, copies: &Api<DynamicObject>
     ensure!(copy.data["spec"]["free"] == object["spec"]["free"]);
     merge(mine, "large", json!({"spec": {"size": 2}})).await?;
     wait_until(copies, "large", "changed", arrived(2)).await?;
+    too_large(mine, copies).await?;
     mine.delete("large", &DeleteParams::default()).await?;
     wait_gone(mine, "large").await
+}
+
+/// The provider has added to the copy, so that what the consumer's API server stores its own does not: the
+/// object says so, and may shrink again.
+async fn too_large(mine: &Api<DynamicObject>, copies: &Api<DynamicObject>) -> Result<()> {
+    let adds = |field: &str, value: Value| json!({"spec": {"free": {field: value}}});
+    let much = Value::from("y".repeat(100_000));
+    merge(copies, "large", adds("theirs", much.clone())).await?;
+    merge(mine, "large", adds("more", much)).await?;
+    let says = |words: &'static str| {
+        move |object: &DynamicObject| problem(object).is_some_and(|text| text.contains(words))
+    };
+    wait_until(mine, "large", "too large", says("too large")).await?;
+    merge(mine, "large", adds("more", "little".into())).await?;
+    wait_until(copies, "large", "small enough", |copy| {
+        copy.data["spec"]["free"]["more"] == "little"
+    })
+    .await?;
+    wait_until(mine, "large", "no problem", |object| {
+        problem(object).is_none()
+    })
+    .await?;
+    Ok(())
 }
 
 /// A kind with status and data, and no subresource for either.

@@ -126,7 +126,7 @@ pub enum Error {
     /// 410: the position in the history is gone.
     #[error("the requested resource version is too old")]
     Expired,
-    /// The object was refused: schema, admission, or an object that cannot be applied at all.
+    /// The object was refused: schema, admission, the size of it, or an object that cannot be applied at all.
     #[error("{message}")]
     Rejected {
         /// HTTP status.
@@ -158,8 +158,8 @@ pub enum Error {
         /// How long the server wants us to stay away.
         retry_after: Option<Duration>,
     },
-    /// 500 because something behind the API server that this kind of object needs does not answer, such as
-    /// an admission webhook: the server itself is well.
+    /// 500 because something behind the API server that this kind of object needs does not answer, or not as
+    /// it should, such as an admission webhook: the server itself is well.
     #[error("the API server failed at this object: {message}")]
     Internal {
         /// The server's words.

@@ -34,7 +34,7 @@ impl Run<'_> {
         self.unsure |= self.pair.owned_copy().is_none()
             && matches!(
                 answer,
-                Err(Error::Unavailable { .. } | Error::TimedOut { .. })
+                Err(Error::Unavailable { .. } | Error::TimedOut { .. } | Error::Internal { .. })
             );
         if let Err(Error::Rejected { message, .. }) = answer {
             let problem = Problem {

@@ -7,7 +7,7 @@ use http::header::RETRY_AFTER;
 use kube::core::Status;
 
 use super::super::cluster::Error;
-use crate::fault::{is_namespace_going, lacks_right, shorten};
+use crate::fault::{is_namespace_going, is_too_large, lacks_right, shorten};
 
 /// A server that asks us to stay away for longer is tried sooner nevertheless: its words are not more
 /// than a wish, and far away times cannot be reckoned with.
@@ -31,7 +31,7 @@ pub(super) fn transport(error: &kube::Error) -> Error {
 }
 
 /// An answer that is not a success.
-pub(super) fn answer(code: u16, headers: &HeaderMap, body: &[u8]) -> Error {
+pub(in super::super) fn answer(code: u16, headers: &HeaderMap, body: &[u8]) -> Error {
     let retry_after = headers
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok())
@@ -80,7 +80,10 @@ pub(super) fn classify(status: &Status, retry_after: Option<Duration>) -> Error 
         500 if message.contains("failed to create typed patch object") => {
             Error::Rejected { code: 500, message }
         }
-        500 if message.contains("failed calling webhook") => Error::Internal { message },
+        500 if is_too_large(status) => Error::Rejected { code: 500, message },
+        // A webhook that does not answer, or whose answer does not fit the object. What concerns all objects
+        // alike (no leader in the database) is told otherwise.
+        500 if message.starts_with("Internal error occurred: ") => Error::Internal { message },
         // Nothing can be created while a CRD goes; it may be back soon.
         405 if message.contains("custom resource definition is terminating") => {
             Error::NotServed { message }
@@ -109,6 +112,7 @@ fn not_found(status: &Status, message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::{TOO_LARGE, failure};
 
     fn of(json: serde_json::Value) -> Error {
         classify(&serde_json::from_value(json).unwrap(), None)
@@ -180,6 +184,11 @@ mod tests {
         );
         assert!(matches!(webhook, Error::Internal { .. }));
         assert!(!webhook.is_of_server() && !webhook.is_overload());
+        let patch = of(
+            serde_json::json!({"code": 500, "reason": "InternalError", "message":
+            "Internal error occurred: jsonpatch replace operation does not apply: doc is missing key: /spec/size"}),
+        );
+        assert!(matches!(patch, Error::Internal { .. }));
         let etcd = of(
             serde_json::json!({"code": 500, "reason": "InternalError", "message": "etcdserver: no leader"}),
         );
@@ -189,6 +198,17 @@ mod tests {
             "create not allowed while custom resource definition is terminating", "details": {"kind": "widgets"}}),
         );
         assert!(matches!(going, Error::NotServed { .. }));
+    }
+
+    #[test]
+    fn an_object_that_does_not_fit_into_the_database_is_not_the_servers_fault() {
+        for words in TOO_LARGE {
+            let error = of(failure(500, words).1);
+            assert!(
+                matches!(error, Error::Rejected { code: 500, .. }),
+                "{words}"
+            );
+        }
     }
 
     #[test]

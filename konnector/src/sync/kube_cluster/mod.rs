@@ -1,6 +1,6 @@
 //! [`Cluster`] over a real API server. IO.
 
-mod errors;
+pub(super) mod errors;
 mod list;
 mod object;
 mod requests;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::super::cluster::Error;
+use super::super::kube_cluster::errors;
 use super::world::{World, consumer_key, provider_key, widget};
+use crate::test_support::{TOO_LARGE, failure};
 
 #[tokio::test(start_paused = true)]
 async fn a_foreign_object_is_reported_and_never_touched() {
@@ -124,6 +127,23 @@ async fn a_refusal_is_tried_again_after_a_while() {
     world.consumer.put(widget("a"));
     world.wait(Duration::from_secs(60)).await;
     assert_eq!(world.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_object_that_the_provider_cannot_store_says_nothing_about_the_provider() {
+    let world = World::synced("a").await;
+    for _ in 0..20 {
+        let body = serde_json::to_vec(&failure(500, TOO_LARGE[0]).1).unwrap();
+        let error = errors::answer(500, &HeaderMap::new(), &body);
+        world.provider.fail_next("apply", error);
+    }
+    world.consumer.put(widget("b"));
+    world.wait(Duration::from_secs(120)).await;
+    let counts = world.counts();
+    assert_eq!(counts.provider_failing, None);
+    assert_eq!((counts.synced, counts.rejected), (1, 1));
+    let text = world.original("b")["metadata"]["annotations"]["kube-bind.io/sync-problem"].clone();
+    assert!(text.as_str().unwrap().contains("too large"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
