@@ -77,7 +77,7 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
                 continue;
             }
         };
-        let (mut broke, mut short) = (false, false);
+        let (mut broke, mut short, mut shaky) = (false, false, false);
         loop {
             if broke {
                 match witnesses.resume(|one| look_up(&cluster, one)).await {
@@ -98,7 +98,8 @@ async fn run(cluster: KubeCluster, scope: WatchScope, mut sender: Sender) {
                 }
             }
             let began = tokio::time::Instant::now();
-            let end = watch(&cluster, &path, &mut version, &mut witnesses, &mut sender).await;
+            let told = (&mut witnesses, &mut sender);
+            let end = watch(&cluster, &path, &mut version, &mut shaky, told).await;
             short = began.elapsed() < SHORT;
             broke = !matches!(end, Ok(End::InTime));
             if !short {
@@ -143,13 +144,14 @@ async fn pause(backoff: &mut Duration, error: Error, sender: &mut Sender) -> boo
     true
 }
 
-/// One watch until it ends; `version` follows what was told.
+/// One watch until it ends; `version` follows what was told. One that fails as soon as it runs is `shaky`:
+/// the next one runs when it brings something.
 async fn watch(
     cluster: &KubeCluster,
     path: &str,
     version: &mut String,
-    witnesses: &mut Witnesses,
-    sender: &mut Sender,
+    shaky: &mut bool,
+    (witnesses, sender): (&mut Witnesses, &mut Sender),
 ) -> Result<End, Error> {
     let seconds = WATCH_SECONDS + rand::random_range(0..60);
     let asked_for = tokio::time::Instant::now() + Duration::from_secs(seconds);
@@ -169,7 +171,9 @@ async fn watch(
             after: LIST_TIMEOUT,
         })?;
     let reader = opened.map_err(|error| errors::transport(&error))?;
-    if sender.send(WatchEvent::Watching).await.is_err() {
+    let opened = tokio::time::Instant::now();
+    let mut runs = !std::mem::take(shaky);
+    if runs && sender.send(WatchEvent::Watching).await.is_err() {
         return Ok(End::Closed);
     }
     let mut reader = std::pin::pin!(reader);
@@ -198,7 +202,12 @@ async fn watch(
             let in_time = in_time && !version.is_empty();
             return Ok(if in_time { End::InTime } else { End::Broke });
         }
-        let (event, at) = parse(cluster.managed_fields, path, &line)?;
+        let parsed = parse(cluster.managed_fields, path, &line);
+        *shaky = parsed.is_err() && opened.elapsed() < SHORT;
+        let (event, at) = parsed?;
+        if !std::mem::replace(&mut runs, true) && sender.send(WatchEvent::Watching).await.is_err() {
+            return Ok(End::Closed);
+        }
         if let Some(at) = at {
             // Events that are older than our position are never sent: the server was restored.
             if is_before(&at, version) {

@@ -204,3 +204,43 @@ async fn a_watch_that_breaks_goes_on_from_the_newest_object_that_is_as_it_was() 
     assert!(asked[1].contains("&resourceVersion=100&"), "{asked:?}");
     assert!(asked[3].contains("&resourceVersion=90&"), "{asked:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fails_as_soon_as_it_runs_is_not_told_to_run() {
+    let refused =
+        json!({"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "x"}});
+    let added =
+        json!({"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "7"}}});
+    let watched = AtomicUsize::new(0);
+    let serve = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let is_watch = request.uri().to_string().contains("watch=true");
+        let before = match is_watch {
+            true => watched.fetch_add(1, Ordering::Relaxed),
+            false => 0,
+        };
+        let body = match (is_watch, before) {
+            (true, 0..3) => format!("{refused}\n"),
+            (true, _) => format!("{added}\n"),
+            // Of the looks at what was told last, too: it is as it was.
+            (false, _) => json!({"metadata": {"resourceVersion": "5"},
+                "items": [{"metadata": {"name": "b", "resourceVersion": "5"}}]})
+            .to_string(),
+        };
+        let body = kube::client::Body::from(body.into_bytes());
+        std::future::ready(Ok::<_, kube::Error>(http::Response::new(body)))
+    });
+    let events = stream(
+        widgets(kube::Client::new(serve, "default")),
+        WatchScope::All,
+    );
+    let told = events.filter_map(async |event| match event {
+        WatchEvent::Watching => Some("watching"),
+        WatchEvent::Failing(_) => Some("failing"),
+        WatchEvent::Applied(_) => Some("applied"),
+        _ => None,
+    });
+    let told: Vec<_> = told.take(6).collect().await;
+    let failing = ["watching", "failing", "failing", "failing"];
+    assert_eq!(told[..4], failing);
+    assert_eq!(told[4..], ["watching", "applied"]);
+}
