@@ -8,7 +8,6 @@ use kube_bind_crds::api::{APIServiceBinding, APIServiceExport, GroupResource, Pe
 use kube_bind_crds::claims::{MAX_REFERENCES, is_claimable};
 use kube_bind_crds::consumer_rights::claim_rules;
 use kube_bind_crds::schema;
-use kube_bind_crds::switches;
 
 use super::facts::{ClaimFacts, ClaimState, KindFacts};
 use super::look::Look;
@@ -41,6 +40,7 @@ impl Look<'_> {
                 state,
             });
         }
+        provider.tell_claims(&self.binding.name_any()).await;
         (facts, active)
     }
 
@@ -141,7 +141,7 @@ impl Look<'_> {
             let why = format!("it has more than {MAX_REFERENCES} references");
             return (ClaimState::Refused(why), None);
         }
-        let rule = match rule(self.binding, claim) {
+        let rule = match Rule::of(self.binding, claim) {
             Ok(rule) => rule,
             Err(invalid) => {
                 suspend(provider, claim, &name).await;
@@ -195,19 +195,10 @@ impl Look<'_> {
     }
 }
 
-/// What a binding claims, and where.
-fn rule(binding: &APIServiceBinding, claim: &PermissionClaim) -> Result<Rule, switches::Invalid> {
-    let annotations = binding.annotations();
-    let namespaces = switches::claim_namespaces(annotations)?;
-    // A mistyped value is not meant to go on, and is told as such elsewhere.
-    let suspended = switches::suspended(annotations).unwrap_or(true);
-    Ok(Rule::new(claim, namespaces).suspend(suspended))
-}
-
 /// A claim whose time is over.
 pub(super) fn ending(binding: &APIServiceBinding, claim: &PermissionClaim, how: Ending) -> Rule {
     // Whatever the annotation says now: what is marked is in those namespaces or in some.
-    let rule = rule(binding, claim).unwrap_or_else(|_| Rule::new(claim, None));
+    let rule = Rule::of(binding, claim).unwrap_or_else(|_| Rule::new(claim, None));
     rule.end(how)
 }
 

@@ -119,7 +119,11 @@ pub(super) async fn reconcile(
 ) -> Result<Action, Error> {
     let name = binding.name_any();
     let uid = binding.uid().unwrap_or_default();
+    let is_new = supervisor.subtrees.is_anothers(&name, &uid);
     let subtree = supervisor.subtrees.get(&name, &uid).await;
+    if is_new {
+        supervisor.connections.forget(&name).await;
+    }
     let mut subtree = subtree.lock().await;
     let observed = observe(&supervisor, &binding, &subtree);
     look_at(&binding, &supervisor, &mut subtree, observed).await

@@ -238,6 +238,7 @@ async fn a_claim_that_left_the_export_is_forgotten_when_nothing_is_left_of_it() 
     world.look().await.unwrap();
     assert_eq!(world.claims().await, ["secrets"]);
     assert_eq!(claims(&world).len(), 1, "it is not known what is left");
+    assert!(world.has_told_claims(), "nobody waits for it");
     tokio::time::sleep(A_WHILE).await;
     world.look().await.unwrap();
     assert_eq!(claims(&world), []);

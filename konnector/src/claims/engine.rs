@@ -38,6 +38,8 @@ pub struct ClaimsEngine {
     pub(super) queues: [WaitQueue<Key>; WORKERS],
     pub(super) backoff: Backoff<Key>,
     runs: AtomicU64,
+    /// When it started.
+    pub(super) began: Instant,
     /// Bindings that wait for their copies to be gone.
     waiting: Mutex<BTreeSet<String>>,
     /// Parts in the breakers of the bindings.
@@ -63,6 +65,7 @@ impl ClaimsEngine {
             queues: std::array::from_fn(|_| WaitQueue::default()),
             backoff: Backoff::between(Duration::from_millis(50), Duration::from_secs(300)),
             runs: AtomicU64::new(0),
+            began: Instant::now(),
             waiting: Mutex::default(),
             members: Mutex::default(),
         });
@@ -77,6 +80,11 @@ impl ClaimsEngine {
         let task = format!("watches of claimed {name} on the provider");
         shutdown.keep(task, move || {
             this.clone().watch_provider(stop.child_token())
+        });
+        let (this, stop) = (engine.clone(), shutdown.token.clone());
+        let task = format!("hearing about claims on {name}");
+        shutdown.spawn(task, async move {
+            stop.run_until_cancelled(this.hear()).await;
         });
         for worker in 0..WORKERS {
             let this = engine.clone();
@@ -117,6 +125,8 @@ impl ClaimsEngine {
     pub fn forget(&self, binding: &str) {
         self.drop_parts(binding);
         self.change(|rules| rules.remove(binding));
+        // One that was never heard may have been waited for.
+        self.reconsider();
     }
 
     /// What ends with a claim: its references, and its part in the breaker, because whoever ends a claim
@@ -197,11 +207,16 @@ impl ClaimsEngine {
         }
     }
 
-    /// Other bindings of which it is not known yet what their objects refer to. Until it is, nothing is
-    /// taken back.
+    /// Other bindings of which it is not known yet what they claim, or what their objects refer to. Until
+    /// it is, what they may claim is not taken back.
     pub fn unheard(&self, binding: &str) -> BTreeSet<String> {
-        let index = self.index();
-        let others = index.unheard().into_iter().filter(|b| *b != binding);
+        let (rules, index) = (self.rules(), self.index());
+        let last = match self.is_hearing() {
+            true => self.unheard_claims(&rules),
+            false => Rules::default(),
+        };
+        let others = index.unheard().into_iter().chain(last.bindings());
+        let others = others.filter(|other| *other != binding);
         others.map(str::to_owned).collect()
     }
 
@@ -306,7 +321,7 @@ impl ClaimsEngine {
     }
 
     /// What was looked up for other claims, or before all were heard, has to be again.
-    fn touch_anew(&self) {
+    pub(super) fn touch_anew(&self) {
         self.state().cleared.clear();
         self.touch_all();
     }

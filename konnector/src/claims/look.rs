@@ -12,7 +12,7 @@ use super::index::Index;
 use super::plan::{Claimed, Pair, Step, decide, owner_of};
 use super::rules::Rules;
 use super::state::Side;
-use crate::recorded;
+use super::unheard::Heir;
 use crate::sync::{Key, Namespaces, ObjectRef};
 
 /// What there is to do for one key.
@@ -72,9 +72,31 @@ impl ClaimsEngine {
             Some(Owner::Consumer) => consumer.into_iter().collect(),
             None => provider.into_iter().chain(consumer).collect(),
         };
-        let claimants = claimants(&rules, &index, key, &sources);
+        let mut claimants = claimants(&rules, &index, key, &sources);
         let makers = self.makers(consumer, provider);
-        let claimed = self.claimed(&rules, &index, key, &claimants, &makers);
+        // Where only one side has something nothing is lost: others can claim it as they find it.
+        let is_unmapped = service_namespace.is_none() && self.provider.namespaces.is_listed();
+        let is_alone = matches!(seen, Seen::Watched)
+            && (listed || is_unmapped)
+            && (consumer.is_none() || provider.is_none());
+        let last = match claimants.is_empty() && !is_alone {
+            true => self.unheard_claims(&rules),
+            false => Rules::default(),
+        };
+        // What is half an heir's already becomes it wholly; what is so, is left alone.
+        let (half, known): (Vec<&str>, Vec<&str>) = makers.iter().partition(|m| last.knows(m));
+        let mut claimed = self.claimed(&rules, &index, key, &claimants, &known);
+        if claimed == Claimed::No {
+            match (self.heir(&last, key, &sources, half.first()), seen) {
+                (Heir::Nobody, _) => {}
+                (Heir::Binding(heir), Seen::Watched) => {
+                    claimed = Claimed::Yes;
+                    claimants.insert(heir, Vec::new());
+                }
+                // Of what no watch sees too little is known to write it.
+                (Heir::Binding(_) | Heir::Later, _) => claimed = Claimed::Unknown,
+            }
+        }
         let is_left = |maker: &&str| rules.is_orphaning(maker) || self.is_gone(&rules, maker);
         let crosses = may_cross(
             self.kind.plural,
@@ -175,8 +197,12 @@ impl ClaimsEngine {
         }
         // The binding that made the copy may not have been heard at all yet, and a copy that only the
         // original marked does not say which one that is.
-        let is_known = |maker: &&str| rules.knows(maker) || self.is_leaving(maker);
-        if !index.complete() || makers.is_empty() || !makers.iter().all(is_known) {
+        let is_known = |maker: &&str| self.is_accounted_for(rules, maker);
+        if !self.ctx.bindings_listed.is_set()
+            || !index.complete()
+            || makers.is_empty()
+            || !makers.iter().all(is_known)
+        {
             return Claimed::Unknown;
         }
         let stays = |maker: &&str| rules.leaves_alone(maker, &key.namespace);
@@ -186,6 +212,11 @@ impl ClaimsEngine {
         Claimed::No
     }
 
+    /// Whether it is known of a binding what it claims here, or that it claims nothing.
+    pub(super) fn is_accounted_for(&self, rules: &Rules, binding: &str) -> bool {
+        rules.knows(binding) || self.is_leaving(binding) || self.claims_nothing(binding)
+    }
+
     /// A binding that is gone claims nothing, and neither does one that takes everything away as it
     /// goes. One that leaves everything where it is says so to us first, and so does one that claimed such
     /// objects when it comes to them: until then it may be suspended, or need them.
@@ -193,11 +224,9 @@ impl ClaimsEngine {
         let bindings = self.ctx.bindings.state();
         let found = bindings.iter().find(|b| b.name_any() == binding);
         found.is_none_or(|b| {
-            let claims = recorded::claims(b);
-            let mut kinds = claims.iter().map(|claim| &claim.group_resource);
             b.metadata.deletion_timestamp.is_some()
                 && deletion_policy(b.annotations()) == Ok(DeletionPolicy::Delete)
-                && !kinds.any(|kind| *kind == self.resource())
+                && self.recorded(b).is_none()
         })
     }
 
@@ -231,10 +260,7 @@ pub(super) fn claimants<'a>(
     sources: &[&'a Copy],
 ) -> Claimants<'a> {
     let mut all: Claimants<'_> = BTreeMap::new();
-    for binding in sources.iter().flat_map(|source| &source.labelled) {
-        all.entry(binding).or_default();
-    }
-    for binding in rules.naming(key) {
+    for binding in selected(rules, key, sources) {
         all.entry(binding).or_default();
     }
     for (binding, object) in index.referrers(&key.namespace, &key.name) {
@@ -242,6 +268,18 @@ pub(super) fn claimants<'a>(
     }
     all.retain(|binding, _| rules.allows(binding, &key.namespace));
     all
+}
+
+/// Bindings that claim a name by itself or by its labels.
+pub(super) fn selected<'a>(
+    rules: &'a Rules,
+    key: &'a Key,
+    sources: &[&'a Copy],
+) -> impl Iterator<Item = &'a str> {
+    let labelled = sources.iter().flat_map(|source| &source.labelled);
+    let labelled: Vec<&str> = labelled.map(String::as_str).collect();
+    let all = labelled.into_iter().chain(rules.naming(key));
+    all.filter(|binding| rules.allows(binding, &key.namespace))
 }
 
 #[cfg(test)]

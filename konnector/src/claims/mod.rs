@@ -4,7 +4,8 @@
 //! One engine per claimed kind of one provider, shared by all bindings to it. `rules` knows what is
 //! claimed, `index` what is referred to, `copy` what both sides have (never the bodies); `look` puts
 //! that together for one name, `plan` decides purely, `write` does. What no claim can select any more is
-//! looked up by itself (`outside`), and what keeps all of it from being synced is remembered (`failing`).
+//! looked up by itself (`outside`), what bindings may claim that have not been heard is left to them
+//! (`unheard`), and what keeps all of it from being synced is remembered (`failing`).
 //!
 //! Whose object is the source follows from labels (the table of the contract), but a label alone lets
 //! nobody write: only what carries our marks is ever changed or deleted.
@@ -21,6 +22,7 @@ mod report;
 mod rules;
 mod sink;
 mod state;
+mod unheard;
 mod vanished;
 mod watches;
 mod work;

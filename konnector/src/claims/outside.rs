@@ -47,6 +47,7 @@ impl ClaimsEngine {
     /// what goes anyway, nor for what an API server does not let us unmark.
     pub(super) fn marked_for(&self, binding: &str) -> BTreeSet<Key> {
         let (rules, index) = (self.rules(), self.index());
+        let last = self.unheard_claims(&rules);
         let state = self.state();
         let leaves = rules.is_orphaning(binding);
         let counts = |copy: &&Copy| !(leaves && copy.terminating);
@@ -68,7 +69,8 @@ impl ClaimsEngine {
                 let makers = self.makers(consumer.filter(counts), provider.filter(counts));
                 let is_marked = makers.contains(&binding)
                     && !is_kept(key)
-                    && claimants(&rules, &index, key, &sources).is_empty();
+                    && claimants(&rules, &index, key, &sources).is_empty()
+                    && !self.stays(&rules, &last, &state, key, &sources);
                 is_marked || provider.is_some_and(|copy| self.may_hide(&rules, &state, key, copy))
             })
             .map(|(key, ..)| key)
@@ -85,7 +87,7 @@ impl ClaimsEngine {
         };
         let is_to_go = |maker: &str| {
             !rules.leaves_alone(maker, &key.namespace)
-                && (rules.knows(maker) || self.is_leaving(maker))
+                && self.is_accounted_for(&rules, maker)
                 && is_unseen(&rules, &state, key)
         };
         self.makers(None, Some(copy)).into_iter().any(is_to_go)
@@ -99,12 +101,15 @@ impl ClaimsEngine {
     }
 
     fn without_body(&self, found: PartialObjectMeta<DynamicObject>) -> Box<Copy> {
+        let labels = found.metadata.labels.clone().unwrap_or_default();
         let object = DynamicObject {
             types: None,
             metadata: found.metadata,
             data: serde_json::Value::Null,
         };
-        Box::new(Copy::of(self.kind.plural, &object))
+        let mut copy = Copy::of(self.kind.plural, &object);
+        copy.labelled = self.labelled(&labels);
+        Box::new(copy)
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube_bind_crds::api::{NamedResource, PermissionClaim};
+use kube::ResourceExt;
+use kube_bind_crds::api::{APIServiceBinding, NamedResource, PermissionClaim};
 use kube_bind_crds::claims::{is_named, labels_match, names_only};
+use kube_bind_crds::switches;
 
 use crate::sync::Key;
 
@@ -13,6 +15,8 @@ use crate::sync::Key;
 pub struct Rule {
     label: Option<LabelSelector>,
     named: Vec<NamedResource>,
+    /// It selects what bound objects refer to, which is not told by the claim.
+    refers: bool,
     /// The only objects that the claim can ever select, if it is limited to some.
     names_only: Option<BTreeSet<NamedResource>>,
     /// The consumer namespaces that it is limited to.
@@ -38,11 +42,24 @@ impl Rule {
         Self {
             label: selector.label_selector.clone(),
             named: selector.named_resources.clone(),
+            refers: !selector.references.is_empty(),
             names_only: names_only(selector).map(|names| names.into_iter().cloned().collect()),
             namespaces,
             suspended: false,
             ending: None,
         }
+    }
+
+    /// What a binding claims, and where it says that this is.
+    pub fn of(
+        binding: &APIServiceBinding,
+        claim: &PermissionClaim,
+    ) -> Result<Self, switches::Invalid> {
+        let annotations = binding.annotations();
+        let namespaces = switches::claim_namespaces(annotations)?;
+        // A mistyped value is not meant to go on, and is told as such elsewhere.
+        let suspended = switches::suspended(annotations).unwrap_or(true);
+        Ok(Self::new(claim, namespaces).suspend(suspended))
     }
 
     /// The same, with or without writes.
@@ -55,6 +72,14 @@ impl Rule {
         match &self.namespaces {
             None => vec![None],
             Some(namespaces) => namespaces.iter().map(|n| Some(n.as_str())).collect(),
+        }
+    }
+
+    /// The same of which it is not known what it selects: it may be anything.
+    pub fn of_anything(self) -> Self {
+        Self {
+            refers: true,
+            ..self
         }
     }
 
@@ -206,6 +231,18 @@ impl Rules {
     pub fn cover(&self, key: &Key) -> bool {
         let mut rules = self.by_binding.values();
         rules.any(|rule| rule.scopes().iter().any(|scope| scope.covers(key)))
+    }
+
+    /// Bindings that claim what their objects in a namespace, or all of them, refer to.
+    pub fn referring(&self, namespace: &str) -> Vec<&str> {
+        let referring = self.by_binding.iter();
+        let referring = referring.filter(|(_, rule)| rule.refers && rule.is_active_in(namespace));
+        referring.map(|(binding, _)| binding.as_str()).collect()
+    }
+
+    /// All bindings.
+    pub fn bindings(&self) -> impl Iterator<Item = &str> {
+        self.by_binding.keys().map(String::as_str)
     }
 
     /// What a binding claims, each part as narrow as it is.

@@ -204,7 +204,7 @@ impl ClaimsEngine {
     fn file(&self, side: Side, object: &DynamicObject, list: Option<u64>) -> Key {
         let key = key_of(object);
         let mut copy = Copy::of(self.kind.plural, object);
-        copy.labelled = self.rules().labelled(object.labels());
+        copy.labelled = self.labelled(object.labels());
         self.state().file(side, &key, copy, list);
         self.push(side, &key);
         key

@@ -137,6 +137,8 @@ impl ClaimsEngine {
                     }
                     let key_there = self.key_on(side, key, &work.service_namespace);
                     self.state().file(side, &key_there, *copy, None);
+                    // It may be another binding's now, and one that ends waits for that.
+                    self.tell_waiting();
                     // It may be somebody else's: the next look says so.
                     self.queue(key).push(key.clone());
                 }

@@ -10,7 +10,7 @@ mod stores;
 mod swap;
 mod trouble;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub struct Provider {
     offered_server: Mutex<Option<String>>,
     credentials: Mutex<BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>>,
     claims: tokio::sync::Mutex<HashMap<GroupResource, Arc<ClaimsEngine>>>,
+    /// Bindings that have said all that they claim.
+    claims_told: Mutex<BTreeSet<String>>,
 }
 
 impl Provider {
@@ -268,6 +270,7 @@ impl Providers {
             offered_server: Mutex::default(),
             credentials: Mutex::new([(secret.clone(), kubeconfig)].into()),
             claims: tokio::sync::Mutex::default(),
+            claims_told: Mutex::default(),
             shutdown,
         });
         tracing::info!(

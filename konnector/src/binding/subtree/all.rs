@@ -31,11 +31,7 @@ impl Subtrees {
     /// The subtree of a binding, empty at first. What ran for an earlier binding of that name is stopped: who
     /// lists bindings anew is told of no end, and what was meant for the one is not for the other.
     pub async fn get(&self, binding: &str, uid: &str) -> Arc<tokio::sync::Mutex<Subtree>> {
-        let is_anothers = self
-            .lock()
-            .get(binding)
-            .is_some_and(|known| known.uid != uid);
-        if is_anothers {
+        if self.is_anothers(binding, uid) {
             self.remove(binding).await;
         }
         let mut all = self.lock();
@@ -44,6 +40,12 @@ impl Subtrees {
             subtree: Arc::new(tokio::sync::Mutex::new(Subtree::new(self.breaker))),
         });
         owned.subtree.clone()
+    }
+
+    /// Whether the subtree of that name is that of an earlier binding.
+    pub fn is_anothers(&self, binding: &str, uid: &str) -> bool {
+        let all = self.lock();
+        all.get(binding).is_some_and(|known| known.uid != uid)
     }
 
     /// Bindings that have one.

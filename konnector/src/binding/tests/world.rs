@@ -351,6 +351,11 @@ impl World {
         known.map(|engine| engine.resource().resource).collect()
     }
 
+    /// Whether the provider knows all that the binding claims.
+    pub fn has_told_claims(&self) -> bool {
+        self.provider.has_told_claims(&self.binding.name_any())
+    }
+
     /// So many requests of this method have a path with this in it.
     pub fn asked(&self, method: &str, part: &str) -> usize {
         let consumer = self.consumer();

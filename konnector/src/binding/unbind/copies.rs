@@ -28,7 +28,7 @@ pub(super) fn waiting_for(unheard: &BTreeSet<String>) -> String {
     }
     let names: Vec<&str> = unheard.iter().map(String::as_str).collect();
     format!(
-        "; it is not known yet which of them the objects of {} refer to, see the conditions there",
+        "; it is not known yet which of them {} may claim, see the conditions there",
         names.join(", ")
     )
 }

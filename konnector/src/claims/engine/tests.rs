@@ -13,6 +13,7 @@ use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
 
 mod ending;
 mod scene;
+mod unheard;
 
 use scene::{Scene, secret};
 

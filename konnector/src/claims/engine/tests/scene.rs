@@ -149,6 +149,11 @@ impl Cluster {
                 "metadata": {"name": "shop", "namespace": "tenant", "uid": "m", "resourceVersion": "3"},
                 "spec": {}, "status": {"namespace": "tenant-shop"},
             })]),
+            ["api", "v1", "namespaces", "tenant"] => (
+                200,
+                json!({"apiVersion": "v1", "kind": "Namespace",
+                    "metadata": {"name": "tenant", "uid": "uid-1", "resourceVersion": "3"}}),
+            ),
             _ if parts.method == Method::GET => self.all(vec![]),
             _ => failure(404, "NotFound"),
         })
@@ -199,6 +204,7 @@ impl Cluster {
         match *method {
             Method::DELETE => return (200, objects.remove(at)),
             Method::PATCH => merge(&mut objects[at], sent),
+            Method::PUT => merge(&mut objects[at]["metadata"], &sent["metadata"]),
             _ => {}
         }
         (200, objects[at].clone())
@@ -266,6 +272,7 @@ impl Scene {
             writer.apply_watcher_event(&watcher::Event::Apply(binding));
         }
         ctx.bindings = store;
+        ctx.bindings_listed.set();
         let ctx = Arc::new(ctx);
         let connection = connected(&ctx, provider.client());
         let secrets = GroupResource {
