@@ -9,6 +9,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
+use super::concurrency::Limiter;
+
 /// Namespace and name of an object; the namespace of a cluster-scoped one is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -218,9 +220,13 @@ impl Error {
 
 /// One resource in one cluster.
 pub trait Cluster: Send + Sync + 'static {
+    /// Where requests wait for their turn, if there is one. To be asked before each of those below, watches
+    /// excepted: how long a request may take, and whether it may be sent at all, is a question only then.
+    fn limiter(&self) -> Option<&Limiter>;
+
     /// How many requests the API server can take at a time, at the moment.
     fn parallelism(&self) -> usize {
-        4
+        self.limiter().map_or(4, Limiter::limit)
     }
 
     /// Changes when the credential was renewed, if it ever is: what it did not allow is tried again.

@@ -110,6 +110,7 @@ impl Limiter {
         let before = state.adaptation.limit();
         let under_way = state.under_way;
         match outcome {
+            Outcome::Unused => {}
             Outcome::Answered => state.adaptation.answered(began.elapsed(), under_way),
             Outcome::Overload(retry_after) => {
                 if state.shrunk_at.is_none_or(|at| began > at) {
@@ -139,6 +140,7 @@ impl Limiter {
 }
 
 enum Outcome {
+    Unused,
     Answered,
     Overload(Option<Duration>),
 }
@@ -153,10 +155,18 @@ pub struct Permit {
 impl Permit {
     /// The request was answered, or failed like this.
     pub fn done(mut self, error: Option<&Error>) {
-        let outcome = match error {
+        self.end(match error {
             Some(error) if error.is_overload() => Outcome::Overload(error.retry_after()),
             _ => Outcome::Answered,
-        };
+        });
+    }
+
+    /// Nothing was sent, which says nothing about the server.
+    pub fn unused(mut self) {
+        self.end(Outcome::Unused);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
         if let Some(permit) = self.permit.take() {
             self.limiter.finish(self.began, outcome, permit);
         }
@@ -166,10 +176,7 @@ impl Permit {
 impl Drop for Permit {
     /// Nobody waited for the answer any longer: a time-out.
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            self.limiter
-                .finish(self.began, Outcome::Overload(None), permit);
-        }
+        self.end(Outcome::Overload(None));
     }
 }
 
@@ -211,5 +218,15 @@ mod tests {
         let limiter = Limiter::new();
         drop(limiter.acquire().await);
         assert!(limiter.limit() < START);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_nobody_used_says_nothing() {
+        let limiter = Limiter::new();
+        for _ in 0..100 {
+            limiter.acquire().await.unused();
+        }
+        assert_eq!(limiter.0.permits.available_permits(), START);
+        assert_eq!(limiter.limit(), START);
     }
 }

@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 
+use super::super::concurrency::Permit;
 use super::*;
 
 impl Run<'_> {
@@ -11,17 +12,39 @@ impl Run<'_> {
         (side, verb): (Side, Verb),
         request: BoxFuture<'_, Result<T, Error>>,
     ) -> Result<Result<T, Error>, Stop> {
-        let left = (self.shared.fence)();
-        let suspended = self.shared.control.borrow().suspended;
-        if left < LEAST_WRITE_TIME || suspended || self.shared.stop.is_cancelled() {
+        let turn = self.turn(side).await?;
+        let Some(left) = self.shared.write_time() else {
+            if let Some(turn) = turn {
+                turn.unused();
+            }
             return Err(Stop::NotLeading);
-        }
-        let after = TIMEOUT.min(left);
-        let answer = tokio::time::timeout(after, request).await;
-        let answer = answer.unwrap_or(Err(Error::TimedOut { after }));
+        };
+        let answer = ask(turn, TIMEOUT.min(left), request).await;
         let result = WriteResult::of(&answer);
         self.shared.metrics.wrote(side, verb, result);
         Ok(answer)
+    }
+
+    async fn read(
+        &self,
+        side: Side,
+        request: BoxFuture<'_, Result<Value, Error>>,
+    ) -> Result<Result<Value, Error>, Stop> {
+        let turn = self.turn(side).await?;
+        Ok(ask(turn, TIMEOUT, request).await)
+    }
+
+    /// Waits until the server can take one more request. That takes as long as it takes: whoever gave up
+    /// would lose the place, and a server that is slow would get less done, not more.
+    async fn turn(&self, side: Side) -> Result<Option<Permit>, Stop> {
+        let Some(limiter) = self.shared.cluster(side).limiter() else {
+            return Ok(None);
+        };
+        tokio::select! {
+            biased;
+            permit = limiter.acquire() => Ok(Some(permit)),
+            () = self.shared.stop.cancelled() => Err(Stop::NotLeading),
+        }
     }
 
     /// The answer of an apply on the provider: a refusal is the author's business.
@@ -105,7 +128,8 @@ impl Run<'_> {
 
     /// Reads the provider copy; its absence is learned and means to plan anew.
     pub(super) async fn read_provider(&mut self, at: &Key) -> Result<(), Stop> {
-        match read(self.shared.provider.get(at)).await {
+        let request = self.shared.provider.get(at);
+        match self.read(Side::Provider, request).await? {
             Ok(body) => self.see_provider(body),
             Err(Error::Unreadable(metadata)) => self.know_provider(&metadata),
             Err(Error::NotFound) => {
@@ -119,7 +143,8 @@ impl Run<'_> {
 
     /// Reads the consumer object; its absence is learned and means to plan anew.
     pub(super) async fn read_consumer(&mut self) -> Result<(), Stop> {
-        match read(self.shared.consumer.get(&self.key)).await {
+        let request = self.shared.consumer.get(&self.key);
+        match self.read(Side::Consumer, request).await? {
             Ok(body) => self.see_consumer(body),
             Err(Error::Unreadable(metadata)) => self.know_consumer(&metadata),
             Err(Error::NotFound) => {
@@ -144,7 +169,8 @@ impl Run<'_> {
         if is_its_own(&self.pair.consumer) {
             return Ok(());
         }
-        match read(self.shared.consumer.get(&self.key)).await {
+        let request = self.shared.consumer.get(&self.key);
+        match self.read(Side::Consumer, request).await? {
             Ok(body) => self.see_consumer(body),
             Err(Error::Unreadable(metadata)) => self.know_consumer(&metadata),
             Err(Error::NotFound) => {
@@ -257,8 +283,16 @@ impl Run<'_> {
     }
 }
 
-async fn read(request: BoxFuture<'_, Result<Value, Error>>) -> Result<Value, Error> {
-    tokio::time::timeout(TIMEOUT, request)
-        .await
-        .unwrap_or(Err(Error::TimedOut { after: TIMEOUT }))
+/// Sends a request whose turn it is, and tells the limiter how it went.
+async fn ask<T>(
+    turn: Option<Permit>,
+    after: Duration,
+    request: BoxFuture<'_, Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = tokio::time::timeout(after, request).await;
+    let answer = answer.unwrap_or(Err(Error::TimedOut { after }));
+    if let Some(turn) = turn {
+        turn.done(answer.as_ref().err());
+    }
+    answer
 }

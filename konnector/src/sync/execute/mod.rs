@@ -134,6 +134,20 @@ impl Executor {
         }
     }
 
+    fn cluster(&self, side: Side) -> &dyn Cluster {
+        match side {
+            Side::Consumer => &*self.consumer,
+            Side::Provider => &*self.provider,
+        }
+    }
+
+    /// How long a write that begins now may take, if one may begin.
+    fn write_time(&self) -> Option<Duration> {
+        let left = (self.fence)();
+        let stopped = self.stop.is_cancelled() || self.control.borrow().suspended;
+        (left >= LEAST_WRITE_TIME && !stopped).then_some(left)
+    }
+
     /// Works on one object until nothing is missing or something is in the way.
     pub(super) async fn run(&self, job: Job) -> Finished {
         let Job {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
+use super::super::concurrency::Limiter;
 use super::legible;
 use super::store::{Snapshot, Store};
 
@@ -25,6 +26,8 @@ struct Inner {
     failures: HashMap<&'static str, Vec<Error>>,
     /// Seed and probability of requests that fail, half of them after they took effect.
     chaos: Option<(SmallRng, f64)>,
+    /// Requests that it can take at a time.
+    parallelism: usize,
 }
 
 /// One resource of one server in memory. Clones are the same server.
@@ -43,6 +46,7 @@ impl FakeCluster {
             requests: Vec::new(),
             failures: HashMap::new(),
             chaos: None,
+            parallelism: 4,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -129,6 +133,11 @@ impl FakeCluster {
     /// The watches stay open and tell nothing any more.
     pub(in super::super) fn silence(&self) {
         self.inner.lock().unwrap().silent = true;
+    }
+
+    /// From now on it can take so many requests at a time.
+    pub(in super::super) fn widen(&self, parallelism: usize) {
+        self.inner.lock().unwrap().parallelism = parallelism;
     }
 
     /// No more of the failures that were asked for.
@@ -225,6 +234,14 @@ impl Inner {
 }
 
 impl Cluster for FakeCluster {
+    fn limiter(&self) -> Option<&Limiter> {
+        None
+    }
+
+    fn parallelism(&self) -> usize {
+        self.inner.lock().unwrap().parallelism
+    }
+
     fn renewed(&self) -> Option<watch::Receiver<u64>> {
         Some(self.renewals.subscribe())
     }

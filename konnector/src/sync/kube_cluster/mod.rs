@@ -142,8 +142,8 @@ fn remember(witnesses: &mut Witnesses, object: &Value, present: bool) -> bool {
 }
 
 impl Cluster for KubeCluster {
-    fn parallelism(&self) -> usize {
-        self.limiter.limit()
+    fn limiter(&self) -> Option<&Limiter> {
+        Some(&self.limiter)
     }
 
     fn renewed(&self) -> Option<Receiver<u64>> {

@@ -1,4 +1,4 @@
-//! The requests of the engine in HTTP, and sending one under the limiter.
+//! The requests of the engine in HTTP, and sending one.
 
 use http::Request;
 use http_body_util::{BodyExt, Limited};
@@ -63,16 +63,12 @@ fn build(builder: http::request::Builder, body: Vec<u8>) -> Result<Request<Vec<u
 }
 
 impl KubeCluster {
-    /// Sends a request when the limiter lets it, and tells the limiter how it went. A caller that
-    /// gives up (drops the future) counts as a time-out of the server.
+    /// Sends a request, and remembers the version in its answer.
     pub(super) async fn send(
         &self,
         request: Result<Request<Vec<u8>>, Error>,
     ) -> Result<Value, Error> {
-        let request = request?;
-        let permit = self.limiter.acquire().await;
-        let answer = self.exchange(request).await;
-        permit.done(answer.as_ref().err());
+        let answer = self.exchange(request?).await;
         let object = match &answer {
             Err(Error::Unreadable(metadata)) => Some(&**metadata),
             answer => answer.as_ref().ok(),
@@ -85,7 +81,7 @@ impl KubeCluster {
         answer
     }
 
-    /// One request without the limiter.
+    /// Sends a request and reads its answer.
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Value, Error> {
         let text = self.text(request).await.map_err(Untold::error)?;
         self.managed_fields
@@ -96,7 +92,7 @@ impl KubeCluster {
             })
     }
 
-    /// The text of a successful answer, without the limiter: for lists, which are few and long.
+    /// The text of a successful answer.
     pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Untold> {
         let response = self
             .client

@@ -9,6 +9,7 @@ mod rivals;
 mod simulation;
 mod switches;
 mod trouble;
+mod turns;
 mod unreadable;
 mod vanishing;
 mod watches;

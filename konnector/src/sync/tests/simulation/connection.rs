@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::cluster::{Cluster, Error, Key, Part, WatchEvent, WatchScope};
+use super::super::super::concurrency::Limiter;
 use super::super::super::fake::legible;
 use super::super::super::metrics::Side;
 use super::super::super::ports::Definition;
@@ -26,6 +27,7 @@ pub(super) struct Connection {
     pub(super) world: World,
     pub(super) konnector: usize,
     pub(super) side: Side,
+    pub(super) limiter: Limiter,
 }
 
 /// A request.
@@ -237,6 +239,10 @@ fn body(answer: Answer) -> Result<Value, Error> {
 }
 
 impl Cluster for Connection {
+    fn limiter(&self) -> Option<&Limiter> {
+        Some(&self.limiter)
+    }
+
     fn parallelism(&self) -> usize {
         self.world.lock().mode.parallelism
     }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::super::super::cluster::Key;
 use super::super::super::metrics::Side;
 use super::super::super::{
-    Breaker, EngineConfig, EngineHandle, NoMetrics, ObjectRef, Ports, Problem, ProblemSink,
-    Resource, SkipKeys, start,
+    Breaker, EngineConfig, EngineHandle, Limiter, NoMetrics, ObjectRef, Ports, Problem,
+    ProblemSink, Resource, SkipKeys, start,
 };
 use super::connection::Connection;
 use super::mode::CLUSTER_NAMESPACE;
@@ -191,6 +191,7 @@ impl Run {
             world: Arc::clone(&self.world),
             konnector: id,
             side,
+            limiter: Limiter::new(),
         };
         let leads = Arc::clone(&self.world);
         let ports = Ports {
