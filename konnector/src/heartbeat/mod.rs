@@ -109,14 +109,15 @@ impl Heart {
         let provider = self.provider.clone();
         let listed = Listed::new();
         let told = listed.clone();
-        let tell = move |signal: Signal<'_, Secret>| match signal {
-            Signal::Failed(_) => provider.link.check(),
-            Signal::Running => {}
-            Signal::Changed(_) | Signal::Removed(_) => provider.beat.notify_one(),
-            Signal::Listed => {
-                told.set();
-                provider.beat.notify_one();
+        let ctx = self.ctx.clone();
+        let tell = move |signal: Signal<'_, Secret>| {
+            match &signal {
+                Signal::Failed(_) | Signal::Running => {}
+                Signal::Changed(_) | Signal::Removed(_) => provider.beat.notify_one(),
+                Signal::Listed => told.set(),
             }
+            // Without it no renewed credential arrives.
+            provider.watched(&ctx, "kubeconfig secret", &signal);
         };
         self.provider.shutdown.spawn(
             "watch of the provider's kubeconfig secret",
@@ -299,7 +300,42 @@ impl WatchedSecret {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::provider::test_support::connected;
+    use crate::test_support::{clock, failure, lacks, serving, term_at};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kubeconfig_secret_that_cannot_be_followed_is_trouble() {
+        let consumer = serving(|_| Some(failure(404, "NotFound")));
+        let clock = clock();
+        let ctx = Arc::new(term_at(&consumer, &clock));
+        let cluster_binding = json!({"metadata": {"name": "cluster", "namespace": "tenant"},
+            "spec": {"kubeconfigSecretRef": {"name": "renewed", "key": "kubeconfig"},
+                "providerPrettyName": "p"}});
+        let provider = connected(
+            &ctx,
+            serving(move |asked| {
+                let is_of_secrets = asked.uri.contains("/secrets");
+                if asked.uri.contains("watch=true") {
+                    return is_of_secrets.then(|| lacks("watch", "secrets"));
+                }
+                let items = match asked.uri.contains("/clusterbindings") {
+                    true => vec![cluster_binding.clone()],
+                    false => Vec::new(),
+                };
+                let list = json!({"metadata": {"resourceVersion": "5"}, "items": items});
+                (asked.method == "GET").then_some((200, list))
+            }),
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        clock.advance(Duration::from_secs(6));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let words = provider.trouble.words().unwrap_or_default();
+        assert!(words.contains("cannot watch"), "{words}");
+        ctx.shutdown.token.cancel();
+    }
 
     #[test]
     fn a_heartbeat_that_waits_for_the_providers_secret_is_said_to_fail_after_a_while() {
