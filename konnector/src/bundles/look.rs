@@ -150,8 +150,12 @@ async fn act(
     }
     let api: Api<APIServiceBinding> = Api::all(supervisor.ctx.client.clone());
     let mut failures = Vec::new();
+    // Something that there was at bind time may still be made.
+    let mut unsettled = is_expected(provider, offers);
     for name in &plan.create {
         if let Err(error) = create(&api, bundle, name, plan.manual).await {
+            // What is refused for good must not let everything that is offered later pass for accepted.
+            unsettled |= !fault::is_refused(&error);
             failures.push(format!("{name}: {}", fault::describe(&error)));
         }
     }
@@ -160,7 +164,7 @@ async fn act(
             failures.push(format!("{}: {}", doomed.name, fault::describe(&error)));
         }
     }
-    if failures.is_empty() && !is_expected(provider, offers) {
+    if !unsettled {
         mark(supervisor, bundle, &provider.uid, plan.accepted).await?;
     }
     Ok(failures)

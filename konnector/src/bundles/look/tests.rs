@@ -7,7 +7,7 @@ use kube_bind_crds::api::APIServiceExportSpec;
 use super::*;
 use crate::provider::SecretState;
 use crate::provider::test_support::connected;
-use crate::test_support::{clock, failure, lacks, serving, term_at};
+use crate::test_support::{WEBHOOK_DENIES, clock, failure, lacks, serving, term_at};
 use crate::wake::Wake;
 
 /// A provider with one export.
@@ -184,6 +184,45 @@ async fn another_server_at_the_same_address_unbinds_nothing() {
             .await
             .unwrap();
         assert_eq!(deleted.load(Ordering::Relaxed), expected, "{uid}");
+        ctx.shutdown.token.cancel();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_good_does_not_keep_the_bind_time_from_ending() {
+    for (answer, ends) in [
+        (None, true),
+        (Some(failure(422, "Invalid")), true),
+        (Some(failure(403, WEBHOOK_DENIES)), true),
+        // These may be made in a moment, or as soon as somebody grants that, and were there at bind time.
+        (Some(failure(500, "InternalError")), false),
+        (Some(lacks("create", "apiservicebindings")), false),
+    ] {
+        let marked = Arc::new(AtomicBool::new(false));
+        let (seen, said) = (marked.clone(), answer.clone());
+        let consumer = serving(move |asked| match &*asked.method {
+            "POST" if asked.uri.contains("/apiservicebindings") => {
+                Some(said.clone().unwrap_or_else(|| (201, asked.body.clone())))
+            }
+            "PATCH" if asked.uri.contains("/apiservicebindingbundles/all") => {
+                seen.store(true, Ordering::Relaxed);
+                Some(failure(409, "Conflict"))
+            }
+            _ => Some(failure(404, "NotFound")),
+        });
+        let ctx = Arc::new(term_at(&consumer, &clock()));
+        let provider = connected(&ctx, serving(|_| Some(failure(404, "NotFound"))));
+        let bundle = APIServiceBindingBundle::new("all", Default::default());
+        let plan = Plan {
+            create: vec!["widgets".into()],
+            manual: true,
+            ..Plan::default()
+        };
+        let supervisor = crate::supervisor::assemble(&ctx);
+        act(&supervisor, &bundle, &provider, &[], &plan)
+            .await
+            .unwrap();
+        assert_eq!(marked.load(Ordering::Relaxed), ends, "{answer:?}");
         ctx.shutdown.token.cancel();
     }
 }
