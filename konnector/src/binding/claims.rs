@@ -13,6 +13,7 @@ use super::facts::{ClaimFacts, ClaimState, KindFacts};
 use super::look::Look;
 use super::subtree::{ActiveClaim, Subtree, references_to};
 use crate::claims::{Ending, Origin, Rule};
+use crate::fault;
 use crate::provider::Provider;
 
 impl Look<'_> {
@@ -42,6 +43,44 @@ impl Look<'_> {
         }
         provider.tell_claims(&self.binding.name_any()).await;
         (facts, active)
+    }
+
+    /// Has what claims made be looked for that were others when they were recorded. Returns the kinds of which
+    /// nothing is left; of others it stays on record how they were.
+    pub(super) async fn recall(
+        &mut self,
+        export: &APIServiceExport,
+        active: &[ActiveClaim],
+    ) -> Vec<GroupResource> {
+        let name = self.binding.name_any();
+        let mut recalled = Vec::new();
+        let recorded = self.binding.status.iter();
+        for former in recorded.flat_map(|status| &status.permission_claims) {
+            let resource = &former.group_resource;
+            let mut claims = export.spec.permission_claims.iter();
+            if !claims.any(|claim| claim.group_resource == *resource && claim != former) {
+                continue;
+            }
+            // By a claim that is not in force yet nothing can be judged.
+            let active = active.iter().find(|a| a.claim.group_resource == *resource);
+            let (Some(active), Ok(rule)) = (active, rule(self.binding, former)) else {
+                continue;
+            };
+            match active.engine.recall(&name, &rule).await {
+                Ok(true) => recalled.push(resource.clone()),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error = fault::describe(&error),
+                        binding.name = %name,
+                        "failed to look for what an earlier claim on {} made",
+                        resource.resource
+                    );
+                    self.failed = true;
+                }
+            }
+        }
+        recalled
     }
 
     /// Takes the claims back that the export does not make any more. Returns the kinds of which nothing is

@@ -20,6 +20,9 @@ pub struct Facts {
     pub claims: Vec<ClaimFacts>,
     /// Claimed kinds that left the export, and of which nothing is left.
     pub taken_back: Vec<GroupResource>,
+    /// Claimed kinds whose claim is another one than on record, and that have nothing left that only the one
+    /// on record sees.
+    pub recalled: Vec<GroupResource>,
     /// The namespaces that the provider brings along.
     pub namespaces: NamespaceFacts,
     /// What a person says by annotations.

@@ -103,6 +103,7 @@ impl Observed {
             kinds: Vec::new(),
             claims: Vec::new(),
             taken_back: Vec::new(),
+            recalled: Vec::new(),
             namespaces: NamespaceFacts::default(),
             switches: Switches::default(),
             waiting: None,
@@ -235,6 +236,7 @@ async fn act(
         subtree.provider = Some(provider.clone());
         let (claims, active) = look.claims(provider, export, subtree).await;
         facts.claims = claims;
+        facts.recalled = look.recall(export, &active).await;
         facts.taken_back = look.take_back(provider, export, subtree).await;
         facts.kinds = look.kinds(provider, export, &active, subtree).await;
         look.tell_claims(export, &active, &facts.kinds, subtree)

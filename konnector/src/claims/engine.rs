@@ -124,6 +124,7 @@ impl ClaimsEngine {
     /// A binding is gone, and nothing is left to be taken back for it.
     pub fn forget(&self, binding: &str) {
         self.drop_parts(binding);
+        self.state().suspects.retain(|_, of| of != binding);
         self.change(|rules| rules.remove(binding));
         // One that was never heard may have been waited for.
         self.reconsider();
@@ -155,6 +156,7 @@ impl ClaimsEngine {
         }
         self.rules_changed.send_modify(|changes| *changes += 1);
         self.forget_kept();
+        self.state().recalled.clear();
         self.touch_anew();
     }
 
@@ -333,6 +335,9 @@ impl ClaimsEngine {
         }
         for (key, _) in state.provider.iter() {
             self.push(Side::Provider, &key);
+        }
+        for key in state.suspects.keys() {
+            self.queue(key).push(key.clone());
         }
     }
 

@@ -4,7 +4,7 @@
 //! One engine per claimed kind of one provider, shared by all bindings to it. `rules` knows what is
 //! claimed, `index` what is referred to, `copy` what both sides have (never the bodies); `look` puts
 //! that together for one name, `plan` decides purely, `write` does. What no claim can select any more is
-//! looked up by itself (`outside`), what bindings may claim that have not been heard is left to them
+//! looked up by itself (`outside`, `recall`), what bindings may claim that have not been heard is left to them
 //! (`unheard`), and what keeps all of it from being synced is remembered (`failing`).
 //!
 //! Whose object is the source follows from labels (the table of the contract), but a label alone lets
@@ -18,6 +18,7 @@ mod index;
 mod look;
 mod outside;
 mod plan;
+mod recall;
 mod report;
 mod rules;
 mod sink;

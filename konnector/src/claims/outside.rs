@@ -4,6 +4,7 @@
 //! IO: reads of metadata.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kube::Api;
 use kube::api::{DynamicObject, PartialObjectMeta};
@@ -29,23 +30,67 @@ impl ClaimsEngine {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.ctx.client.clone(), &key.namespace, &resource);
         match apply::timed(api.get_metadata_opt(&key.name)).await {
-            Ok(found) => Ok(Seen::Apart(found.map(|found| self.without_body(found)))),
+            Ok(found) => {
+                self.state().hidden.remove(key);
+                Ok(Seen::Apart(found.map(|found| self.without_body(found))))
+            }
             // What must not be seen is not ours to tidy up; the provider's half is.
-            Err(error) if fault::code(&error) == Some(403) => Ok(Seen::Apart(None)),
+            Err(error) if fault::code(&error) == Some(403) => {
+                self.hide(key, &error).await;
+                Ok(Seen::Apart(None))
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// Nothing is left to do about a key as long as the claims are what they are.
-    pub(super) fn clear(&self, key: &Key) {
-        self.state().cleared.insert(key.clone());
+    /// Nothing is left to do about a key that was looked up, as long as the claims are what they are. Says
+    /// when to look again if something is left there.
+    pub(super) fn clear(&self, key: &Key, found: Option<&Copy>) -> Option<Duration> {
+        let is_ours = !self.makers(found, None).is_empty();
+        let again = {
+            let mut state = self.state();
+            let is_hidden = state.hidden.contains(key);
+            let suspected = match is_ours || is_hidden {
+                true => state.suspects.get(key).cloned(),
+                false => {
+                    let cleared = state.suspects.remove(key);
+                    cleared.iter().for_each(|b| self.ctx.wake.binding(b));
+                    None
+                }
+            };
+            // Nobody tells when it is gone, or may be read.
+            let may_change = is_hidden || found.is_some_and(|copy| copy.terminating);
+            suspected
+                .filter(|_| may_change)
+                .map(|_| self.backoff.next(key))
+        };
+        if again.is_none() {
+            self.state().cleared.insert(key.clone());
+        }
         self.tell_waiting();
+        again
+    }
+
+    /// Says once that it may not be read what the consumer has of a key.
+    async fn hide(&self, key: &Key, error: &kube::Error) {
+        let concerned: BTreeSet<String> = {
+            let mut state = self.state();
+            if !state.hidden.insert(key.clone()) {
+                return;
+            }
+            let namespace = self.provider.namespaces.to_provider(&key.namespace);
+            let copy = namespace.and_then(|n| state.provider.get(&Key::new(n, &key.name)));
+            let makers = self.makers(None, copy).into_iter().map(str::to_owned);
+            makers.chain(state.suspects.get(key).cloned()).collect()
+        };
+        self.report_hidden(key, &concerned, error).await;
     }
 
     /// Keys of objects that carry the marks of a binding and that nobody else claims, and of those that
     /// may and have not been looked up yet. A binding that leaves everything where it is does not wait for
     /// what goes anyway, nor for what an API server does not let us unmark.
     pub(super) fn marked_for(&self, binding: &str) -> BTreeSet<Key> {
+        let suspects = self.suspected_of(binding);
         let (rules, index) = (self.rules(), self.index());
         let last = self.unheard_claims(&rules);
         let state = self.state();
@@ -62,7 +107,8 @@ impl ClaimsEngine {
         let provider = state.provider.iter().filter_map(|(key, copy)| {
             Some((self.consumer_key(Side::Provider, &key)?, None, Some(copy)))
         });
-        consumer
+        let suspects = suspects.into_iter().filter(|key| !is_kept(key));
+        let marked = consumer
             .chain(provider)
             .filter(|(key, consumer, provider)| {
                 let sources: Vec<&Copy> = consumer.iter().chain(provider).copied().collect();
@@ -73,15 +119,20 @@ impl ClaimsEngine {
                     && !self.stays(&rules, &last, &state, key, &sources);
                 is_marked || provider.is_some_and(|copy| self.may_hide(&rules, &state, key, copy))
             })
-            .map(|(key, ..)| key)
-            .collect()
+            .map(|(key, ..)| key);
+        marked.chain(suspects).collect()
     }
 
     fn must_look_up(&self, key: &Key) -> bool {
-        let Some(namespace) = self.provider.namespaces.to_provider(&key.namespace) else {
+        let namespace = self.provider.namespaces.to_provider(&key.namespace);
+        let (rules, state) = (self.rules(), self.state());
+        let suspect = state.suspects.get(key);
+        if suspect.is_some_and(|binding| !rules.leaves_alone(binding, &key.namespace)) {
+            return is_unseen(&rules, &state, key);
+        }
+        let Some(namespace) = namespace else {
             return false;
         };
-        let (rules, state) = (self.rules(), self.state());
         let Some(copy) = state.provider.get(&Key::new(namespace, &key.name)) else {
             return false;
         };

@@ -12,6 +12,7 @@ use super::plan::Conflict;
 use super::state::Side;
 use super::write::reference_to;
 use crate::context::binding_ref;
+use crate::fault;
 use crate::names::EVENT_CLAIM_CONFLICT;
 use crate::sync::Key;
 
@@ -84,6 +85,45 @@ impl ClaimsEngine {
         );
         self.tell(self.bindings(others), &note).await;
         self.wake(others);
+    }
+
+    /// It may not be read what is left of a claim under one name.
+    pub(super) async fn report_hidden(
+        &self,
+        key: &Key,
+        concerned: &BTreeSet<String>,
+        error: &kube::Error,
+    ) {
+        let why = fault::shorten(&fault::describe(error));
+        if concerned.is_empty() {
+            // The label of the provider's object says only that somebody claimed it once.
+            tracing::info!("{} {key} may not be read: {why}", self.kind.kind);
+            return;
+        }
+        let note = format!(
+            "{} {key} was claimed and is not any more, and the konnector may not read it, so what is \
+             ours about it stays there: {why}",
+            self.kind.kind
+        );
+        tracing::warn!(
+            object.namespace = %key.namespace,
+            object.name = %key.name,
+            "{note}"
+        );
+        self.tell(self.bindings(concerned), &note).await;
+    }
+
+    /// It may not be read what is left of an earlier claim of a binding.
+    pub(super) async fn tell_unread(&self, binding: &str, error: &kube::Error) {
+        let why = fault::shorten(&fault::describe(error));
+        let note = format!(
+            "an earlier claim on {} may have left copies that the konnector may not list, so they \
+             stay: {why}",
+            self.kind.plural
+        );
+        tracing::warn!(binding.name = binding, "{note}");
+        let concerned = BTreeSet::from([binding.to_owned()]);
+        self.tell(self.bindings(&concerned), &note).await;
     }
 
     async fn tell(&self, concerned: Vec<ObjectReference>, note: &str) {

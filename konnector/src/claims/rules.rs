@@ -104,7 +104,8 @@ impl Rule {
                 .is_none_or(|namespaces| namespaces.contains(namespace))
     }
 
-    fn scopes(&self) -> BTreeSet<Scope> {
+    /// What has to be watched on the consumer for it.
+    pub fn scopes(&self) -> BTreeSet<Scope> {
         let namespaces: Vec<Option<String>> = match &self.namespaces {
             None => vec![None],
             Some(namespaces) => namespaces.iter().cloned().map(Some).collect(),
@@ -243,6 +244,12 @@ impl Rules {
     /// All bindings.
     pub fn bindings(&self) -> impl Iterator<Item = &str> {
         self.by_binding.keys().map(String::as_str)
+    }
+
+    /// Whether a watch sees all that another one would.
+    pub fn include(&self, scope: &Scope) -> bool {
+        let mut rules = self.by_binding.values();
+        rules.any(|rule| rule.scopes().iter().any(|own| own.includes(scope)))
     }
 
     /// What a binding claims, each part as narrow as it is.

@@ -118,6 +118,12 @@ pub struct State {
     /// Keys that no watch sees, and of which the consumer has nothing of ours, as long as the claims are
     /// what they are.
     pub cleared: HashSet<Key>,
+    /// Keys that no watch sees, and of which the consumer does not let us read what it has.
+    pub hidden: HashSet<Key>,
+    /// Keys that no watch sees, where the consumer was found to have something of ours, and for which binding.
+    pub suspects: BTreeMap<Key, String>,
+    /// Parts that were looked through for those, by binding, under the claims of now.
+    pub recalled: BTreeSet<(String, Scope)>,
     /// Copies that were put right since their sources changed last.
     pub contested: HashMap<Key, Contest>,
     /// What the copies of bindings on the provider amount to, until something makes that unknown. Counted
@@ -190,6 +196,7 @@ impl State {
         let gone = self.side(side).remove(key, uid)?;
         if let Some(on_consumer) = on_consumer {
             self.cleared.remove(on_consumer);
+            self.hidden.remove(on_consumer);
         }
         match on_consumer.filter(|key| side == Side::Provider && self.knows(key)) {
             Some(on_consumer) => {

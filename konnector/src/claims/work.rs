@@ -75,9 +75,10 @@ impl ClaimsEngine {
         let Some(work) = self.look(key, &seen) else {
             return Ok(None);
         };
-        if matches!(seen, Seen::Apart(_)) && work.steps.is_empty() {
-            self.clear(key);
-            return Ok(None);
+        if let Seen::Apart(found) = &seen
+            && work.steps.is_empty()
+        {
+            return Ok(self.clear(key, found.as_deref()));
         }
         self.share(key, &work).await;
         let conflict = work.steps.iter().find_map(|step| match step {
@@ -158,7 +159,9 @@ impl ClaimsEngine {
                 }
             }
         }
-        Ok(again)
+        // No watch tells what became of it.
+        let unseen = matches!(seen, Seen::Apart(_));
+        Ok(again.or_else(|| unseen.then(|| self.backoff.next(key))))
     }
 
     /// Whether the copy would have to be put right once more although its source is as it was.

@@ -23,6 +23,7 @@ fn good() -> Facts {
         kinds: vec![kind(KindState::Installed(SyncState::Running))],
         claims: vec![claim(ClaimState::Running)],
         taken_back: Vec::new(),
+        recalled: Vec::new(),
         namespaces: Default::default(),
         switches: Switches::default(),
         waiting: None,

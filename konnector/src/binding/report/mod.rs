@@ -74,20 +74,27 @@ fn status(
     new
 }
 
-/// The claims of the export, and those that left it while something of them may be left: after a restart
-/// nothing else tells that there is something to be taken back.
+/// The claims of the export, and those that left it or were others while something of them may be left: after
+/// a restart nothing else tells that there is something to be taken back.
 fn claims(
     old: &APIServiceBindingStatus,
     export: &APIServiceExport,
     facts: &Facts,
 ) -> Vec<PermissionClaim> {
     let exported = &export.spec.permission_claims;
+    let in_force = exported.iter().map(|claim| {
+        let resource = &claim.group_resource;
+        let mut recorded = old.permission_claims.iter();
+        let former = recorded.find(|old| old.group_resource == *resource);
+        let stays = !facts.recalled.contains(resource);
+        former.filter(|_| stays).unwrap_or(claim)
+    });
     let leaving = old.permission_claims.iter().filter(|claim| {
         let resource = &claim.group_resource;
         !exported.iter().any(|c| c.group_resource == *resource)
             && !facts.taken_back.contains(resource)
     });
-    exported.iter().chain(leaving).cloned().collect()
+    in_force.chain(leaving).cloned().collect()
 }
 
 /// Whether a condition says only that somebody is on the way to find out.
@@ -245,6 +252,7 @@ mod tests {
             kinds: Vec::new(),
             claims: Vec::new(),
             taken_back: Vec::new(),
+            recalled: Vec::new(),
             namespaces: Default::default(),
             switches: Switches::default(),
             waiting: None,
@@ -303,6 +311,27 @@ mod tests {
         assert_eq!(resources(&leaving), ["configmaps", "secrets"]);
         facts.taken_back = vec![claim("secrets").group_resource];
         assert_eq!(resources(&claims(&old, &export, &facts)), ["configmaps"]);
+    }
+
+    #[test]
+    fn a_claim_that_changed_is_on_record_as_it_was_until_nothing_of_that_is_left() {
+        let claim = |name: &str| -> PermissionClaim {
+            let selector = json!({"namedResources": [{"name": name}]});
+            let claim = json!({"resource": "secrets", "selector": selector});
+            serde_json::from_value(claim).unwrap()
+        };
+        let mut export = APIServiceExport::new("widgets", Default::default());
+        export.spec.permission_claims = vec![claim("new")];
+        let mut facts = facts(LinkState::Up, true);
+        let old = APIServiceBindingStatus {
+            permission_claims: vec![claim("old")],
+            ..APIServiceBindingStatus::default()
+        };
+        let none = APIServiceBindingStatus::default();
+        assert_eq!(claims(&none, &export, &facts), [claim("new")]);
+        assert_eq!(claims(&old, &export, &facts), [claim("old")]);
+        facts.recalled = vec![claim("new").group_resource];
+        assert_eq!(claims(&old, &export, &facts), [claim("new")]);
     }
 
     #[test]

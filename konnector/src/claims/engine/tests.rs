@@ -12,6 +12,7 @@ use crate::sync::{Breaker, Share};
 use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
 
 mod ending;
+mod recall;
 mod scene;
 mod unheard;
 

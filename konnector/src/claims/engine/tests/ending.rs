@@ -89,7 +89,9 @@ async fn an_orphan_end_does_not_wait_for_marks_that_the_provider_keeps_on() {
     scene.settled().await;
     assert_eq!(engine.copies_of("ends"), Some(0));
     assert!(is_unmarked(scene.consumer.get("shop", "tls")));
-    assert_eq!(engine.conflicts_of("ends"), 1, "it is told");
+    assert_eq!(engine.conflicts_of("ends"), 1);
+    let notes = scene.consumer.notes();
+    assert!(notes[0].starts_with("ends: Secret shop/tls"), "{notes:?}");
     let why = engine.kept("ends").unwrap();
     assert!(why.contains("shop/tls") && why.contains("denied"), "{why}");
 

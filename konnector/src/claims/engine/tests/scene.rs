@@ -40,6 +40,7 @@ pub struct Cluster {
     objects: Mutex<Vec<Value>>,
     writes: Mutex<Vec<String>>,
     reads: Mutex<Vec<String>>,
+    notes: Mutex<Vec<String>>,
     version: watch::Sender<u64>,
     /// What is said to requests of a method whose path and query contain this.
     refused: Mutex<Option<Refusal>>,
@@ -93,6 +94,11 @@ impl Cluster {
         self.reads.lock().unwrap().clone()
     }
 
+    /// What events say, as `binding: words`.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap().clone()
+    }
+
     fn objects(&self) -> MutexGuard<'_, Vec<Value>> {
         self.objects.lock().unwrap()
     }
@@ -143,6 +149,13 @@ impl Cluster {
             },
             ["api", "v1", "namespaces", namespace, "secrets", name] => {
                 self.single(&parts.method, namespace, name, &sent)
+            }
+            [.., "events"] if parts.method == Method::POST => {
+                let text = |field: &Value| field.as_str().unwrap().to_owned();
+                let whom = text(&sent["regarding"]["name"]);
+                let note = format!("{whom}: {}", text(&sent["note"]));
+                self.notes.lock().unwrap().push(note);
+                (201, sent)
             }
             [.., "apiservicenamespaces"] => self.all(vec![json!({
                 "apiVersion": "kube-bind.io/v1alpha2", "kind": "APIServiceNamespace",
