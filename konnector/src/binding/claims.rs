@@ -63,7 +63,7 @@ impl Look<'_> {
             }
             // By a claim that is not in force yet nothing can be judged.
             let active = active.iter().find(|a| a.claim.group_resource == *resource);
-            let (Some(active), Ok(rule)) = (active, rule(self.binding, former)) else {
+            let (Some(active), Ok(rule)) = (active, Rule::of(self.binding, former)) else {
                 continue;
             };
             match active.engine.recall(&name, &rule).await {
