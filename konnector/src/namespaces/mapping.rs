@@ -1,13 +1,14 @@
 //! The table behind the service namespaces, in both directions. No IO.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Consumer namespaces and what they are mapped to.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {
     to_provider: BTreeMap<String, String>,
-    /// The other direction, without service namespaces that several are mapped to.
-    to_consumer: BTreeMap<String, String>,
+    /// The other direction: more than one are mapped to the same only by mistake.
+    to_consumer: BTreeMap<String, BTreeSet<String>>,
     /// Why consumer namespaces are mapped to nothing, where the provider says so.
     problems: BTreeMap<String, String>,
 }
@@ -15,18 +16,29 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Sets or removes one mapping and says whether that changed anything.
     pub(super) fn set(&mut self, consumer: &str, provider: Option<String>) -> bool {
-        let changed = match provider {
-            Some(provider) => {
-                self.to_provider
-                    .insert(consumer.to_owned(), provider.clone())
-                    != Some(provider)
-            }
-            None => self.to_provider.remove(consumer).is_some(),
-        };
-        if changed {
-            self.reverse();
+        let old = self.to_provider.get(consumer);
+        if old == provider.as_ref() {
+            return false;
         }
-        changed
+        if let Some(old) = old.cloned()
+            && let Entry::Occupied(mut twins) = self.to_consumer.entry(old)
+        {
+            twins.get_mut().remove(consumer);
+            if twins.get().is_empty() {
+                twins.remove();
+            }
+        }
+        match provider {
+            Some(provider) => {
+                let twins = self.to_consumer.entry(provider.clone()).or_default();
+                twins.insert(consumer.to_owned());
+                self.to_provider.insert(consumer.to_owned(), provider);
+            }
+            None => {
+                self.to_provider.remove(consumer);
+            }
+        }
+        true
     }
 
     /// Replaces the whole table and says whether that changed anything.
@@ -34,14 +46,19 @@ impl Mapping {
         &mut self,
         all: impl IntoIterator<Item = (String, Option<String>)>,
     ) -> bool {
-        let new = all
+        let new: BTreeMap<_, _> = all
             .into_iter()
             .filter_map(|(consumer, provider)| Some((consumer, provider?)))
             .collect();
-        let changed = self.to_provider != new;
-        self.to_provider = new;
-        self.reverse();
-        changed
+        if self.to_provider == new {
+            return false;
+        }
+        self.to_provider.clear();
+        self.to_consumer.clear();
+        for (consumer, provider) in new {
+            self.set(&consumer, Some(provider));
+        }
+        true
     }
 
     /// Sets or removes what the provider says about one consumer namespace; says whether that is new.
@@ -74,35 +91,30 @@ impl Mapping {
         self.problems.get(consumer).cloned()
     }
 
-    fn reverse(&mut self) {
-        let mut shared = Vec::new();
-        self.to_consumer.clear();
-        for (consumer, provider) in &self.to_provider {
-            let twin = self.to_consumer.insert(provider.clone(), consumer.clone());
-            if twin.is_some() {
-                shared.push(provider.clone());
-            }
-        }
-        self.to_consumer
-            .retain(|provider, _| !shared.contains(provider));
-    }
-
     /// The service namespace of a consumer namespace. A provider that maps two of them to the same
     /// one gets nothing at all: their objects would overwrite each other.
     pub(super) fn to_provider(&self, consumer: &str) -> Option<String> {
         let provider = self.to_provider.get(consumer)?;
-        self.to_consumer(provider)?;
+        self.only_of(provider)?;
         Some(provider.clone())
     }
 
     /// The consumer namespace of a service namespace.
     pub(super) fn to_consumer(&self, provider: &str) -> Option<String> {
-        self.to_consumer.get(provider).cloned()
+        self.only_of(provider).cloned()
+    }
+
+    fn only_of(&self, provider: &str) -> Option<&String> {
+        let twins = self.to_consumer.get(provider)?;
+        twins.first().filter(|_| twins.len() == 1)
     }
 
     /// All service namespaces that exactly one consumer namespace is mapped to.
     pub(super) fn provider_namespaces(&self) -> Vec<String> {
-        self.to_consumer.keys().cloned().collect()
+        let all = self.to_consumer.keys();
+        all.filter(|provider| self.only_of(provider).is_some())
+            .cloned()
+            .collect()
     }
 }
 
@@ -136,6 +148,11 @@ mod tests {
         assert_eq!(mapping.to_provider("team-a"), None);
         assert_eq!(mapping.to_consumer("shared"), None);
         assert!(mapping.provider_namespaces().is_empty());
+        mapping.set("team-a", Some("own".into()));
+        assert_eq!(mapping.to_provider("team-b").as_deref(), Some("shared"));
+        assert_eq!(mapping.provider_namespaces(), ["own", "shared"]);
+        mapping.set("team-b", None);
+        assert_eq!(mapping.provider_namespaces(), ["own"]);
     }
 
     #[test]

@@ -8,10 +8,10 @@
 mod copies;
 mod lifecycle;
 mod mapping;
+mod work;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use kube::api::PostParams;
 use kube::runtime::reflector::store::Writer;
@@ -21,8 +21,6 @@ use kube::{Api, Client, ResourceExt};
 use kube_bind_crds::api::{APIServiceNamespace, APIServiceNamespaceSpec};
 use kube_bind_crds::names::ANNOTATION_NAMESPACE_PROBLEM;
 use kube_bind_runtime::apply;
-use kube_bind_runtime::backoff::Backoff;
-use kube_bind_runtime::shutdown::survive;
 use tokio::sync::watch;
 
 use crate::consumer::ConsumerNamespaces;
@@ -35,6 +33,7 @@ use crate::wait_queue::WaitQueue;
 use crate::watch::{Listed, Signal, at_most, reflect};
 use lifecycle::Checked;
 use mapping::Mapping;
+use work::Job;
 
 /// Most characters of what a provider says about a namespace.
 const LONGEST_PROBLEM: usize = 300;
@@ -42,9 +41,6 @@ const LONGEST_PROBLEM: usize = 300;
 const WATCHED: &str = "service namespaces";
 /// More mappings are not read from a provider.
 const MOST: usize = 20_000;
-/// How long a mapping that has something to lose is left alone at most; whoever lets copies go asks
-/// for an earlier look.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Longest name of a namespace.
 const LONGEST_NAME: usize = 63;
 
@@ -61,17 +57,6 @@ pub struct ServiceNamespaces {
     /// Mappings without a consumer namespace that are left as they are for now.
     waiting: Mutex<HashSet<String>>,
     jobs: WaitQueue<Job>,
-}
-
-/// Work on one consumer namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Job {
-    /// Ask the provider for a mapping.
-    Request(String),
-    /// See whether the consumer namespace and its mapping still belong together.
-    Check(String),
-    /// The same for all.
-    CheckAll,
 }
 
 impl ServiceNamespaces {
@@ -135,6 +120,8 @@ impl ServiceNamespaces {
 
     fn told(&self, signal: &Signal<'_, APIServiceNamespace>) {
         match signal {
+            // The first list is told as a whole: mappings one by one would have engines turn for each.
+            Signal::Changed(_) if !self.listed.is_set() => {}
             Signal::Changed(object) => {
                 self.remap(|mapping| {
                     let name = object.name_any();
@@ -190,66 +177,6 @@ impl ServiceNamespaces {
         self.jobs.push(job);
     }
 
-    async fn work(&self, ctx: &Context, provider: &Provider) {
-        let backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(30));
-        let patience = Backoff::between(Duration::from_secs(1), LONGEST_WAIT);
-        loop {
-            let job = self.jobs.next().await;
-            let (name, outcome) = match &job {
-                Job::Request(name) => (name, survive(self.create(name)).await),
-                Job::Check(name) => (name, survive(self.check(ctx, provider, name)).await),
-                Job::CheckAll => {
-                    for object in self.store.state() {
-                        self.post(Job::Check(object.name_any()));
-                    }
-                    continue;
-                }
-            };
-            match outcome {
-                Some(Ok(Checked::Settled)) => {
-                    backoff.reset(name);
-                    patience.reset(name);
-                    if matches!(job, Job::Check(_)) {
-                        self.waiting().remove(name);
-                    }
-                }
-                Some(Ok(Checked::Refused(why))) => {
-                    backoff.reset(name);
-                    self.refused(name, &why, &patience).await;
-                }
-                Some(Ok(Checked::Waits(why))) => {
-                    backoff.reset(name);
-                    if self.waiting().insert(name.clone()) {
-                        tracing::warn!(
-                            namespace.name = %name,
-                            "namespace {name} is missing, and that is left so: {why}"
-                        );
-                    }
-                    let pause = patience.next(name);
-                    self.jobs.push_after(job, pause);
-                }
-                // The message was logged by the panic hook; other namespaces go on.
-                None => {
-                    let pause = backoff.next(name);
-                    self.jobs.push_after(job, pause);
-                }
-                Some(Err(error)) => {
-                    if fault::code(&error) == Some(403) {
-                        // The bindings say which right is missing.
-                        ctx.wake_users(&provider.secrets());
-                    }
-                    let pause = backoff.next(name);
-                    tracing::warn!(
-                        error = fault::describe(&error),
-                        namespace.name = %name,
-                        "failed to map namespace {name}, trying again in {pause:?}"
-                    );
-                    self.jobs.push_after(job, pause);
-                }
-            }
-        }
-    }
-
     async fn create(&self, name: &str) -> Result<Checked, kube::Error> {
         if self.store.get(&self.object(name)).is_some() {
             return Ok(Checked::Settled);
@@ -270,26 +197,6 @@ impl ServiceNamespaces {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The provider does not take the request for a mapping: it may later.
-    async fn refused(&self, name: &String, why: &str, patience: &Backoff<String>) {
-        // Whoever asks from now on asks anew.
-        self.requested().remove(name);
-        // The watch may be behind that of the objects which wait for the mapping.
-        let is_gone = self.consumer.known(name) == Some(false)
-            && matches!(self.consumer.exists(name).await, Ok(false));
-        if is_gone {
-            patience.reset(name);
-            return;
-        }
-        self.requested().insert(name.clone());
-        let pause = patience.next(name);
-        tracing::warn!(
-            namespace.name = %name,
-            "the provider refuses a service namespace for {name}, trying again in {pause:?}: {why}"
-        );
-        self.jobs.push_after(Job::Request(name.clone()), pause);
     }
 
     fn object(&self, name: &str) -> ObjectRef<APIServiceNamespace> {
@@ -346,6 +253,10 @@ fn target(object: &APIServiceNamespace) -> Option<String> {
 }
 
 impl sync::Namespaces for ServiceNamespaces {
+    fn is_listed(&self) -> bool {
+        self.listed.is_set()
+    }
+
     fn problem(&self, consumer_namespace: &str) -> Option<String> {
         let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
         mapping.problem(consumer_namespace)

@@ -1,13 +1,19 @@
 //! What is taken from a provider, and what is asked of it again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use futures::FutureExt;
 use kube_bind_crds::api::APIServiceNamespaceStatus;
+use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::shutdown::Shutdown;
 use serde_json::json;
 
+use super::work::LONGEST_WAIT;
 use super::*;
+use crate::provider::test_support::connected;
 use crate::sync::Namespaces;
-use crate::test_support::{answering, failure};
+use crate::test_support::{answering, clock, failure, lacks, serving, term_at};
 
 /// Of a provider that has none; `posted` is what it answers to a request for one. The consumer has the
 /// Namespace `team`, and `new`, of which its watch has not told yet.
@@ -97,6 +103,61 @@ async fn what_a_provider_refuses_is_asked_for_again_as_long_as_somebody_waits() 
         assert_eq!(namespaces.requested().contains(&name), again, "{name}");
     }
     shutdown.token.cancel();
+}
+
+/// A provider that lets nobody ask for a service namespace while `denies`.
+fn strict(denies: &Arc<AtomicBool>) -> kube::Client {
+    let denies = denies.clone();
+    serving(move |asked| {
+        let empty = json!({"metadata": {"resourceVersion": "10"}, "items": []});
+        match &*asked.method {
+            "GET" if asked.uri.contains("watch=true") => None,
+            "GET" => Some((200, empty)),
+            _ if denies.load(Ordering::Relaxed) => Some(lacks("create", "apiservicenamespaces")),
+            _ => Some((201, asked.body.clone())),
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_to_ask_that_the_provider_withholds_is_said_until_it_comes() {
+    let consumer = serving(|asked| {
+        let team = json!({"metadata": {"name": "team", "resourceVersion": "1"}});
+        match asked.uri.strip_prefix("/api/v1/namespaces/") {
+            Some(_) => Some(failure(404, "NotFound")),
+            None if asked.uri.contains("watch=true") => None,
+            None => Some((
+                200,
+                json!({"metadata": {"resourceVersion": "1"}, "items": [team]}),
+            )),
+        }
+    });
+    let clock = clock();
+    let ctx = Arc::new(term_at(&consumer, &clock));
+    let denies = Arc::new(AtomicBool::new(true));
+    let provider = connected(&ctx, strict(&denies));
+    // All of it within the minute in which a watch has to begin.
+    let settle = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+    settle(1).await;
+    // Nobody waits for a namespace that is gone.
+    provider.namespaces.request("gone");
+    settle(1).await;
+    clock.advance(Duration::from_secs(6));
+    settle(10).await;
+    assert_eq!(provider.trouble.words(), None);
+
+    provider.namespaces.request("team");
+    settle(1).await;
+    assert_eq!(provider.trouble.words(), None, "it may pass");
+    clock.advance(Duration::from_secs(6));
+    settle(10).await;
+    let words = provider.trouble.words().unwrap_or_default();
+    assert!(words.contains("cannot create"), "{words}");
+
+    denies.store(false, Ordering::Relaxed);
+    settle(20).await;
+    assert_eq!(provider.trouble.words(), None);
+    ctx.shutdown.token.cancel();
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Which of a provider's own objects cannot be followed, and since when. No IO of its own.
+//! Which of a provider's own objects cannot be followed or made, and since when. No IO of its own.
 //!
-//! Whatever is watched in the cluster namespace tells of itself here. What fails works again only when
+//! Whatever is watched or asked for in the cluster namespace tells of itself here. A watch that fails works again only when
 //! its watch runs: that a list succeeds says nothing of a watch that is refused, nor does a first page of
 //! the pages after it.
 
@@ -15,11 +15,11 @@ use crate::fault;
 use crate::patience::Patience;
 use crate::watch::Signal;
 
-/// Watches that failed and do not run again.
+/// What failed and does not work again, by what it is about.
 #[derive(Default)]
 pub struct Trouble(Mutex<BTreeMap<&'static str, Failing>>);
 
-/// A watch that fails.
+/// A watch or a request that fails.
 #[derive(Default)]
 struct Failing {
     patience: Patience,
@@ -57,26 +57,33 @@ impl Trouble {
     }
 
     fn tell<K>(&self, what: &'static str, signal: &Signal<'_, K>, now: Instant) -> News {
-        let mut all = self.failing();
         match signal {
-            Signal::Failed(error) => {
-                let failing = all.entry(what).or_default();
-                if failing.patience.failed(now, now).is_some() {
-                    return News::None;
-                }
+            Signal::Failed(error) => self.fails(what, now, || {
                 let why = fault::describe_watch(error);
-                let said = format!("the {what} of the provider cannot be followed: {why}");
-                match failing.said.replace(said) {
-                    None => News::Trouble,
-                    Some(_) => News::None,
-                }
-            }
-            Signal::Running => match all.remove(what).map(|failing| failing.said) {
-                None => News::None,
-                Some(None) => News::Passed,
-                Some(Some(_)) => News::Trouble,
-            },
+                format!("the {what} of the provider cannot be followed: {why}")
+            }),
+            Signal::Running => self.works(what),
             Signal::Changed(_) | Signal::Removed(_) | Signal::Listed => News::None,
+        }
+    }
+
+    fn fails(&self, what: &'static str, now: Instant, say: impl FnOnce() -> String) -> News {
+        let mut all = self.failing();
+        let failing = all.entry(what).or_default();
+        if failing.patience.failed(now, now).is_some() {
+            return News::None;
+        }
+        match failing.said.replace(say()) {
+            None => News::Trouble,
+            Some(_) => News::None,
+        }
+    }
+
+    fn works(&self, what: &str) -> News {
+        match self.failing().remove(what).map(|failing| failing.said) {
+            None => News::None,
+            Some(None) => News::Passed,
+            Some(Some(_)) => News::Trouble,
         }
     }
 
@@ -105,10 +112,29 @@ impl Provider {
             self.link.check();
         }
         if news == News::Trouble || matches!(signal, Signal::Listed) {
-            ctx.wake_users(&self.secrets());
-            self.beat.notify_one();
+            self.tell_users(ctx);
         }
         news
+    }
+
+    /// Something that is asked of the provider again and again is refused: in words.
+    pub fn refuses(&self, ctx: &Context, what: &'static str, said: String) {
+        let now = ctx.clock.monotonic();
+        if self.trouble.fails(what, now, || said) == News::Trouble {
+            self.tell_users(ctx);
+        }
+    }
+
+    /// The same is not refused any more.
+    pub fn grants(&self, ctx: &Context, what: &str) {
+        if self.trouble.works(what) == News::Trouble {
+            self.tell_users(ctx);
+        }
+    }
+
+    fn tell_users(&self, ctx: &Context) {
+        ctx.wake_users(&self.secrets());
+        self.beat.notify_one();
     }
 }
 

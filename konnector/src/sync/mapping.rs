@@ -127,6 +127,13 @@ impl Mapping {
         }
     }
 
+    /// Whether these are all: one watch for each mapping can only be had once the mappings are known.
+    pub(super) fn has_all_scopes(&self) -> bool {
+        let by_mapping = self.table.strategy == Strategy::ServiceNamespaced
+            && self.informer_scope == InformerScope::Namespaced;
+        !by_mapping || self.namespaces.is_listed()
+    }
+
     /// Whose copies this watch sees.
     pub(super) fn seen_by(&self, scope: &WatchScope) -> Seen {
         match (self.table.strategy, scope) {
@@ -176,6 +183,9 @@ mod tests {
     struct Refusing;
 
     impl Namespaces for Refusing {
+        fn is_listed(&self) -> bool {
+            true
+        }
         fn to_provider(&self, _: &str) -> Option<String> {
             None
         }

@@ -9,6 +9,8 @@ use super::cluster::Error;
 
 /// The mapping of consumer namespaces to service namespaces of one cluster namespace.
 pub trait Namespaces: Send + Sync + 'static {
+    /// Whether all mappings that there are were told once; before, that there is none means nothing.
+    fn is_listed(&self) -> bool;
     /// Service namespace of a consumer namespace, once the provider has published it.
     fn to_provider(&self, consumer_namespace: &str) -> Option<String>;
     /// Why the provider gives this consumer namespace none, if it says so.

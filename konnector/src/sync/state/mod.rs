@@ -209,6 +209,8 @@ impl State {
         for key in displaced {
             self.touch(&key, Priority::Backlog, now);
         }
+        // There may be nothing to list: no mapping at all.
+        self.judge_listed(now);
         (fresh, ended)
     }
 
@@ -276,9 +278,7 @@ impl State {
 
     /// After a list: whether those that matter are complete, and what no list can bring back.
     fn list_ended(&mut self, now: Instant) {
-        let mut watches = self.provider_listings.values();
-        self.listed |= self.consumer_listing.complete && watches.all(|watch| watch.complete);
-        self.file_share(now);
+        self.judge_listed(now);
         if !self.is_listing() {
             let (busy, queue) = (&self.busy, &mut self.queue);
             self.slots.retain(|key, slot| {
@@ -289,6 +289,14 @@ impl State {
                 keep
             });
         }
+    }
+
+    fn judge_listed(&mut self, now: Instant) {
+        let mut watches = self.provider_listings.values();
+        self.listed |= self.consumer_listing.complete
+            && self.mapping.has_all_scopes()
+            && watches.all(|watch| watch.complete);
+        self.file_share(now);
     }
 
     fn is_listing(&self) -> bool {

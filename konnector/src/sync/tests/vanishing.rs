@@ -32,6 +32,33 @@ fn delete_all(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_known_of_copies_before_it_is_known_where_they_may_be() {
+    let mut world = many().await;
+    world.stop().await;
+    for n in 0..MANY {
+        world.consumer.vanish(&consumer_key(&name(n)));
+    }
+    let mapped = world.namespaces.unlist();
+    world.start();
+    world.rest().await;
+    assert!(
+        !world.counts().listed,
+        "whoever ends would leave them behind"
+    );
+    world.namespaces.list(mapped);
+    world.rest().await;
+    assert!(world.counts().listed);
+    assert_eq!(world.counts().held, MANY);
+
+    world.stop().await;
+    world.namespaces.unlist();
+    world.start();
+    world.namespaces.list(Default::default());
+    world.rest().await;
+    assert!(world.counts().listed, "there is no copy to list");
+}
+
+#[tokio::test(start_paused = true)]
 async fn objects_that_terminate_only_because_their_crd_does_are_held() {
     let world = many().await;
     world.definition.terminating.store(true, Ordering::Relaxed);

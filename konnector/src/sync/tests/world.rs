@@ -52,6 +52,8 @@ impl ReferrerSink for Mutex<Told> {
 pub(super) struct FakeNamespaces {
     mapped: Mutex<BTreeMap<String, String>>,
     pub(super) requested: Mutex<Vec<String>>,
+    /// Not even the first list of mappings has come.
+    unlisted: AtomicBool,
     generation: watch::Sender<u64>,
 }
 
@@ -62,6 +64,19 @@ impl FakeNamespaces {
             .lock()
             .unwrap()
             .insert(consumer.to_owned(), provider);
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// No mapping is known, nor whether there are any; gives them, for [`Self::list`].
+    pub(super) fn unlist(&self) -> BTreeMap<String, String> {
+        self.unlisted.store(true, Ordering::Relaxed);
+        std::mem::take(&mut self.mapped.lock().unwrap())
+    }
+
+    /// The first list.
+    pub(super) fn list(&self, mapped: BTreeMap<String, String>) {
+        *self.mapped.lock().unwrap() = mapped;
+        self.unlisted.store(false, Ordering::Relaxed);
         self.generation.send_modify(|generation| *generation += 1);
     }
 
@@ -78,6 +93,10 @@ impl FakeNamespaces {
 }
 
 impl Namespaces for FakeNamespaces {
+    fn is_listed(&self) -> bool {
+        !self.unlisted.load(Ordering::Relaxed)
+    }
+
     fn to_provider(&self, consumer_namespace: &str) -> Option<String> {
         self.mapped.lock().unwrap().get(consumer_namespace).cloned()
     }
@@ -170,6 +189,7 @@ impl World {
         let namespaces = Arc::new(FakeNamespaces {
             mapped: Mutex::default(),
             requested: Mutex::default(),
+            unlisted: AtomicBool::new(false),
             generation: watch::Sender::new(0),
         });
         namespaces.map("team");

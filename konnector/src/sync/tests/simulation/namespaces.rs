@@ -15,6 +15,10 @@ pub(super) struct SimNamespaces {
 }
 
 impl Namespaces for SimNamespaces {
+    fn is_listed(&self) -> bool {
+        true
+    }
+
     fn to_provider(&self, consumer_namespace: &str) -> Option<String> {
         self.world.lock().mapped.get(consumer_namespace).cloned()
     }
