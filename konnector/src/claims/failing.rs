@@ -53,6 +53,11 @@ impl Failing {
         self.watches.remove(&(side, scope.clone())).is_some()
     }
 
+    /// Whether a right was missing when a key was written last.
+    pub fn lacks_right_for(&self, key: &Key) -> bool {
+        self.writes.contains_key(key)
+    }
+
     /// What is said to a binding for which these watches matter.
     fn verdict(
         &mut self,

@@ -127,9 +127,10 @@ impl ClaimsEngine {
             Heir::Nobody => false,
             Heir::Later => !self.is_hearing(),
             Heir::Binding(_) => {
-                let conflict = state.conflicts.get(key);
-                let is_refused = |conflict: &Conflict| !matches!(conflict, Conflict::Kept(_));
-                conflict.is_some_and(|(conflict, _)| is_refused(conflict)) || !rules.cover(key)
+                let conflict = state.conflicts.get(key).map(|(conflict, _)| conflict);
+                conflict.is_some_and(|conflict| !matches!(conflict, Conflict::Kept(_)))
+                    || state.failing.lacks_right_for(key)
+                    || !rules.cover(key)
             }
         }
     }

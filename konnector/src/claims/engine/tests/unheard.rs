@@ -184,3 +184,22 @@ async fn a_binding_of_which_only_the_claimed_kinds_are_known_may_claim_anything(
     assert_eq!(owner(&scene, "both"), "other");
     assert_eq!(scene.engine.copies_of("ends"), Some(0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_for_another_binding_keeps_none_from_ending() {
+    for refusal in [lacks("update", "secrets"), failure(403, WEBHOOK_DENIES)] {
+        let scene = scene(unheard("other", &named("both")));
+        ends(&scene, Ending::Delete);
+        scene.settled().await;
+        let provider = &scene.provider;
+        provider.refuse(Method::PUT, "/secrets/both", refusal);
+        heard().await;
+        scene.settled().await;
+        assert_eq!(owner(&scene, "both"), "ends");
+        assert_eq!(scene.engine.copies_of("ends"), Some(0));
+        // It is tried again.
+        provider.allow();
+        tokio::time::sleep(HEARING).await;
+        assert_eq!(owner(&scene, "both"), "other");
+    }
+}
