@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod concurrency;
 mod config;
 mod counts;
+mod drift;
 mod engine;
 mod entry;
 mod execute;

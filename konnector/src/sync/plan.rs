@@ -54,6 +54,8 @@ pub(super) struct Rules {
     pub(super) retry: bool,
     /// Its namespace should have a counterpart by now.
     pub(super) overdue: bool,
+    /// What only undoes what somebody else did waits.
+    pub(super) patient: bool,
 }
 
 impl Rules {

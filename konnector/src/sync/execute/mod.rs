@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::adopt;
 use super::cluster::{Cluster, Error, Key, Part};
 use super::config::{Fence, Ports};
+use super::drift;
 use super::entry::{Consumer, Owner, Provider, Version};
 use super::form::{Form, MARK_MANAGER};
 use super::metrics::{EngineMetrics, Side, Verb, WriteResult};
@@ -203,6 +204,7 @@ impl Run<'_> {
     async fn until_settled(&mut self) -> Verdict {
         for _ in 0..ROUNDS {
             let steps = plan(&self.pair, &self.rules);
+            let steps = drift::due(&self.pair, &self.rules, steps);
             if steps.is_empty() {
                 return Verdict::Settled;
             }

@@ -41,6 +41,7 @@ fn rules() -> Rules {
         hold: false,
         retry: false,
         overdue: false,
+        patient: false,
     }
 }
 

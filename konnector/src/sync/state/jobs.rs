@@ -8,16 +8,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::cluster::{Error, Key};
+use super::super::drift::{self, Fight};
 use super::super::entry::Version;
 use super::super::execute::{Finished, Job, Verdict};
 use super::super::form;
 use super::super::metrics::Side;
-use super::super::pair::Asked;
-use super::super::plan::{Step, Target, plan};
+use super::super::pair::{Asked, Pair};
+use super::super::plan::{Rules, Step, Target, plan};
 use super::super::ports::{Problem, ProblemKind};
 use super::super::purpose::Fate;
 use super::super::queue::Priority;
-use super::look::is_drift;
 use super::stalled::PROBE;
 use super::{Listing, Slot, State};
 
@@ -68,7 +68,7 @@ impl State {
                 continue;
             };
             let rules = self.rules(&key, slot, now);
-            let steps = plan(&slot.pair, &rules);
+            let steps = drift::due(&slot.pair, &rules, plan(&slot.pair, &rules));
             if steps.is_empty() || !self.is_ready(&slot.pair, &rules) {
                 self.touch(&key, Priority::Backlog, now);
                 continue;
@@ -82,11 +82,7 @@ impl State {
             if steps == [Step::Delete] && doubtful && self.doomed.insert(Arc::clone(&id)) {
                 self.breaker.deleting(vanished, now);
             }
-            if is_drift(&pair, &rules, &steps) {
-                slot.drifts = slot.drifts.saturating_add(1);
-            } else {
-                slot.drifts = 0;
-            }
+            self.count_round(&id, &pair, &rules, &steps, now);
             let consumer_version = pair.consumer.as_ref().map(|entry| entry.version);
             let provider_version = pair.provider.as_ref().map(|entry| entry.version);
             let fits = |body: Option<Arc<Value>>, version: Option<Version>| {
@@ -103,6 +99,39 @@ impl State {
                 pair,
                 rules,
             });
+        }
+    }
+
+    /// A job with these steps begins: counts those that only undo what somebody else did.
+    fn count_round(
+        &mut self,
+        id: &Arc<Key>,
+        pair: &Pair,
+        rules: &Rules,
+        steps: &[Step],
+        now: Instant,
+    ) {
+        if drift::is_authors(pair, rules, steps) {
+            self.fights.remove(id);
+        } else if steps.iter().any(|step| drift::undoes(pair, rules, *step)) {
+            let before = self.fights.get(id).copied();
+            self.fights
+                .insert(Arc::clone(id), Fight::round(before, now));
+        }
+    }
+
+    /// A job ended otherwise than settled: if there is still something to undo, its round did not succeed.
+    fn judge_round(&mut self, key: &Key, now: Instant) {
+        let (Some(slot), true) = (self.slots.get(key), self.fights.contains_key(key)) else {
+            return;
+        };
+        let rules = self.rules(key, slot, now);
+        let steps = plan(&slot.pair, &rules);
+        let undoes = |step: &Step| drift::undoes(&slot.pair, &rules, *step);
+        if steps.iter().any(undoes)
+            && let Some(fight) = self.fights.get_mut(key)
+        {
+            fight.reopen();
         }
     }
 
@@ -133,6 +162,9 @@ impl State {
         slot.pair.learn(pair, lost, done.answered, known, listed);
         slot.number_end(uid.as_ref(), &mut self.causes);
         slot.untold |= uid.is_some() && lost.consumer && slot.pair.consumer.is_none();
+        if verdict != Verdict::Settled {
+            self.judge_round(&key, now);
+        }
         // As if it had been told meanwhile: what follows from all of it is decided below.
         self.file_postponed(&key, now);
         self.busy.remove(&key);
@@ -233,7 +265,8 @@ impl State {
             return false;
         };
         let rules = self.rules(key, slot, now);
-        !plan(&slot.pair, &rules).is_empty() && self.is_ready(&slot.pair, &rules)
+        let steps = drift::due(&slot.pair, &rules, plan(&slot.pair, &rules));
+        !steps.is_empty() && self.is_ready(&slot.pair, &rules)
     }
 
     /// What a side left undone is due at once, rather than after backoffs that have grown to minutes.

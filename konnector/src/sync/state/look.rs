@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use kube_bind_crds::digest::Digest;
 use tokio::time::Instant;
 
 use super::super::class::Class;
 use super::super::cluster::Key;
+use super::super::drift;
 use super::super::form;
 use super::super::pair::Pair;
-use super::super::plan::{Marks, Rules, Step, Target, differs, plan};
+use super::super::plan::{Rules, Target, plan};
 use super::super::ports::{ObjectRef, Problem};
 use super::super::purpose::Fate;
 use super::super::queue::Priority;
 use super::{Slot, State};
 
-/// Setting a field again that somebody else keeps changing on the copy: first, and longest wait.
-const DRIFT_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(300));
 /// After this time a service namespace that is not there needs a person.
 const OVERDUE: Duration = Duration::from_secs(60);
 
@@ -50,6 +48,7 @@ impl State {
             self.queue.forget(key);
             self.measured.settled(key);
             self.waiting.remove(key);
+            self.fights.remove(key);
             for side in &mut self.stalled {
                 side.remove(key);
             }
@@ -83,13 +82,11 @@ impl State {
                 self.queue.push_at(self.shared(key), at);
             }
         } else if self.is_ready(&slot.pair, &rules) {
-            let drifts = u32::from(slot.drifts);
-            if drifts > 0 && is_drift(&slot.pair, &rules, &steps) {
-                let wait = DRIFT_RETRY
-                    .0
-                    .saturating_mul(1 << drifts.min(16))
-                    .min(DRIFT_RETRY.1);
-                self.queue.push_at(self.shared(key), now + wait);
+            let due = drift::due(&slot.pair, &rules, steps);
+            let fight = self.fights.get(key).filter(|_| due.is_empty());
+            if let Some(next) = fight.map(|fight| fight.until()) {
+                self.measured.settled(key);
+                self.queue.push_at(self.shared(key), next);
             } else {
                 self.queue.push(self.shared(key), priority, now);
             }
@@ -163,13 +160,14 @@ impl State {
     }
 
     pub(super) fn rules(&self, key: &Key, slot: &Slot, now: Instant) -> Rules {
-        let since = self.waiting.get(key);
+        let (since, fight) = (self.waiting.get(key), self.fights.get(key));
         Rules {
             target: self.mapping.to_provider(key),
             fate: self.fate(slot, now),
             hold: self.breaker.holds(now),
             retry: slot.retry_at.is_some_and(|at| at <= now),
             overdue: since.is_some_and(|since| *since + OVERDUE <= now),
+            patient: fight.is_some_and(|fight| fight.until() > now),
         }
     }
 
@@ -191,18 +189,4 @@ impl State {
 fn is_unexplained(pair: &Pair, rules: &Rules) -> bool {
     let dying = pair.consumer.as_ref().is_some_and(|c| c.terminating);
     dying && rules.fate == Fate::Unknown && pair.owned_copy().is_some_and(|copy| !copy.terminating)
-}
-
-/// A side differs from what we wrote there, although the other side has not changed since, or nothing is
-/// missing but the marks that we put there last: somebody else changes what we write.
-pub(super) fn is_drift(pair: &Pair, rules: &Rules, steps: &[Step]) -> bool {
-    if steps == [Step::Annotate] {
-        return Marks::of(pair, rules).digest() == pair.marked;
-    }
-    let (Some(consumer), Some(provider)) = (&pair.consumer, &pair.provider) else {
-        return false;
-    };
-    let status = consumer.status != provider.status && provider.status != Digest::default();
-    (differs(pair) && consumer.configuration == pair.sent)
-        || (status && provider.status == pair.mirrored)
 }

@@ -22,6 +22,7 @@ use super::class::{Class, Tally};
 use super::cluster::{Error, Key, WatchScope};
 use super::config::{EngineConfig, Ports};
 use super::counts::Counts;
+use super::drift::Fight;
 use super::entry::Uid;
 use super::form::Form;
 use super::mapping::Mapping;
@@ -44,7 +45,6 @@ struct Slot {
     /// In which list each side was seen last.
     seen: [u32; 2],
     refusals: u8,
-    drifts: u8,
     /// The creation or take-over of its copy was not answered: it may be there, or come yet.
     unsure: bool,
     /// A job found the consumer object gone. Why it is gone, and with how many others, is not known before
@@ -104,6 +104,8 @@ pub(super) struct State {
     deaf: bool,
     /// Objects without a service namespace, and since when.
     waiting: Map<Key, Instant>,
+    /// Objects of which somebody else changes what we write.
+    fights: Map<Arc<Key>, Fight>,
     /// By side; tried again when it is back.
     stalled: [Stalled; 2],
     breaker: Member,
@@ -139,6 +141,7 @@ impl State {
             namespaces: Set::default(),
             deaf: false,
             waiting: Map::default(),
+            fights: Map::default(),
             stalled: Default::default(),
             breaker: ports.breaker.join(now),
             doomed: Set::default(),

@@ -2,6 +2,7 @@
 
 mod basics;
 mod chaos;
+mod fights;
 mod kinds;
 mod refused;
 mod restore;

@@ -217,53 +217,6 @@ async fn drift_is_undone_and_what_others_own_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fight_is_fought_ever_more_slowly() {
-    let world = World::synced("a").await;
-    let begun = tokio::time::Instant::now();
-    for size in 10..20 {
-        world.provider.change(&provider_key("a"), |copy| {
-            copy["spec"]["size"] = size.into();
-        });
-        while world.copy("a")["spec"]["size"] != 3 {
-            world.rest().await;
-        }
-    }
-    assert!(begun.elapsed() > Duration::from_secs(60));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fight_over_our_marks_is_fought_ever_more_slowly_too() {
-    let world = World::synced("a").await;
-    let marks = |world: &World| {
-        let metadata = world.original("a")["metadata"].clone();
-        (
-            metadata["finalizers"].clone(),
-            metadata["annotations"].clone(),
-        )
-    };
-    let ours = marks(&world);
-    let begun = tokio::time::Instant::now();
-    for _ in 0..10 {
-        world.consumer.change(&consumer_key("a"), |object| {
-            object["metadata"]["finalizers"] = json!([]);
-            object["metadata"]["annotations"] = json!({});
-        });
-        while marks(&world) != ours {
-            world.rest().await;
-        }
-    }
-    assert!(begun.elapsed() > Duration::from_secs(60));
-    // What the author changes does not wait for the end of it.
-    world.consumer.change(&consumer_key("a"), |object| {
-        object["metadata"]["finalizers"] = json!([]);
-        object["spec"]["size"] = 5.into();
-    });
-    world.rest().await;
-    assert_eq!(world.copy("a")["spec"]["size"], 5);
-    assert_eq!(marks(&world), ours);
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_answer_that_got_lost_is_made_up_for() {
     let world = World::started().await;
     let lost = || Error::Unavailable {
