@@ -1,7 +1,7 @@
 //! What a claim made and cannot select any more: names that it does not name now, namespaces that it was
 //! limited away from. No watch on the consumer sees it, and the rights may be gone too, so it is looked up
-//! by itself when it is to be taken back. The objects of the provider, which are all seen, lead to it.
-//! IO: reads of metadata.
+//! by itself when it is to be taken back. The objects of the provider, which are all seen, lead to it, and what
+//! `recall` finds. IO: reads of metadata.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,19 +50,15 @@ impl ClaimsEngine {
         let again = {
             let mut state = self.state();
             let is_hidden = state.hidden.contains(key);
-            let suspected = match is_ours || is_hidden {
-                true => state.suspects.get(key).cloned(),
-                false => {
-                    let cleared = state.suspects.remove(key);
-                    cleared.iter().for_each(|b| self.ctx.wake.binding(b));
-                    None
-                }
-            };
+            if !is_ours
+                && !is_hidden
+                && let Some(binding) = state.suspects.remove(key)
+            {
+                self.ctx.wake.binding(binding);
+            }
             // Nobody tells when it is gone, or may be read.
             let may_change = is_hidden || found.is_some_and(|copy| copy.terminating);
-            suspected
-                .filter(|_| may_change)
-                .map(|_| self.backoff.next(key))
+            (may_change && state.suspects.contains_key(key)).then(|| self.backoff.next(key))
         };
         if again.is_none() {
             self.state().cleared.insert(key.clone());
