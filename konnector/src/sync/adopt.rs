@@ -17,11 +17,57 @@ pub(super) fn managed(body: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-/// Whether the original wrote this entry when it created the copy.
-pub(super) fn is_original(entry: &Value) -> bool {
-    entry["manager"] == ORIGINAL_MANAGER
+/// The fields in this entry that the original gave a copy when it created it, if there are any. Where this
+/// provider offers on what it gets, an original is the next hop, and marks the copy under the same name: that
+/// may be the same entry, and is not ours to take.
+pub(super) fn created(entry: &Value) -> Option<Value> {
+    let original = entry["manager"] == ORIGINAL_MANAGER
         && entry["operation"] == "Update"
-        && entry["subresource"].as_str().is_none_or(str::is_empty)
+        && entry["subresource"].as_str().is_none_or(str::is_empty);
+    original
+        .then(|| part(&entry["fieldsV1"], &mut Vec::new(), false))
+        .flatten()
+}
+
+/// Of these fields at `path` those that are the marks of a next hop, or those that are not.
+fn part<'a>(fields: &'a Value, path: &mut Vec<&'a str>, marks: bool) -> Option<Value> {
+    if is_mark(path) {
+        return marks.then(|| fields.clone());
+    }
+    let all = fields.as_object()?;
+    let mut found = serde_json::Map::new();
+    for (element, inner) in all.iter().filter(|(element, _)| *element != ".") {
+        path.push(element);
+        if let Some(inner) = part(inner, path, marks) {
+            found.insert(element.clone(), inner);
+        }
+        path.pop();
+    }
+    let leaf = all.keys().all(|element| element == ".") && !path.is_empty();
+    if found.is_empty() {
+        return (leaf && !marks).then(|| fields.clone());
+    }
+    if let Some(presence) = all.get(".") {
+        found.insert(".".into(), presence.clone());
+    }
+    Some(found.into())
+}
+
+/// Whether only the next hop writes this on what is a consumer object to it.
+fn is_mark(path: &[&str]) -> bool {
+    const OURS: [&str; 3] = [
+        names::ANNOTATION_CLUSTER_NAMESPACE,
+        names::ANNOTATION_CONSUMER_NAMESPACE,
+        names::ANNOTATION_CONSUMER_UID,
+    ];
+    match path {
+        ["f:status"] | ["f:metadata", "f:finalizers"] => true,
+        ["f:metadata", "f:annotations", key] => {
+            let key = key.trim_start_matches("f:");
+            key.starts_with("kube-bind.io/") && !OURS.contains(&key)
+        }
+        _ => false,
+    }
 }
 
 /// Whether this is our entry.
@@ -38,24 +84,34 @@ pub(super) fn is_needed(body: &Value) -> bool {
     let moved = |entry: &Value| {
         version.is_string() && entry["apiVersion"].is_string() && entry["apiVersion"] != *version
     };
-    managed(body).any(|entry| is_original(entry) || (is_ours(entry) && moved(entry)))
+    managed(body).any(|entry| created(entry).is_some() || (is_ours(entry) && moved(entry)))
 }
 
 /// The `managedFields` of a copy after adoption: what the original created and what it applied
 /// become one entry, as if all of it had been applied from the beginning, and all entries name the
 /// version of today.
 pub(super) fn adopted(body: &Value) -> Value {
-    let ours = |entry: &&Value| is_original(entry) || is_ours(entry);
     let mut fields = json!({});
     let mut template = json!({});
-    for entry in managed(body).filter(ours) {
-        unite(&mut fields, &entry["fieldsV1"]);
+    let mut others = Vec::new();
+    for entry in managed(body) {
+        let created = created(entry);
+        if created.is_none() && !is_ours(entry) {
+            others.push(entry.clone());
+            continue;
+        }
+        unite(&mut fields, created.as_ref().unwrap_or(&entry["fieldsV1"]));
         template = entry.clone();
+        let marks = created.and_then(|_| part(&entry["fieldsV1"], &mut Vec::new(), true));
+        if let Some(marks) = marks {
+            let mut entry = entry.clone();
+            entry["fieldsV1"] = marks;
+            others.push(entry);
+        }
     }
     template["manager"] = names::FIELD_MANAGER_SYNC.into();
     template["operation"] = "Apply".into();
     template["fieldsV1"] = fields;
-    let others = managed(body).filter(|entry| !ours(entry)).cloned();
     let mut all: Vec<Value> = std::iter::once(template).chain(others).collect();
     if let version @ Value::String(_) = &body["apiVersion"] {
         for entry in &mut all {
@@ -93,6 +149,34 @@ mod tests {
                 {"manager": "operator", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
             ])
         );
+    }
+
+    #[test]
+    fn what_an_original_that_is_the_next_hop_writes_on_a_copy_stays_its_own() {
+        let creation = json!({
+            "f:metadata": {"f:annotations": {".": {}, "f:kube-bind.io/consumer-uid": {}, "f:note": {}}},
+            "f:spec": {".": {}, "f:size": {}},
+        });
+        let marks = json!({
+            "f:metadata": {
+                "f:annotations": {".": {}, "f:kube-bind.io/provider-uid": {}, "f:kube-bind.io/provider-namespace": {}},
+                "f:finalizers": {".": {}, "v:\"kubebind.io/syncer\"": {}},
+            },
+            "f:status": {"f:ready": {}},
+        });
+        let entry = |fields: &Value| json!({"manager": "konnector", "operation": "Update", "apiVersion": "v1", "fieldsV1": fields});
+        let body = |fields: &Value| json!({"metadata": {"managedFields": [entry(fields)]}});
+        assert!(!is_needed(&body(&marks)));
+
+        let mut both = creation.clone();
+        unite(&mut both, &marks);
+        assert!(is_needed(&body(&both)));
+        let adopted = adopted(&body(&both));
+        let mut ours = entry(&creation);
+        ours["manager"] = "kube-bind.io".into();
+        ours["operation"] = "Apply".into();
+        assert_eq!(adopted, json!([ours, entry(&marks)]));
+        assert!(!is_needed(&json!({"metadata": {"managedFields": adopted}})));
     }
 
     #[test]

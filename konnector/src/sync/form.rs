@@ -6,7 +6,7 @@ use kube_bind_crds::digest::{self, Digest, FieldSet, Schema};
 use kube_bind_crds::names;
 use serde_json::{Map, Value, json};
 
-use super::adopt::{self, is_original, managed};
+use super::adopt::{self, managed};
 use super::cluster::Key;
 use super::config::EngineConfig;
 use super::entry::{Consumer, Owner, Provider, Uid, Version};
@@ -216,8 +216,8 @@ impl Form {
         let adopt = ours && adopt::is_needed(body);
         let mut owned = FieldSet::applied_by(body, names::FIELD_MANAGER_SYNC);
         if adopt {
-            for entry in managed(body).filter(|entry| is_original(entry)) {
-                owned.merge(FieldSet::parse(&entry["fieldsV1"]));
+            for fields in managed(body).filter_map(adopt::created) {
+                owned.merge(FieldSet::parse(&fields));
             }
         }
         Provider {

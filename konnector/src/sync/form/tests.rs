@@ -153,3 +153,22 @@ fn what_we_apply_is_what_we_find_owned() {
     );
     assert_eq!(form.provider(&copy).owner, Owner::Ours(Uid::parse("u")));
 }
+
+#[test]
+fn the_marks_of_an_original_that_is_the_next_hop_change_nothing() {
+    let form = form(ResourceScope::Namespaced, Isolation::Prefixed);
+    let mut copy = form.configuration(&object(), &Key::new("p", "a"));
+    let fields = form.schema.recorded(&copy);
+    copy["metadata"]["managedFields"] = json!([
+        {"manager": "kube-bind.io", "operation": "Apply", "fieldsV1": fields},
+        {"manager": "konnector", "operation": "Update", "fieldsV1": {"f:metadata": {
+            "f:annotations": {"f:kube-bind.io/provider-uid": {}, "f:kube-bind.io/provider-namespace": {}},
+            "f:finalizers": {".": {}, "v:\"kubebind.io/syncer\"": {}}}}},
+    ]);
+    copy["metadata"]["finalizers"] = json!(["kubebind.io/syncer"]);
+    copy["metadata"]["annotations"]["kube-bind.io/provider-uid"] = "q".into();
+    copy["metadata"]["annotations"]["kube-bind.io/provider-namespace"] = "n".into();
+    let seen = form.provider(&copy);
+    assert!(!seen.adopt);
+    assert_eq!(seen.owned, form.consumer(&object()).configuration);
+}
