@@ -100,7 +100,13 @@ impl ServiceNamespaces {
         }
         // The watch may be behind. Asked last: without the namespace no new copies can come.
         let exists = self.consumer.exists(name).await?;
-        match decide(&object, Some(exists)) {
+        let decision = decide(&object, Some(exists));
+        let time = provider.write_time(&ctx.leader);
+        if decision != Decision::Nothing && time < LEAST_WRITE_TIME {
+            return Ok(Checked::Waits("nothing may be written now".into()));
+        }
+        let limit = time.min(apply::TIMEOUT);
+        match decision {
             Decision::Nothing => Ok(Checked::Settled),
             Decision::DeleteMapping if known == Decision::DeleteMapping => {
                 let params = DeleteParams {
@@ -110,15 +116,10 @@ impl ServiceNamespaces {
                     }),
                     ..DeleteParams::default()
                 };
-                let time = provider.write_time(&ctx.leader);
-                if time < LEAST_WRITE_TIME {
-                    return Ok(Checked::Waits("this replica does not lead".into()));
-                }
                 tracing::info!(
                     namespace.name = %name,
                     "namespace {name} is gone, deleting its service namespace"
                 );
-                let limit = time.min(apply::TIMEOUT);
                 match apply::timed_for(limit, self.api.delete(name, &params)).await {
                     Ok(_) => Ok(Checked::Settled),
                     Err(error) if fault::is_stale(&error) || fault::code(&error) == Some(404) => {
@@ -134,7 +135,7 @@ impl ServiceNamespaces {
             }
             // A right that is missing may come, and nothing tells when: the caller tries again.
             Decision::CreateConsumerNamespace => {
-                self.consumer.create_for_provider(name).await?;
+                apply::timed_for(limit, self.consumer.create_for_provider(name)).await?;
                 Ok(Checked::Settled)
             }
         }

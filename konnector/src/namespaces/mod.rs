@@ -12,6 +12,7 @@ mod work;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use kube::api::PostParams;
 use kube::runtime::reflector::store::Writer;
@@ -177,7 +178,8 @@ impl ServiceNamespaces {
         self.jobs.push(job);
     }
 
-    async fn create(&self, name: &str) -> Result<Checked, kube::Error> {
+    /// Asks for a mapping, for `time` at most.
+    async fn create(&self, name: &str, time: Duration) -> Result<Checked, kube::Error> {
         if self.store.get(&self.object(name)).is_some() {
             return Ok(Checked::Settled);
         }
@@ -186,7 +188,8 @@ impl ServiceNamespaces {
             field_manager: Some(MANAGER_NAMESPACES.to_owned()),
             ..PostParams::default()
         };
-        match apply::timed(self.api.create(&params, &object)).await {
+        let limit = time.min(apply::TIMEOUT);
+        match apply::timed_for(limit, self.api.create(&params, &object)).await {
             Ok(_) => Ok(Checked::Settled),
             Err(error) if matches!(&error, kube::Error::Api(s) if s.is_already_exists()) => {
                 Ok(Checked::Settled)

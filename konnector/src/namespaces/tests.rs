@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use kube_bind_crds::api::APIServiceNamespaceStatus;
+use kube_bind_crds::names::{LABEL_OWNER, OWNER_PROVIDER};
 use kube_bind_runtime::backoff::Backoff;
 use kube_bind_runtime::shutdown::Shutdown;
 use serde_json::json;
@@ -13,7 +14,7 @@ use super::work::LONGEST_WAIT;
 use super::*;
 use crate::provider::test_support::connected;
 use crate::sync::Namespaces;
-use crate::test_support::{answering, clock, failure, lacks, serving, term_at};
+use crate::test_support::{answering, clock, failure, lacks, serving, term, term_at};
 
 /// Of a provider that has none; `posted` is what it answers to a request for one. The consumer has the
 /// Namespace `team`, and `new`, of which its watch has not told yet.
@@ -91,7 +92,7 @@ async fn what_a_provider_refuses_is_asked_for_again_as_long_as_somebody_waits() 
         let name = name.to_owned();
         namespaces.request(&name);
         due(&namespaces);
-        let outcome = namespaces.create(&name).await.unwrap();
+        let outcome = namespaces.create(&name, Duration::MAX).await.unwrap();
         let Checked::Refused(why) = outcome else {
             panic!("expected it to be refused, got {outcome:?}");
         };
@@ -157,6 +158,79 @@ async fn a_right_to_ask_that_the_provider_withholds_is_said_until_it_comes() {
     denies.store(false, Ordering::Relaxed);
     settle(20).await;
     assert_eq!(provider.trouble.words(), None);
+    ctx.shutdown.token.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_while_the_address_leads_to_another_provider() {
+    let home = Arc::new(AtomicBool::new(true));
+    let known = Arc::new(AtomicBool::new(false));
+    let made: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+    let (listable, created) = (known.clone(), made.clone());
+    let consumer = serving(move |asked| match &*asked.method {
+        "PATCH" => {
+            created.lock().unwrap().push("namespace");
+            Some((200, asked.body.clone()))
+        }
+        _ if asked.uri.contains("watch=true") => None,
+        _ if asked.uri.contains("/namespaces/") => Some(failure(404, "NotFound")),
+        _ if !listable.load(Ordering::Relaxed) => Some(failure(503, "ServiceUnavailable")),
+        _ => Some((
+            200,
+            json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+        )),
+    });
+    let (leads_home, created) = (home.clone(), made.clone());
+    let provider = serving(move |asked| match &*asked.method {
+        "POST" => {
+            created.lock().unwrap().push("mapping");
+            Some((201, asked.body.clone()))
+        }
+        "PATCH" => Some(failure(422, "Invalid")),
+        _ if asked.uri.contains("watch=true") => None,
+        _ if asked.uri.contains("/api/v1/namespaces/tenant") => {
+            let home = leads_home.load(Ordering::Relaxed);
+            let uid = if home { "uid-1" } else { "uid-2" };
+            Some((200, json!({"metadata": {"name": "tenant", "uid": uid}})))
+        }
+        _ if asked.uri.contains("/apiservicenamespaces") => {
+            let labels = json!({ LABEL_OWNER: OWNER_PROVIDER });
+            let metadata = json!({"name": "brought", "namespace": "tenant",
+                "uid": "1", "resourceVersion": "1", "labels": labels});
+            let brought = json!({"metadata": metadata, "spec": {}});
+            Some((
+                200,
+                json!({"metadata": {"resourceVersion": "1"}, "items": [brought]}),
+            ))
+        }
+        _ => Some((
+            200,
+            json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+        )),
+    });
+    let ctx = Arc::new(term(&consumer));
+    let provider = connected(&ctx, provider);
+    let a_while = Duration::from_secs(40);
+    tokio::time::sleep(a_while).await;
+    assert_eq!(provider.namespaces.brought(), [("brought".into(), None)]);
+
+    home.store(false, Ordering::Relaxed);
+    provider.link.check();
+    tokio::time::sleep(a_while).await;
+    known.store(true, Ordering::Relaxed);
+    tokio::time::sleep(a_while).await;
+    let brought = [("brought".into(), Some(false))];
+    assert_eq!(provider.namespaces.brought(), brought);
+    provider.namespaces.consumer_namespace_gone("");
+    provider.namespaces.request("team");
+    tokio::time::sleep(a_while).await;
+    assert_eq!(*made.lock().unwrap(), [""; 0]);
+
+    home.store(true, Ordering::Relaxed);
+    provider.link.check();
+    tokio::time::sleep(a_while).await;
+    made.lock().unwrap().sort_unstable();
+    assert_eq!(*made.lock().unwrap(), ["mapping", "namespace"]);
     ctx.shutdown.token.cancel();
 }
 

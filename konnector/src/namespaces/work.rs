@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube_bind_runtime::backoff::Backoff;
+use kube_bind_runtime::lease::LEAST_WRITE_TIME;
 use kube_bind_runtime::shutdown::survive;
 
 use super::ServiceNamespaces;
@@ -16,6 +17,8 @@ use crate::provider::Provider;
 /// How long a mapping that has something to lose is left alone at most; whoever lets copies go asks
 /// for an earlier look.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How often whoever may not write asks whether it may.
+const BARRED: Duration = Duration::from_secs(1);
 /// What the provider may not let this consumer ask for.
 const REQUESTS: &str = "requests for service namespaces";
 
@@ -39,8 +42,9 @@ impl ServiceNamespaces {
         let mut denied = HashSet::new();
         loop {
             let job = self.jobs.next().await;
+            let time = write_time(ctx, provider).await;
             let (name, outcome) = match &job {
-                Job::Request(name) => (name, survive(self.create(name)).await),
+                Job::Request(name) => (name, survive(self.create(name, time)).await),
                 Job::Check(name) => (name, survive(self.check(ctx, provider, name)).await),
                 Job::CheckAll => {
                     for object in self.store.state() {
@@ -134,5 +138,16 @@ impl ServiceNamespaces {
     async fn is_gone(&self, name: &str) -> bool {
         self.consumer.known(name) == Some(false)
             && matches!(self.consumer.exists(name).await, Ok(false))
+    }
+}
+
+/// Waits until writes may begin, and says how long they may take. Before anything is read for them.
+async fn write_time(ctx: &Context, provider: &Provider) -> Duration {
+    loop {
+        let time = provider.write_time(&ctx.leader);
+        if time >= LEAST_WRITE_TIME {
+            return time;
+        }
+        tokio::time::sleep(BARRED).await;
     }
 }

@@ -304,6 +304,8 @@ impl Shell {
 
     /// Gives out jobs as long as the API servers can take more requests.
     fn dispatch(&mut self) {
+        let may_write = || self.executor.write_time().is_some();
+        self.state.ask_leave(may_write, Instant::now());
         while self.under_way < self.most() {
             let Some(job) = self.state.next_job(Instant::now()) else {
                 return;
@@ -335,7 +337,7 @@ impl Shell {
 
     fn log(&self, done: &Finished) {
         match &done.verdict {
-            Verdict::Settled | Verdict::NotLeading | Verdict::Unfinished => {}
+            Verdict::Settled | Verdict::Barred | Verdict::Unfinished => {}
             // A server that is away is told once, not for each of its objects.
             Verdict::Failed(side, error) if error.is_of_server() || error.is_overload() => debug!(
                 binding.name = %self.binding,

@@ -17,7 +17,7 @@ impl Run<'_> {
             if let Some(turn) = turn {
                 turn.unused();
             }
-            return Err(Stop::NotLeading);
+            return Err(Stop::Barred);
         };
         let answer = ask(turn, TIMEOUT.min(left), request).await;
         let result = WriteResult::of(&answer);
@@ -43,7 +43,7 @@ impl Run<'_> {
         tokio::select! {
             biased;
             permit = limiter.acquire() => Ok(Some(permit)),
-            () = self.shared.stop.cancelled() => Err(Stop::NotLeading),
+            () = self.shared.stop.cancelled() => Err(Stop::Barred),
         }
     }
 

@@ -70,8 +70,9 @@ pub(super) enum Verdict {
     Unfinished,
     /// Failed in this way on this side.
     Failed(Side, Error),
-    /// Not enough leadership left, a person suspended the writes, or the engine is stopping.
-    NotLeading,
+    /// No write may begin: not enough leadership is left, the address leads to another provider, a person
+    /// suspended the binding, or the engine is stopping.
+    Barred,
 }
 
 /// What a job leaves.
@@ -106,7 +107,8 @@ pub(super) struct Done {
 /// Why a step did not happen.
 enum Stop {
     Failed(Side, Error),
-    NotLeading,
+    /// As [`Verdict::Barred`].
+    Barred,
     /// The world is not what the plan was made for, and the pair has been brought up to date.
     Replan,
 }
@@ -143,7 +145,7 @@ impl Executor {
     }
 
     /// How long a write that begins now may take, if one may begin.
-    fn write_time(&self) -> Option<Duration> {
+    pub(super) fn write_time(&self) -> Option<Duration> {
         let left = (self.fence)();
         let stopped = self.stop.is_cancelled() || self.control.borrow().suspended;
         (left >= LEAST_WRITE_TIME && !stopped).then_some(left)
@@ -202,6 +204,10 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn until_settled(&mut self) -> Verdict {
+        // Before anything is read for a write that may not begin.
+        if self.shared.write_time().is_none() {
+            return Verdict::Barred;
+        }
         for _ in 0..ROUNDS {
             let steps = plan(&self.pair, &self.rules);
             let steps = drift::due(&self.pair, &self.rules, steps);
@@ -212,7 +218,7 @@ impl Run<'_> {
                 match self.perform(step).await {
                     Ok(()) => {}
                     Err(Stop::Replan) => break,
-                    Err(Stop::NotLeading) => return Verdict::NotLeading,
+                    Err(Stop::Barred) => return Verdict::Barred,
                     Err(Stop::Failed(side, error)) => return Verdict::Failed(side, error),
                 }
             }

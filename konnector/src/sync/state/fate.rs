@@ -160,6 +160,7 @@ impl State {
         if control.unbinding != old.unbinding {
             self.touch_those(|_| true, now);
         } else if old.suspended && !control.suspended {
+            self.barred = None;
             // Nobody asked for their namespaces meanwhile.
             let waiting: Vec<Key> = self.waiting.keys().cloned().collect();
             for key in waiting {

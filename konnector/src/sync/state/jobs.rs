@@ -25,8 +25,8 @@ use super::{Listing, Slot, State};
 const REFUSED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 /// Waiting for a namespace that is not ready.
 const NAMESPACE_RETRY: Duration = Duration::from_secs(1);
-/// Waiting for leadership.
-const LEADER_RETRY: Duration = Duration::from_secs(1);
+/// How often an engine that may not write asks whether it may.
+const BARRED: Duration = Duration::from_secs(1);
 /// So many failures of one object in a row (more than a second of them) are no hiccup of the server.
 const LASTING: u32 = 8;
 /// And so many (more than a quarter of a minute) need a person, if only this object is concerned.
@@ -54,7 +54,7 @@ impl Slot {
 impl State {
     /// The next object to work on.
     pub(in super::super) fn next_job(&mut self, now: Instant) -> Option<Job> {
-        if self.control.suspended {
+        if self.control.suspended || self.barred.is_some() {
             return None;
         }
         loop {
@@ -136,6 +136,13 @@ impl State {
     }
 
     /// Takes back what a job learned and decides when to look at its object again.
+    /// While no write may begin no work is given out. Asks again from time to time, once for all objects.
+    pub(in super::super) fn ask_leave(&mut self, may_write: impl FnOnce() -> bool, now: Instant) {
+        if self.barred.is_some_and(|at| at <= now) {
+            self.barred = (!may_write()).then(|| now + BARRED);
+        }
+    }
+
     pub(in super::super) fn finish(&mut self, finished: Finished, now: Instant) {
         let Finished {
             key,
@@ -202,7 +209,11 @@ impl State {
                     return;
                 }
             }
-            Verdict::NotLeading => self.queue.push_at(id, now + LEADER_RETRY),
+            // It is not its fault, and so it loses no time by it.
+            Verdict::Barred => {
+                self.barred = Some(now + BARRED);
+                self.queue.push(id, Priority::Change, now);
+            }
             Verdict::Unfinished => self.queue.retry(id, Duration::ZERO, jitter, now),
             Verdict::Failed(side, error) => {
                 let least = self.failed(&id, side, &error, now);
@@ -217,7 +228,7 @@ impl State {
     fn hear_of_sides(&mut self, key: &Key, verdict: &Verdict, answered: [bool; 2], now: Instant) {
         let (failed, waits) = match verdict {
             Verdict::Failed(side, error) => (Some(*side), error.is_of_server()),
-            Verdict::NotLeading => (None, true),
+            Verdict::Barred => (None, true),
             Verdict::Settled | Verdict::Unfinished => (None, false),
         };
         for side in [Side::Consumer, Side::Provider] {

@@ -112,6 +112,8 @@ pub(super) struct State {
     /// Whose copies are being deleted, and counted by the breaker.
     doomed: Set<Arc<Key>>,
     control: Control,
+    /// No write may begin, and when to ask again whether one may.
+    barred: Option<Instant>,
     definition: Arc<dyn Definition>,
     causes: Causes,
     measured: Measured,
@@ -146,6 +148,7 @@ impl State {
             breaker: ports.breaker.join(now),
             doomed: Set::default(),
             control: Control::default(),
+            barred: None,
             definition: Arc::clone(&ports.definition),
             causes: Causes::default(),
             measured: Measured::new(Arc::clone(&ports.metrics)),
@@ -251,7 +254,11 @@ impl State {
         let breaker = self.breaker.next_due(now);
         let question = self.causes.next_due();
         let works = has_room && !self.control.suspended;
-        let work = self.queue.next_due().filter(|_| works);
+        let work = match self.barred {
+            Some(at) => (self.queue.len() > 0 || self.queue.next_due().is_some()).then_some(at),
+            None => self.queue.next_due(),
+        };
+        let work = work.filter(|_| works);
         [breaker, question, work].into_iter().flatten().min()
     }
 

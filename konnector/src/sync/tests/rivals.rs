@@ -119,7 +119,7 @@ async fn a_body_from_before_a_suspension_is_not_written_after_it() {
         pair: job.pair,
         lost: Lost::default(),
         bodies: [job.consumer_body, None],
-        verdict: Verdict::NotLeading,
+        verdict: Verdict::Barred,
         done: Done::default(),
         epochs: job.epochs,
         known: job.known,

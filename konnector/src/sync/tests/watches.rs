@@ -274,7 +274,7 @@ async fn what_waits_for_a_job_does_not_bring_back_what_its_object_referred_to() 
     assert_eq!(referrers().len(), 1);
     state.on_consumer(WatchEvent::Deleted(at(7)), now);
     let finished = Finished {
-        verdict: Verdict::NotLeading,
+        verdict: Verdict::Barred,
         ..unchanged(job)
     };
     state.finish(finished, now);
