@@ -68,9 +68,12 @@ impl Look<'_> {
             }
         };
         if missing.is_empty() {
-            subtree.lacking.remove(&key);
+            // Only then they are new. What was denied although nobody saw the right missing is noticed by the
+            // one object that looks again soon.
+            if subtree.lacking.remove(&key).is_some() {
+                subtree.wake();
+            }
             subtree.granted.insert(key);
-            subtree.wake();
         } else {
             subtree.lacking.insert(key, missing.clone());
             let pause = self.supervisor.rights.next(&self.binding.name_any());

@@ -69,7 +69,8 @@ impl EngineHandle {
         self.control(|control| control.unbinding = true);
     }
 
-    /// Tries everything at once that waits for a retry: rights were granted, or a credential renewed.
+    /// Tries at once what a side left undone for reasons of its own: rights were granted. What it refused
+    /// because of the object keeps its time.
     pub fn wake(&self) {
         self.control(|control| control.wakes += 1);
     }

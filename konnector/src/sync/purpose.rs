@@ -7,7 +7,7 @@ pub(super) struct Control {
     pub(super) unbinding: bool,
     /// No write begins.
     pub(super) suspended: bool,
-    /// Counts the calls to try again at once.
+    /// Counts how often rights were granted.
     pub(super) wakes: u64,
 }
 

@@ -132,7 +132,7 @@ impl Subtree {
         }
     }
 
-    /// Rights are there that may not have been: what failed for want of them is tried again at once.
+    /// Rights are there that were not: what failed for want of them is tried again at once.
     pub fn wake(&self) {
         for running in self.engines.values() {
             running.handle.wake();

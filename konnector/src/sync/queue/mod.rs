@@ -229,16 +229,6 @@ impl<K: Clone + Eq + Hash + Ord, L: Clone + Eq + Hash> Queue<K, L> {
         }
     }
 
-    /// Queues at once what was put off.
-    pub(crate) fn hurry(&mut self, now: Instant) {
-        self.later.clear();
-        let mut keys: Vec<K> = std::mem::take(&mut self.delayed).into_keys().collect();
-        keys.sort_unstable();
-        for key in keys {
-            self.push(key, Priority::Backlog, now);
-        }
-    }
-
     /// Since when the key waits that has waited longest, to a second.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         let (since, _) = self.since.first_key_value()?;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::super::cluster::{Error, Key};
 use super::super::entry::Owner;
+use super::super::metrics::Side;
 use super::super::pair::Pair;
 use super::super::purpose::{Control, Fate};
 use super::super::queue::Priority;
@@ -155,7 +156,8 @@ impl State {
             self.bodies.clear();
         }
         if control.wakes != old.wakes {
-            self.hurry(now);
+            self.side_is_back(Side::Consumer, now);
+            self.side_is_back(Side::Provider, now);
         }
         if control.unbinding != old.unbinding {
             self.touch_those(|_| true, now);
@@ -167,14 +169,6 @@ impl State {
                 self.touch(&key, Priority::Backlog, now);
             }
         }
-    }
-
-    /// Everything that waits for a retry is due.
-    fn hurry(&mut self, now: Instant) {
-        for slot in self.slots.values_mut() {
-            slot.retry_at = slot.retry_at.map(|at| at.min(now));
-        }
-        self.queue.hurry(now);
     }
 
     fn touch_those(&mut self, which: impl Fn(&Slot) -> bool, now: Instant) {

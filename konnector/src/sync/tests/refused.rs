@@ -258,6 +258,30 @@ async fn a_repaired_right_is_noticed_by_one_and_used_by_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_right_that_is_found_granted_says_nothing_about_an_object_that_was_refused() {
+    let world = World::started().await;
+    for _ in 0..100 {
+        let message = "size: too large".into();
+        let error = Error::Rejected { code: 422, message };
+        world.provider.fail_next("apply", error);
+    }
+    world.consumer.put(widget("a"));
+    world.wait(Duration::from_secs(3600)).await;
+    let tried = |world: &World| world.requests().1.contains(&"apply".to_owned());
+    tried(&world);
+    while !tried(&world) {
+        world.wait(Duration::from_secs(1)).await;
+    }
+    for _ in 0..4 {
+        world.engine_handle().wake();
+        world.wait(Duration::from_secs(60)).await;
+    }
+    assert!(!tried(&world), "before its time");
+    world.wait(Duration::from_secs(120)).await;
+    assert!(tried(&world));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewed_credential_is_used_at_once() {
     let world = denied_for_an_hour().await;
     world.provider.renew();
