@@ -120,6 +120,18 @@ impl State {
         }
     }
 
+    /// A copy that is going or gone does not count again; the next one of that name does.
+    pub(super) fn forget_doom(&mut self, key: &Key) {
+        if self.doomed.is_empty() {
+            return;
+        }
+        let slot = self.slots.get(key);
+        let copy = slot.and_then(|slot| slot.pair.provider.as_ref());
+        if copy.is_none_or(|copy| copy.terminating) {
+            self.doomed.remove(key);
+        }
+    }
+
     /// A job ended otherwise than settled: if there is still something to undo, its round did not succeed.
     fn judge_round(&mut self, key: &Key, now: Instant) {
         let (Some(slot), true) = (self.slots.get(key), self.fights.contains_key(key)) else {
@@ -179,13 +191,10 @@ impl State {
         let same = slot.pair.known() == known;
         slot.unsure = unsure && slot.pair.owned_copy().is_none();
         let gone = lost.consumer && slot.pair.consumer.is_none();
-        let copy = slot.pair.provider.as_ref();
-        if copy.is_none_or(|copy| copy.terminating) {
-            self.doomed.remove(&key);
-        }
         if let Some(at) = slot.next_try(now) {
             self.queue.push_at(Arc::clone(&id), at);
         }
+        self.forget_doom(&key);
         if gone {
             self.observe_referrer(&key, None);
         }

@@ -37,6 +37,7 @@ impl State {
             self.waiting.remove(key);
         }
         self.classify(key, now);
+        self.forget_doom(key);
         let Some(slot) = self.slots.get(key) else {
             return;
         };

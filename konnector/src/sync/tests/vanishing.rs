@@ -59,6 +59,29 @@ async fn nothing_is_known_of_copies_before_it_is_known_where_they_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_whose_answer_was_lost_counts_once_for_each_copy() {
+    let world = World::started().await;
+    for n in 1..=20 {
+        world.consumer.put(widget("a"));
+        world.rest().await;
+        let lost = || Error::TimedOut {
+            after: Duration::from_secs(10),
+        };
+        for _ in 0..100 {
+            world.provider.fail_next("delete", lost());
+        }
+        world.consumer.lose(&consumer_key("a"));
+        world.consumer.relist();
+        world.rest().await;
+        assert_eq!(world.counts().held, usize::from(n == 20), "the {n}. copy");
+        // The first attempt reached the server.
+        world.provider.vanish(&provider_key("a"));
+        world.provider.recover();
+        world.rest().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn objects_that_terminate_only_because_their_crd_does_are_held() {
     let world = many().await;
     world.definition.terminating.store(true, Ordering::Relaxed);
