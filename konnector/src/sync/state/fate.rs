@@ -56,6 +56,11 @@ impl Causes {
         self.meant
     }
 
+    /// An object terminates and nobody knows why.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
     /// An object was created: whatever was going, the kind is here again.
     pub(super) fn created(&mut self) {
         self.going = false;
@@ -97,11 +102,6 @@ impl State {
             None if slot.untold => Fate::Unknown,
             _ => Fate::Vanished,
         }
-    }
-
-    /// An object terminates and nobody knows why.
-    pub(super) fn want_explanation(&mut self) {
-        self.causes.wanted = true;
     }
 
     /// Whether the CRD is to be read now; the question counts as asked then.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::super::class::Class;
 use super::super::cluster::Key;
 use super::super::drift;
+use super::super::entry::{Owner, Provider, Version};
 use super::super::form;
 use super::super::pair::Pair;
 use super::super::plan::{Rules, Target, plan};
@@ -17,6 +18,32 @@ use super::{Slot, State};
 
 /// After this time a service namespace that is not there needs a person.
 const OVERDUE: Duration = Duration::from_secs(60);
+
+/// So many objects of others are remembered: where names are shared a provider may have any number.
+pub(in super::super) const STRANGERS: usize = 4096;
+
+impl Slot {
+    /// Counts an object of somebody else that is in nobody's way; says whether there is room for it. One that
+    /// is not remembered is found by whoever has something to put there.
+    fn count_stranger(&mut self, strangers: &mut usize) -> bool {
+        let foreign = |copy: &Provider| copy.owner == Owner::Foreign;
+        let is_stranger =
+            self.pair.consumer.is_none() && self.pair.provider.as_ref().is_some_and(foreign);
+        if is_stranger == self.stranger {
+            return true;
+        }
+        if is_stranger && *strangers >= STRANGERS {
+            return false;
+        }
+        self.stranger = is_stranger;
+        if is_stranger {
+            *strangers += 1;
+        } else {
+            *strangers -= 1;
+        }
+        true
+    }
+}
 
 impl State {
     /// Looks at an object after something changed: counts it, queues it, or forgets it.
@@ -38,36 +65,23 @@ impl State {
         }
         self.classify(key, now);
         self.forget_doom(key);
-        let Some(slot) = self.slots.get(key) else {
-            return;
-        };
         if self.busy.contains(key) {
             return;
         }
-        if slot.pair.is_empty() {
-            self.bodies.take(key);
-            self.queue.forget(key);
-            self.measured.settled(key);
-            self.waiting.remove(key);
-            self.fights.remove(key);
-            for side in &mut self.stalled {
-                side.remove(key);
-            }
-            // A list that began before the end still knows the object: that it is gone is forgotten
-            // only afterwards.
-            if !self.is_listing() {
-                self.slots.remove(key);
-            }
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
-        }
-        let retry_at = slot.retry_at;
-        let rules = self.rules(key, slot, now);
-        if is_unexplained(&slot.pair, &rules) {
-            self.want_explanation();
+        };
+        if !slot.count_stranger(&mut self.strangers) || slot.pair.is_empty() {
+            return self.forget(key);
         }
         let Some(slot) = self.slots.get(key) else {
             return;
         };
+        let retry_at = slot.retry_at;
+        let rules = self.rules(key, slot, now);
+        if is_unexplained(&slot.pair, &rules) {
+            self.causes.want();
+        }
         let steps = plan(&slot.pair, &rules);
         if steps.is_empty() {
             if self.forget_failure(key) {
@@ -91,6 +105,24 @@ impl State {
             } else {
                 self.queue.push(self.shared(key), priority, now);
             }
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.bodies.take(key);
+        self.queue.forget(key);
+        self.measured.settled(key);
+        self.waiting.remove(key);
+        self.fights.remove(key);
+        for side in &mut self.stalled {
+            side.remove(key);
+        }
+        // A list that began before the end still knows the object: that it is gone is forgotten
+        // only afterwards.
+        let went = |pair: &Pair| pair.is_empty() || pair.consumer_gone != Version::default();
+        let went = self.slots.get(key).is_some_and(|slot| went(&slot.pair));
+        if !went || !self.is_listing() {
+            self.slots.remove(key);
         }
     }
 

@@ -34,6 +34,8 @@ use super::ports::{Definition, ProblemSink, ReferrerSink};
 use super::purpose::Control;
 use super::queue::{Priority, Queue};
 use fate::Causes;
+#[cfg(test)]
+pub(super) use look::STRANGERS;
 use measured::Measured;
 use postponed::Postponed;
 use stalled::Stalled;
@@ -45,6 +47,8 @@ struct Slot {
     /// In which list each side was seen last.
     seen: [u32; 2],
     refusals: u8,
+    /// Counted among the strangers.
+    stranger: bool,
     /// The creation or take-over of its copy was not answered: it may be there, or come yet.
     unsure: bool,
     /// A job found the consumer object gone. Why it is gone, and with how many others, is not known before
@@ -104,6 +108,8 @@ pub(super) struct State {
     deaf: bool,
     /// Objects without a service namespace, and since when.
     waiting: Map<Key, Instant>,
+    /// How many objects of others are known on the provider that are in nobody's way.
+    strangers: usize,
     /// Objects of which somebody else changes what we write.
     fights: Map<Arc<Key>, Fight>,
     /// By side; tried again when it is back.
@@ -143,6 +149,7 @@ impl State {
             namespaces: Set::default(),
             deaf: false,
             waiting: Map::default(),
+            strangers: 0,
             fights: Map::default(),
             stalled: Default::default(),
             breaker: ports.breaker.join(now),
@@ -290,10 +297,11 @@ impl State {
     fn list_ended(&mut self, now: Instant) {
         self.judge_listed(now);
         if !self.is_listing() {
-            let (busy, queue) = (&self.busy, &mut self.queue);
+            let (busy, queue, strangers) = (&self.busy, &mut self.queue, &mut self.strangers);
             self.slots.retain(|key, slot| {
                 let keep = !slot.pair.is_empty() || busy.contains(key);
                 if !keep {
+                    *strangers -= usize::from(slot.stranger);
                     queue.forget(key);
                 }
                 keep

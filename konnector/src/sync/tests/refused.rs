@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::cluster::Error;
 use super::super::kube_cluster::errors;
+use super::super::state::STRANGERS;
 use super::world::{World, consumer_key, provider_key, widget};
 use crate::test_support::{TOO_LARGE, failure};
 
@@ -36,6 +37,38 @@ async fn a_foreign_object_is_reported_and_never_touched() {
     world.rest().await;
     assert_eq!(world.consumer.object(&consumer_key("a")), None);
     assert_eq!(world.copy("a"), foreign);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_very_many_foreign_objects_the_last_ones_are_only_known_when_they_are_in_the_way() {
+    let world = World::started().await;
+    let name = |n: usize| format!("w{n}");
+    for n in 0..=STRANGERS {
+        let mut foreign = widget(&name(n));
+        foreign["metadata"]["namespace"] = provider_key("").namespace.into();
+        world.provider.put(foreign);
+    }
+    world.rest().await;
+    let conflicts_after = |n: usize| {
+        world.consumer.put(widget(&name(n)));
+        let world = &world;
+        async move {
+            world.rest().await;
+            (world.counts().conflict, world.requests().1)
+        }
+    };
+    assert_eq!(conflicts_after(0).await, (1, vec![]));
+    let looked = vec!["apply".to_owned(), "get".to_owned()];
+    assert_eq!(conflicts_after(STRANGERS).await, (2, looked));
+    // What goes, or is not in nobody's way any more, makes room.
+    world.consumer.remove(&consumer_key(&name(STRANGERS)));
+    for n in 1..10 {
+        world.provider.remove(&provider_key(&name(n)));
+    }
+    world.provider.relist();
+    world.rest().await;
+    world.requests();
+    assert_eq!(conflicts_after(STRANGERS).await, (2, vec![]));
 }
 
 #[tokio::test(start_paused = true)]
