@@ -11,6 +11,10 @@ use super::super::maps::Map;
 /// How often one of the objects that wait looks whether the side is well again.
 pub(super) const PROBE: Duration = Duration::from_secs(30);
 
+/// So many failures of whatever objects, over at least this time and with no success in between, are no
+/// hiccup: where a server takes its time to fail, one object may wait for minutes until it fails again.
+const ROW: (u32, Duration) = (8, Duration::from_secs(5));
+
 /// The objects that wait for one side, since when.
 #[derive(Default)]
 pub(in super::super) struct Stalled {
@@ -19,6 +23,8 @@ pub(in super::super) struct Stalled {
     why: Option<Error>,
     /// When the side last did all that was asked for some object.
     worked: Option<Instant>,
+    /// How often it has failed since, and since when.
+    row: Option<(u32, Instant)>,
     /// Before this no further object looks whether a right or a credential has been repaired.
     probed: Option<Instant>,
 }
@@ -29,6 +35,9 @@ impl Stalled {
     pub(super) fn add(&mut self, key: &Key, error: &Error, lasting: bool, now: Instant) -> bool {
         let since = *self.keys.entry(key.clone()).or_insert(now);
         let alone = is_of_one(error) && self.worked.is_some_and(|at| at > since);
+        let (failures, first) = self.row.unwrap_or((0, now));
+        self.row = Some((failures.saturating_add(1), first));
+        let lasting = lasting || (failures >= ROW.0 && now - first >= ROW.1);
         if lasting && !alone {
             keep_first(&mut self.why, error);
         }
@@ -48,6 +57,7 @@ impl Stalled {
     /// The side did all that was asked for an object.
     pub(super) fn works(&mut self, now: Instant) {
         self.worked = Some(now);
+        self.row = None;
         if self.why.as_ref().is_some_and(is_of_one) {
             self.why = None;
         }
@@ -58,6 +68,7 @@ impl Stalled {
         let waited = self.keys.remove(key).is_some();
         if self.keys.is_empty() {
             self.why = None;
+            self.row = None;
         }
         waited
     }
@@ -87,6 +98,27 @@ pub(super) fn keep_first(known: &mut Option<Error>, error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_objects_that_fail_once_each_are_no_hiccup_unless_one_succeeds() {
+        let start = Instant::now();
+        let fail = |stalled: &mut Stalled, n: u32| {
+            let key = Key::new("n", n.to_string());
+            stalled.add(&key, &boom(), false, start + Duration::from_secs(n.into()));
+        };
+        let mut stalled = Stalled::default();
+        for n in 0..ROW.0 {
+            fail(&mut stalled, n);
+        }
+        assert_eq!(stalled.why(), None);
+        stalled.works(start + Duration::from_secs(ROW.0.into()));
+        fail(&mut stalled, ROW.0 + 1);
+        assert_eq!(stalled.why(), None);
+        for n in 1..=ROW.0 {
+            fail(&mut stalled, ROW.0 + 1 + n);
+        }
+        assert!(stalled.why().is_some());
+    }
 
     fn boom() -> Error {
         Error::Unavailable {

@@ -1,12 +1,13 @@
 //! A server that takes its time, behind a limiter that has learned to let one request pass at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body_util::{Either, Full, StreamBody};
 use kube::client::Body;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::super::cluster::Error;
@@ -29,6 +30,8 @@ struct Slow {
     leads: Arc<AtomicU64>,
     /// Writes that reached the provider.
     sent: Arc<AtomicUsize>,
+    /// It answers no write any more.
+    stuck: Arc<AtomicBool>,
 }
 
 impl Slow {
@@ -46,9 +49,13 @@ impl Slow {
             limiter.acquire().await.unused();
         }
         let leads = Arc::new(AtomicU64::new(4_000));
-        let sent = Arc::default();
+        let (sent, stuck) = (Arc::default(), Arc::default());
         let (config, ports) = world.parts();
-        let client = server(world.provider.clone(), Arc::clone(&sent));
+        let client = server(
+            world.provider.clone(),
+            Arc::clone(&sent),
+            Arc::clone(&stuck),
+        );
         let client = EngineClient::new(client);
         let fence = Arc::clone(&leads);
         let ports = Ports {
@@ -65,6 +72,7 @@ impl Slow {
             limiter,
             leads,
             sent,
+            stuck,
         }
     }
 
@@ -74,29 +82,39 @@ impl Slow {
 }
 
 /// Lists what there is, keeps watches waiting, and applies after a while.
-fn server(objects: FakeCluster, sent: Arc<AtomicUsize>) -> kube::Client {
+fn server(objects: FakeCluster, sent: Arc<AtomicUsize>, stuck: Arc<AtomicBool>) -> kube::Client {
     let serve = tower::service_fn(move |request: Request<Body>| {
         let (objects, sent) = (objects.clone(), Arc::clone(&sent));
+        let stuck = stuck.load(Ordering::Relaxed);
         async move {
             let (parts, body) = request.into_parts();
-            let query = parts.uri.query().unwrap_or_default();
-            let answer = if query.contains("watch=") {
-                std::future::pending().await
-            } else if parts.method == http::Method::GET {
+            let path: Vec<&str> = parts.uri.path().split('/').collect();
+            let key = || Key::new(path[5], path[7]);
+            let answer = if parts
+                .uri
+                .query()
+                .is_some_and(|query| query.contains("watch="))
+            {
+                let nothing = futures::stream::pending::<Result<_, std::io::Error>>();
+                return Ok(Response::new(Either::Right(StreamBody::new(nothing))));
+            } else if parts.method != http::Method::GET {
+                if stuck {
+                    std::future::pending::<()>().await;
+                }
+                sent.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(LATENCY).await;
+                let body = body.collect_bytes().await?;
+                let body = serde_json::from_slice(&body).unwrap();
+                objects.apply(&key(), "kube-bind.io", &body).await.unwrap()
+            } else if path.len() == 8 {
+                objects.object(&key()).unwrap()
+            } else {
                 let items = objects.keys();
                 let items: Vec<_> = items.iter().filter_map(|key| objects.object(key)).collect();
                 json!({"metadata": {"resourceVersion": "1"}, "items": items})
-            } else {
-                sent.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(LATENCY).await;
-                let path: Vec<&str> = parts.uri.path().split('/').collect();
-                let key = Key::new(path[5], path[7]);
-                let body = body.collect_bytes().await.unwrap();
-                let body: Value = serde_json::from_slice(&body).unwrap();
-                objects.apply(&key, "kube-bind.io", &body).await.unwrap()
             };
-            let answer = Body::from(serde_json::to_vec(&answer).unwrap());
-            Ok::<_, kube::Error>(Response::new(answer))
+            let answer = Full::from(serde_json::to_vec(&answer).unwrap());
+            Ok::<_, kube::Error>(Response::new(Either::Left(answer)))
         }
     });
     kube::Client::new(serve, "default")
@@ -128,6 +146,23 @@ async fn a_write_whose_turn_comes_after_the_end_of_a_term_is_not_sent() {
     slow.leads.store(4_000, Ordering::Relaxed);
     slow.world.wait(Duration::from_secs(3)).await;
     assert_eq!(slow.engine.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_no_write_is_said_within_a_minute_however_many_objects_wait() {
+    let slow = Slow::started().await;
+    slow.stuck.store(true, Ordering::Relaxed);
+    for n in 0..OBJECTS {
+        slow.world.consumer.put(widget(&format!("w{n}")));
+    }
+    slow.world.wait(Duration::from_secs(3)).await;
+    assert_eq!(slow.engine.counts().provider_failing, None);
+    slow.world.wait(Duration::from_secs(57)).await;
+    assert!(slow.engine.counts().provider_failing.is_some());
+    slow.stuck.store(false, Ordering::Relaxed);
+    slow.world.wait(Duration::from_secs(120)).await;
+    let counts = slow.engine.counts();
+    assert_eq!((counts.synced, counts.provider_failing), (OBJECTS, None));
 }
 
 #[tokio::test(start_paused = true)]
