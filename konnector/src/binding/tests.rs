@@ -127,6 +127,25 @@ async fn reviews_that_fail_stop_nothing() {
     assert_eq!(world.running(), ["gadgets", "widgets"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_review_that_finds_nothing_new_puts_no_object_forward() {
+    const OBJECTS: usize = 20;
+    let mut world = World::with_widgets(OBJECTS).await;
+    // The authorizer says so only when it is asked for real.
+    world.refuse("PATCH", "/widgets/", lacks("patch", "widgets"));
+    world.look().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let tried = world.asked("PATCH", "/widgets/");
+    assert!(tried > OBJECTS, "{tried}");
+    for _ in 0..3 {
+        world.change_rights();
+        world.look().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let again = world.asked("PATCH", "/widgets/") - tried;
+    assert!(again < OBJECTS, "{again} tried again");
+}
+
 /// A world with a kind that left the export, whose objects may not be listed.
 async fn with_a_relic() -> World {
     let mut world = World::with(&[("relics", 100)]).await;

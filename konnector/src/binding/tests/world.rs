@@ -216,6 +216,36 @@ impl World {
         Self::behind(crds, provider).synced().await
     }
 
+    /// The same with so many objects of kind `widgets`, in a namespace that the provider has a place for.
+    pub async fn with_widgets(count: usize) -> Self {
+        let provider = |asked: &Asked| {
+            let of_mappings = asked.uri.contains("/apiservicenamespaces?");
+            if of_mappings && !asked.uri.contains("watch=true") {
+                let metadata =
+                    json!({"name": "shop", "namespace": "tenant", "resourceVersion": "5"});
+                let status = json!({"namespace": "tenant-shop"});
+                let shop = json!({"metadata": metadata, "spec": {}, "status": status});
+                Some((200, list(vec![shop])))
+            } else {
+                at_provider(asked)
+            }
+        };
+        let world = Self::behind(&[("gadgets", 100), ("widgets", 100)], provider);
+        let widgets = (0..count).map(|n| {
+            let name = format!("w{n}");
+            json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata":
+                {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "7"}})
+        });
+        let widgets = (200, list(widgets.collect()));
+        world.refuse("GET", "/v1/widgets?limit", widgets);
+        world.synced().await
+    }
+
+    /// The konnector's rights changed, or may have.
+    pub fn change_rights(&self) {
+        self.supervisor.rights_changed();
+    }
+
     /// When all is known of the provider.
     async fn synced(self) -> Self {
         let world = self;
