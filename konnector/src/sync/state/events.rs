@@ -44,7 +44,7 @@ impl State {
                 // Somebody may take all finalizers off while the CRD goes.
                 let going = slot.dying > 0 && self.definition.was_seen_terminating();
                 if self.causes.is_meant(slot.dying, self.listed) && !going {
-                    slot.meant = Some(Box::new(form::uid_of(&body)));
+                    slot.deleted = Some(Box::new(form::uid_of(&body)));
                 }
                 slot.untold = false;
                 slot.pair.lose_consumer(form::version_of(&body));
@@ -138,7 +138,7 @@ impl State {
                 // Its deletion was seen, only not its end.
                 let meant = self.causes.is_meant(slot.dying, self.listed) && !going;
                 if let Some(uid) = deleted.filter(|_| lost && meant) {
-                    slot.meant = Some(Box::new(uid));
+                    slot.deleted = Some(Box::new(uid));
                 }
                 if slot.pair.consumer.is_none() {
                     absent.push(key.clone());

@@ -28,7 +28,7 @@ pub(super) struct Causes {
     /// How many were seen to begin.
     seen: u32,
     /// Up to which of them it is known that persons deleted them.
-    meant: u32,
+    meant_until: u32,
     /// The CRD is going, and everything with it.
     going: bool,
     /// Somebody waits for an answer.
@@ -48,12 +48,12 @@ impl Causes {
     /// Whether the end with this number (0: it was not seen to begin) was meant, as far as is known.
     /// Before all is `listed` nobody knows how many copies depend on it, and so nobody asks.
     pub(super) fn is_meant(&self, dying: u32, listed: bool) -> bool {
-        !self.going && (dying <= self.meant || (listed && !self.wanted))
+        !self.going && (dying <= self.meant_until || (listed && !self.wanted))
     }
 
     /// Up to which end it is known that persons deleted the objects.
-    pub(super) fn meant(&self) -> u32 {
-        self.meant
+    pub(super) fn meant_until(&self) -> u32 {
+        self.meant_until
     }
 
     /// An object terminates and nobody knows why.
@@ -87,7 +87,8 @@ impl State {
             Some(consumer) if consumer.uid == *uid => {
                 if !consumer.terminating {
                     Fate::Unknown
-                } else if unbinding || (slot.dying <= self.causes.meant && !self.causes.going) {
+                } else if unbinding || (slot.dying <= self.causes.meant_until && !self.causes.going)
+                {
                     Fate::Meant
                 } else if self.causes.going {
                     Fate::Vanished
@@ -98,7 +99,7 @@ impl State {
                     Fate::Meant
                 }
             }
-            _ if unbinding || slot.meant.as_deref() == Some(uid) => Fate::Meant,
+            _ if unbinding || slot.deleted.as_deref() == Some(uid) => Fate::Meant,
             None if slot.untold => Fate::Unknown,
             _ => Fate::Vanished,
         }
@@ -128,7 +129,7 @@ impl State {
         self.causes.wanted = false;
         self.causes.going = going;
         if !going {
-            self.causes.meant = asked;
+            self.causes.meant_until = asked;
         }
         self.breaker.explained(going, now);
         self.file_share(now);
@@ -207,7 +208,7 @@ mod tests {
         assert!(causes.is_meant(number, true), "few: nobody has to ask");
         causes.wanted = true;
         assert!(!causes.is_meant(number, true), "many: somebody asks");
-        causes.meant = number;
+        causes.meant_until = number;
         assert!(causes.is_meant(number, false), "and was told");
     }
 }

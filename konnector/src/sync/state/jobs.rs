@@ -77,7 +77,7 @@ impl State {
             let slot = self.slots.get_mut(&key).expect("it was found above");
             let (pair, unsure) = (slot.pair.clone(), slot.unsure);
             let vanished = rules.fate == Fate::Vanished;
-            let doubtful = vanished || slot.dying > self.causes.meant();
+            let doubtful = vanished || slot.dying > self.causes.meant_until();
             // Counted once, however often it is tried.
             if steps == [Step::Delete] && doubtful && self.doomed.insert(Arc::clone(&id)) {
                 self.breaker.deleting(vanished, now);

@@ -58,7 +58,7 @@ struct Slot {
     /// Number of the beginning of its end, to ask with why it terminates; 0 if it was not seen to.
     dying: u32,
     /// Uid of the consumer object of this name whose deletion was seen last.
-    meant: Option<Box<Uid>>,
+    deleted: Option<Box<Uid>>,
 }
 
 impl Slot {
