@@ -277,6 +277,9 @@ pub(super) fn selected<'a>(
     sources: &[&'a Copy],
 ) -> impl Iterator<Item = &'a str> {
     let labelled = sources.iter().flat_map(|source| &source.labelled);
+    // It may have matched what a binding had on record, and those labels are not what it claims by now.
+    // Other labels than on record are matched anew.
+    let labelled = labelled.filter(|binding| rules.has_labels(binding));
     let labelled: Vec<&str> = labelled.map(String::as_str).collect();
     let all = labelled.into_iter().chain(rules.naming(key));
     all.filter(|binding| rules.allows(binding, &key.namespace))

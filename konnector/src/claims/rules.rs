@@ -275,6 +275,12 @@ impl Rules {
         matching.map(|(binding, _)| binding.clone()).collect()
     }
 
+    /// Whether a binding claims by labels.
+    pub fn has_labels(&self, binding: &str) -> bool {
+        let rule = self.by_binding.get(binding);
+        rule.is_some_and(|rule| rule.label.is_some())
+    }
+
     /// Bindings that name an object.
     pub fn naming(&self, key: &Key) -> Vec<&str> {
         let naming = self

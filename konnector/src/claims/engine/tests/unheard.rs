@@ -203,3 +203,22 @@ async fn what_cannot_be_written_for_another_binding_keeps_none_from_ending() {
         assert_eq!(owner(&scene, "both"), "other");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_binding_selected_by_label_before_is_not_its_own_when_it_only_names_something() {
+    let labels = json!({"labelSelector": {"matchLabels": {"app": "x"}}});
+    let mine = secret("shop", "private", &json!({"app": "x"}), &json!({}));
+    let other = unheard("other", &labels);
+    let scene = Scene::with(vec![binding("a"), other], vec![mine], vec![]);
+    let engine = &scene.engine;
+    // Its watch sees what the other one may have selected.
+    engine.claim("a", rule(&nothing(), None));
+    scene.settled().await;
+    for selector in [named("another"), labels] {
+        assert_eq!(scene.consumer.writes(), [""; 0]);
+        engine.claim("other", rule(&selector, None));
+        scene.settled().await;
+    }
+    let claimed = &scene.consumer.writes()[0];
+    assert_eq!(claimed, "PATCH shop/private", "labels select it now");
+}
