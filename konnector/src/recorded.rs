@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use kube::ResourceExt;
 use kube_bind_crds::api::{
-    APIServiceBinding, APIServiceExport, GroupResource, PermissionClaim, Selector,
+    APIServiceBinding, APIServiceBindingStatus, APIServiceExport, GroupResource, PermissionClaim,
+    Selector,
 };
 use kube_bind_crds::claims::is_claimable;
 use kube_bind_crds::names::ANNOTATION_RESOURCES;
@@ -44,13 +45,32 @@ pub fn bound(binding: &APIServiceBinding) -> Vec<GroupResource> {
     status.chain(marked).collect()
 }
 
-/// The claims by which a binding may have made copies. One of which only the kind is known selects nothing:
-/// what it made is found by its marks.
+/// The claims that its status says are in force, or were in force last: the first one on each kind.
+pub fn in_force(status: &APIServiceBindingStatus) -> Vec<&PermissionClaim> {
+    let mut kinds = BTreeSet::new();
+    let claims = status.permission_claims.iter();
+    claims
+        .filter(|claim| kinds.insert(&claim.group_resource))
+        .collect()
+}
+
+/// Earlier claims on a kind, of which something may be left.
+pub fn former<'a>(
+    binding: &'a APIServiceBinding,
+    kind: &'a GroupResource,
+) -> impl Iterator<Item = &'a PermissionClaim> {
+    let status = binding.status.iter();
+    let claims = status.flat_map(|status| &status.permission_claims);
+    claims
+        .filter(move |claim| claim.group_resource == *kind)
+        .skip(1)
+}
+
+/// The claims by which a binding may have made copies, one on each kind. One of which only the kind is
+/// known selects nothing: what it made is found by its marks.
 pub fn claims(binding: &APIServiceBinding) -> Vec<PermissionClaim> {
     let status = binding.status.iter();
-    let mut claims: Vec<PermissionClaim> = status
-        .flat_map(|status| status.permission_claims.clone())
-        .collect();
+    let mut claims: Vec<PermissionClaim> = status.flat_map(in_force).cloned().collect();
     for name in marked(binding) {
         let group_resource = GroupResource {
             group: String::new(),
@@ -136,5 +156,17 @@ mod tests {
         binding.status = Some(from_value(status).unwrap());
         assert_eq!(resources(&binding), ["secrets", "configmaps"]);
         assert!(claims(&binding)[0].selector.label_selector.is_some());
+    }
+
+    #[test]
+    fn of_several_claims_on_a_kind_the_first_one_is_in_force_and_the_others_were() {
+        let claim = |name: &str| json!({"resource": "secrets", "selector": {"namedResources": [{"name": name}]}});
+        let status = json!({"permissionClaims": [claim("now"), claim("before")]});
+        let mut binding = with("secrets");
+        binding.status = Some(from_value(status).unwrap());
+        let all = &binding.status.as_ref().unwrap().permission_claims;
+        assert_eq!(claims(&binding), [all[0].clone()]);
+        let before: Vec<_> = former(&binding, &all[0].group_resource).collect();
+        assert_eq!(before, [&all[1]]);
     }
 }

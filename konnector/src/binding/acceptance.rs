@@ -1,6 +1,7 @@
 //! What of a provider's offer is in force. With `acceptance: Manual` a person accepts what was not there
 //! at bind time; until then it is not in force. No IO.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -12,6 +13,7 @@ use kube_bind_crds::switches::{self, ACCEPT, Acceptance, Annotations};
 use serde_json::json;
 
 use crate::fault::shorten;
+use crate::recorded;
 
 /// An offer that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,19 +75,14 @@ pub fn decide(binding: &APIServiceBinding, export: &Arc<APIServiceExport>) -> In
         .spec
         .resources
         .retain(|resource| status.bound_schemas.contains(&resource.group_resource));
-    let offered = &export.spec.permission_claims;
-    accepted
-        .spec
-        .permission_claims
-        .retain(|claim| status.permission_claims.contains(claim));
     // A claim that changed goes on as it was until the new one is accepted.
-    let replaced = status.permission_claims.iter().filter(|old| {
-        !offered.contains(old)
-            && offered
-                .iter()
-                .any(|new| new.group_resource == old.group_resource)
+    let recorded = recorded::in_force(&status);
+    let offered = export.spec.permission_claims.iter();
+    let as_accepted = offered.filter_map(|offer| {
+        let mut recorded = recorded.iter();
+        recorded.find(|claim| claim.group_resource == offer.group_resource)
     });
-    accepted.spec.permission_claims.extend(replaced.cloned());
+    accepted.spec.permission_claims = as_accepted.copied().cloned().collect();
     InForce {
         export: Arc::new(accepted),
         waiting: Some(waiting),
@@ -97,8 +94,14 @@ pub fn decide(binding: &APIServiceBinding, export: &Arc<APIServiceExport>) -> In
 fn waiting(status: &APIServiceBindingStatus, export: &APIServiceExport) -> Option<Waiting> {
     let kinds = export.spec.resources.iter().map(|r| &r.group_resource);
     let kinds = kinds.filter(|kind| !status.bound_schemas.contains(kind));
+    let recorded = recorded::in_force(status);
+    let mut claimed = BTreeSet::new();
     let claims = export.spec.permission_claims.iter();
-    let claims = claims.filter(|claim| !status.permission_claims.contains(claim));
+    let claims = claims.filter(|claim| match claimed.insert(&claim.group_resource) {
+        true => !recorded.contains(claim),
+        // It is refused in any case.
+        false => !status.permission_claims.contains(claim),
+    });
     let what: Vec<String> = kinds.map(kind).chain(claims.map(claim)).collect();
     (!what.is_empty()).then(|| Waiting {
         digest: switches::digest(&what),

@@ -1,6 +1,6 @@
 //! Sets the claims of one binding up, and says how far they are. IO: access reviews; starts engines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -12,9 +12,10 @@ use kube_bind_crds::schema;
 use super::facts::{ClaimFacts, ClaimState, KindFacts};
 use super::look::Look;
 use super::subtree::{ActiveClaim, Subtree, references_to};
-use crate::claims::{Ending, Origin, Rule};
+use crate::claims::{ClaimsEngine, Ending, Origin, Rule};
 use crate::fault;
 use crate::provider::Provider;
+use crate::recorded;
 
 impl Look<'_> {
     /// Sets the claims up, before the engines that feed them.
@@ -52,41 +53,49 @@ impl Look<'_> {
         export: &APIServiceExport,
         active: &[ActiveClaim],
     ) -> Vec<GroupResource> {
-        let name = self.binding.name_any();
-        let mut recalled = Vec::new();
+        let mut recalled: BTreeMap<&GroupResource, bool> = BTreeMap::new();
         let recorded = self.binding.status.iter();
         for former in recorded.flat_map(|status| &status.permission_claims) {
             let resource = &former.group_resource;
-            let mut claims = export.spec.permission_claims.iter();
-            if !claims.any(|claim| claim.group_resource == *resource && claim != former) {
+            let claims = &export.spec.permission_claims;
+            if claims.contains(former) || !claims.iter().any(|c| c.group_resource == *resource) {
                 continue;
             }
             // By a claim that is not in force yet nothing can be judged.
             let active = active.iter().find(|a| a.claim.group_resource == *resource);
-            let (Some(active), Ok(rule)) = (active, Rule::of(self.binding, former)) else {
-                continue;
+            let is_gone = match active {
+                Some(active) => self.recall_one(&active.engine, former).await,
+                None => false,
             };
-            match active.engine.recall(&name, &rule).await {
-                Ok(true) => recalled.push(resource.clone()),
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(
-                        error = fault::describe(&error),
-                        binding.name = %name,
-                        "failed to look for what an earlier claim on {} made",
-                        resource.resource
-                    );
-                    self.failed = true;
-                }
+            *recalled.entry(resource).or_insert(true) &= is_gone;
+        }
+        let recalled = recalled.into_iter().filter(|(_, all)| *all);
+        recalled.map(|(resource, _)| resource.clone()).collect()
+    }
+
+    /// Has what an earlier claim made be looked for, and says whether nothing is left of it.
+    async fn recall_one(&mut self, engine: &ClaimsEngine, former: &PermissionClaim) -> bool {
+        let name = self.binding.name_any();
+        let former_rule = ending(self.binding, former, Ending::Delete);
+        match engine.recall(&name, &former_rule).await {
+            Ok(is_gone) => is_gone,
+            Err(error) => {
+                tracing::warn!(
+                    error = fault::describe(&error),
+                    binding.name = %name,
+                    "failed to look for what an earlier claim on {} made",
+                    former.group_resource.resource
+                );
+                self.failed = true;
+                false
             }
         }
-        recalled
     }
 
     /// Takes the claims back that the export does not make any more. Returns the kinds of which nothing is
     /// left.
     pub(super) async fn take_back(
-        &self,
+        &mut self,
         provider: &Arc<Provider>,
         export: &APIServiceExport,
         subtree: &Subtree,
@@ -107,18 +116,26 @@ impl Look<'_> {
             }
             return gone;
         }
+        let mut not_looked_for = BTreeSet::new();
         let status = self.binding.status.iter();
-        let recorded = status.flat_map(|status| &status.permission_claims);
+        let recorded = status.flat_map(recorded::in_force);
         for claim in recorded.filter(|claim| is_leaving(&claim.group_resource)) {
             let resource = &claim.group_resource;
-            match provider.claims(&self.supervisor.ctx, resource).await {
-                Some(engine) => engine.claim(&name, ending(self.binding, claim, Ending::Delete)),
-                None => gone.push(resource.clone()),
+            let Some(engine) = provider.claims(&self.supervisor.ctx, resource).await else {
+                gone.push(resource.clone());
+                continue;
+            };
+            engine.claim(&name, ending(self.binding, claim, Ending::Delete));
+            for former in recorded::former(self.binding, resource) {
+                if !self.recall_one(&engine, former).await {
+                    not_looked_for.insert(resource);
+                }
             }
         }
         for engine in engines().await {
             engine.end(&name);
-            if engine.copies_of(&name) == Some(0) {
+            let is_known = !not_looked_for.contains(&engine.resource());
+            if is_known && engine.copies_of(&name) == Some(0) {
                 // What it watched for that must not keep anything from others.
                 engine.forget(&name);
                 gone.push(engine.resource());
@@ -241,10 +258,7 @@ pub(super) fn ending(binding: &APIServiceBinding, claim: &PermissionClaim, how: 
     rule.end(how)
 }
 
-async fn running(
-    provider: &Provider,
-    claim: &PermissionClaim,
-) -> Option<Arc<crate::claims::ClaimsEngine>> {
+async fn running(provider: &Provider, claim: &PermissionClaim) -> Option<Arc<ClaimsEngine>> {
     let engines = provider.running_claims().await;
     let mut engines = engines.into_iter();
     engines.find(|engine| engine.resource() == claim.group_resource)

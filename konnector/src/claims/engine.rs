@@ -336,7 +336,8 @@ impl ClaimsEngine {
         for (key, _) in state.provider.iter() {
             self.push(Side::Provider, &key);
         }
-        for key in state.suspects.keys() {
+        // What is gone on both sides is in neither list.
+        for key in state.suspects.keys().chain(state.conflicts.keys()) {
             self.queue(key).push(key.clone());
         }
     }

@@ -46,17 +46,11 @@ impl ClaimsEngine {
     /// Nothing is left to do about a key that was looked up, as long as the claims are what they are. Says
     /// when to look again if something is left there.
     pub(super) fn clear(&self, key: &Key, found: Option<&Copy>) -> Option<Duration> {
-        let is_ours = !self.makers(found, None).is_empty();
+        self.acquit(key, found);
         let again = {
-            let mut state = self.state();
-            let is_hidden = state.hidden.contains(key);
-            if !is_ours
-                && !is_hidden
-                && let Some(binding) = state.suspects.remove(key)
-            {
-                self.ctx.wake.binding(binding);
-            }
+            let state = self.state();
             // Nobody tells when it is gone, or may be read.
+            let is_hidden = state.hidden.contains(key);
             let may_change = is_hidden || found.is_some_and(|copy| copy.terminating);
             (may_change && state.suspects.contains_key(key)).then(|| self.backoff.next(key))
         };
@@ -65,6 +59,40 @@ impl ClaimsEngine {
         }
         self.tell_waiting();
         again
+    }
+
+    /// Nothing can be said or done about a key for now; about one that nothing leads to, never again.
+    pub(super) fn give_up(&self, key: &Key, seen: &Seen) {
+        match seen {
+            // In a namespace without a counterpart nothing of the provider decides what is left here.
+            Seen::Apart(found) => self.acquit(key, found.as_deref()),
+            Seen::Watched if self.is_nowhere(key) => self.solved(key),
+            Seen::Watched => {}
+        }
+    }
+
+    /// Nobody waits any more for a key that was looked up, if the consumer has nothing of ours there.
+    fn acquit(&self, key: &Key, found: Option<&Copy>) {
+        if !self.makers(found, None).is_empty() || self.state().hidden.contains(key) {
+            return;
+        }
+        let suspect = self.state().suspects.remove(key);
+        if let Some(binding) = suspect {
+            self.ctx.wake.binding(binding);
+        }
+        self.solved(key);
+        self.tell_waiting();
+    }
+
+    /// Whether no watch on the consumer sees a key and the provider has nothing there.
+    fn is_nowhere(&self, key: &Key) -> bool {
+        let namespace = self.provider.namespaces.to_provider(&key.namespace);
+        let (rules, state) = (self.rules(), self.state());
+        let there = namespace.and_then(|n| state.provider.get(&Key::new(n, &key.name)));
+        there.is_none()
+            && !state.suspects.contains_key(key)
+            && !state.knows(key)
+            && !rules.cover(key)
     }
 
     /// Says once that it may not be read what the consumer has of a key.

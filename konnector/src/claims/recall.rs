@@ -18,8 +18,12 @@ const PAGE: u32 = 500;
 
 impl ClaimsEngine {
     /// Looks for what an earlier claim of a binding made where no claim of now sees anything, and has it
-    /// judged by those of now. Says whether nothing is left of it; until then it has to stay on record.
+    /// judged by those of now. Says whether nothing is left of it; until then it has to stay on record. While
+    /// nothing is written for the binding, nothing of it goes.
     pub async fn recall(&self, binding: &str, former: &Rule) -> Result<bool, kube::Error> {
+        if self.rules().is_suspended(binding) {
+            return Ok(false);
+        }
         for scope in self.unrecalled(binding, former) {
             let keys = match self.marked_in(&scope, binding).await {
                 Ok(keys) => keys,

@@ -73,6 +73,7 @@ impl ClaimsEngine {
     async fn settle(&self, key: &Key) -> Result<Option<Duration>, kube::Error> {
         let seen = self.see(key).await?;
         let Some(work) = self.look(key, &seen) else {
+            self.give_up(key, &seen);
             return Ok(None);
         };
         if let Seen::Apart(found) = &seen

@@ -3,6 +3,7 @@
 use kube_bind_crds::switches::ACCEPTANCE;
 use serde_json::{Value, from_value};
 
+use super::super::report;
 use super::*;
 
 fn export(kinds: &[&str], claims: &[Value]) -> Arc<APIServiceExport> {
@@ -95,6 +96,56 @@ fn a_claim_that_changed_goes_on_as_it_was_and_one_that_is_withdrawn_ends() {
     assert_eq!(*in_force, before.spec.permission_claims);
     let none = export(&["widgets"], &[]);
     assert_eq!(decide(&binding(&before), &none).export, none);
+}
+
+#[test]
+fn an_accepted_claim_stays_in_force_while_something_of_its_predecessor_is_left() {
+    let before = export(&["widgets"], &[secrets("x")]);
+    let offered = export(&["widgets"], &[secrets("y")]);
+    let mut binding = binding(&before);
+    let accept = |binding: &mut APIServiceBinding, offer: &Arc<APIServiceExport>| {
+        let digest = decide(binding, offer).waiting.unwrap().digest;
+        binding.annotations_mut().insert(ACCEPT.into(), digest);
+    };
+    let record = |binding: &mut APIServiceBinding, in_force: &APIServiceExport| {
+        let claims = &mut binding.status.as_mut().unwrap().permission_claims;
+        *claims = report::claims(claims, &in_force.spec.permission_claims, &[]);
+    };
+    accept(&mut binding, &offered);
+    let decided = decide(&binding, &offered);
+    assert_eq!(decided.export, offered);
+    record(&mut binding, &decided.export);
+    assert!(decide(&binding, &offered).recorded, "it was accepted");
+
+    let in_force = |offer: &Arc<APIServiceExport>, binding: &APIServiceBinding| {
+        let decided = decide(binding, offer);
+        assert!(decided.waiting.is_some());
+        decided.export.spec.permission_claims.clone()
+    };
+    let more = export(&["widgets", "gadgets"], &[secrets("y")]);
+    let accepted = &offered.spec.permission_claims;
+    assert_eq!(in_force(&more, &binding), *accepted);
+    let other = export(&["widgets"], &[secrets("z")]);
+    assert_eq!(in_force(&other, &binding), *accepted);
+    assert_eq!(
+        in_force(&before, &binding),
+        *accepted,
+        "it has to be accepted anew"
+    );
+}
+
+#[test]
+fn what_is_claimed_twice_at_bind_time_waits_for_nobody() {
+    let twice = export(&["widgets"], &[secrets("x"), secrets("y")]);
+    assert!(decide(&binding(&twice), &twice).recorded);
+    let more = export(&["widgets", "gadgets"], &[secrets("x"), secrets("y")]);
+    let claims = &decide(&binding(&twice), &more)
+        .export
+        .spec
+        .permission_claims;
+    assert_eq!(claims[0], twice.spec.permission_claims[0]);
+    let other_way = export(&["widgets"], &[secrets("y"), secrets("x")]);
+    assert!(decide(&binding(&twice), &other_way).waiting.is_some());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Says how a binding is doing: its status, an event when it becomes usable or stops being usable,
 //! and the provider's objects. What to write is decided purely; IO: patches, only when they differ.
 
+mod claims;
 mod news;
 mod provider;
 
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use kube_bind_crds::api::{
-    APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition, PermissionClaim,
+    APIServiceBinding, APIServiceBindingStatus, APIServiceExport, Condition,
 };
 use kube_bind_crds::conditions::{self, New, Severity, types};
 use kube_bind_crds::schema;
@@ -27,6 +28,7 @@ use crate::names::{
     REASON_INTERNAL_ERROR, REASON_SYNCING, REASON_WAITING,
 };
 use crate::supervisor::Supervisor;
+pub(super) use claims::claims;
 use news::{News, news, offer};
 pub(super) use provider::provider;
 
@@ -56,7 +58,9 @@ fn status(
     }
     conditions::summarize(&mut new.conditions, now);
     if let Some(export) = export {
-        new.permission_claims = claims(old, export, facts);
+        let gone: Vec<_> = facts.recalled.iter().chain(&facts.taken_back).collect();
+        let in_force = &export.spec.permission_claims;
+        new.permission_claims = claims(&old.permission_claims, in_force, &gone);
         for resource in export.spec.resources.iter().map(|r| &r.group_resource) {
             let known = facts
                 .kinds
@@ -72,29 +76,6 @@ fn status(
         new.provider_pretty_name = Some(name);
     }
     new
-}
-
-/// The claims of the export, and those that left it or were others while something of them may be left: after
-/// a restart nothing else tells that there is something to be taken back.
-fn claims(
-    old: &APIServiceBindingStatus,
-    export: &APIServiceExport,
-    facts: &Facts,
-) -> Vec<PermissionClaim> {
-    let exported = &export.spec.permission_claims;
-    let in_force = exported.iter().map(|claim| {
-        let resource = &claim.group_resource;
-        let mut recorded = old.permission_claims.iter();
-        let former = recorded.find(|old| old.group_resource == *resource);
-        let stays = !facts.recalled.contains(resource);
-        former.filter(|_| stays).unwrap_or(claim)
-    });
-    let leaving = old.permission_claims.iter().filter(|claim| {
-        let resource = &claim.group_resource;
-        !exported.iter().any(|c| c.group_resource == *resource)
-            && !facts.taken_back.contains(resource)
-    });
-    in_force.chain(leaving).cloned().collect()
 }
 
 /// Whether a condition says only that somebody is on the way to find out.
@@ -236,7 +217,6 @@ mod tests {
     use super::*;
     use crate::heartbeat::HeartbeatState;
     use crate::provider::{LinkState, SecretState};
-    use kube_bind_crds::api::GroupResource;
 
     fn facts(link: LinkState, synced: bool) -> Facts {
         Facts {
@@ -285,53 +265,6 @@ mod tests {
         assert!(!is_ready(&after(&good, &beginning, true)));
         let down = facts(LinkState::Unreachable("refused".into()), false);
         assert!(!is_ready(&after(&good, &down, false)));
-    }
-
-    #[test]
-    fn a_claim_that_left_the_export_is_on_record_until_nothing_of_it_is_left() {
-        let claim = |resource: &str| PermissionClaim {
-            group_resource: GroupResource {
-                group: String::new(),
-                resource: resource.into(),
-            },
-            ..PermissionClaim::default()
-        };
-        let resources = |claims: &[PermissionClaim]| -> Vec<String> {
-            let names = claims.iter().map(|c| c.group_resource.resource.clone());
-            names.collect()
-        };
-        let old = APIServiceBindingStatus {
-            permission_claims: vec![claim("secrets"), claim("configmaps")],
-            ..APIServiceBindingStatus::default()
-        };
-        let mut export = APIServiceExport::new("widgets", Default::default());
-        export.spec.permission_claims = vec![claim("configmaps")];
-        let mut facts = facts(LinkState::Up, true);
-        let leaving = claims(&old, &export, &facts);
-        assert_eq!(resources(&leaving), ["configmaps", "secrets"]);
-        facts.taken_back = vec![claim("secrets").group_resource];
-        assert_eq!(resources(&claims(&old, &export, &facts)), ["configmaps"]);
-    }
-
-    #[test]
-    fn a_claim_that_changed_is_on_record_as_it_was_until_nothing_of_that_is_left() {
-        let claim = |name: &str| -> PermissionClaim {
-            let selector = json!({"namedResources": [{"name": name}]});
-            let claim = json!({"resource": "secrets", "selector": selector});
-            serde_json::from_value(claim).unwrap()
-        };
-        let mut export = APIServiceExport::new("widgets", Default::default());
-        export.spec.permission_claims = vec![claim("new")];
-        let mut facts = facts(LinkState::Up, true);
-        let old = APIServiceBindingStatus {
-            permission_claims: vec![claim("old")],
-            ..APIServiceBindingStatus::default()
-        };
-        let none = APIServiceBindingStatus::default();
-        assert_eq!(claims(&none, &export, &facts), [claim("new")]);
-        assert_eq!(claims(&old, &export, &facts), [claim("old")]);
-        facts.recalled = vec![claim("new").group_resource];
-        assert_eq!(claims(&old, &export, &facts), [claim("new")]);
     }
 
     #[test]

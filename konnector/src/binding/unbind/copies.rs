@@ -8,6 +8,7 @@ use super::super::claims::ending;
 use super::Unbinding;
 use super::next::Kind;
 use crate::claims::Ending;
+use crate::fault;
 use crate::recorded;
 
 /// The copies of claimed objects that an unbinding takes back.
@@ -52,6 +53,13 @@ impl Unbinding<'_> {
             let ctx = &self.supervisor.ctx;
             if let Some(engine) = provider.claims(ctx, &claim.group_resource).await {
                 engine.claim(&name, ending(self.binding, claim, Ending::Delete));
+                for former in recorded::former(self.binding, &claim.group_resource) {
+                    let former = ending(self.binding, former, Ending::Delete);
+                    if let Err(error) = engine.recall(&name, &former).await {
+                        copies.denied = Some(fault::describe(&error));
+                        copies.left = None;
+                    }
+                }
                 copies.left = copies.left.zip(engine.copies_of(&name)).map(|(a, b)| a + b);
                 copies.unheard.extend(engine.unheard(&name));
                 let failing = engine.failing(&name, ctx.clock.monotonic()).why;

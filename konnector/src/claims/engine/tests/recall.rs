@@ -116,3 +116,72 @@ async fn an_end_notices_that_what_no_watch_sees_is_gone() {
     assert_eq!(scene.consumer.get("shop", "theirs"), None);
     assert_eq!(engine.copies_of("ends"), Some(0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_in_a_namespace_without_a_counterpart_is_not_looked_for_any_more() {
+    let (mut copy, _) = borrowed("old", "b");
+    copy["metadata"]["namespace"] = json!("team");
+    let scene = Scene::start(&["b"], vec![copy], vec![]);
+    let engine = &scene.engine;
+    engine.claim("b", rule(&named("new"), None));
+    let former = rule(&named("old"), None);
+    engine.recall("b", &former).await.unwrap();
+    scene.settled().await;
+    assert_eq!(scene.consumer.get("team", "old"), None);
+    assert!(engine.recall("b", &former).await.unwrap());
+    engine.claim("b", rule(&named("new"), None).end(Ending::Delete));
+    scene.settled().await;
+    assert_eq!(engine.copies_of("b"), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_where_no_watch_sees_it_is_told_until_it_is_gone() {
+    let (copy, _) = borrowed("old", "b");
+    let scene = Scene::start(&["b"], vec![copy], vec![]);
+    let (engine, consumer) = (&scene.engine, &scene.consumer);
+    engine.claim("b", rule(&named("new"), None));
+    consumer.refuse(Method::DELETE, "/secrets/old", failure(403, WEBHOOK_DENIES));
+    let former = rule(&named("old"), None);
+    engine.recall("b", &former).await.unwrap();
+    scene.settled().await;
+    assert_eq!(engine.conflicts_of("b"), 1);
+    assert!(engine.kept("b").is_some());
+    consumer.allow();
+    tokio::time::sleep(std::time::Duration::from_secs(300)).await;
+    assert_eq!(consumer.get("shop", "old"), None);
+    assert_eq!(engine.conflicts_of("b"), 0);
+    assert!(engine.recall("b", &former).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_provider_keeps_of_an_earlier_claim_is_told_until_it_is_gone() {
+    let scene = Scene::start(&["b"], vec![], vec![lent("old", "b")]);
+    let (engine, provider) = (&scene.engine, &scene.provider);
+    provider.refuse(Method::DELETE, "/secrets/old", failure(403, WEBHOOK_DENIES));
+    engine.claim("b", rule(&named("new"), None));
+    scene.settled().await;
+    assert_eq!(engine.conflicts_of("b"), 1);
+    provider.vanish("tenant-shop", "old");
+    scene.settled().await;
+    assert_eq!(engine.conflicts_of("b"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_is_written_for_a_binding_its_earlier_claim_stays_on_record() {
+    let (copy, _) = borrowed("old", "b");
+    let scene = Scene::start(&["b"], vec![copy], vec![]);
+    let engine = &scene.engine;
+    engine.claim("b", rule(&named("new"), None).suspend(true));
+    let former = rule(&named("old"), None);
+    for _ in 0..2 {
+        assert!(!engine.recall("b", &former).await.unwrap());
+        // Until all have had the time to be heard.
+        tokio::time::sleep(std::time::Duration::from_secs(300)).await;
+    }
+    assert!(scene.consumer.get("shop", "old").is_some());
+    engine.suspend("b", false);
+    engine.recall("b", &former).await.unwrap();
+    scene.settled().await;
+    assert_eq!(scene.consumer.get("shop", "old"), None);
+    assert!(engine.recall("b", &former).await.unwrap());
+}

@@ -84,6 +84,12 @@ impl Cluster {
         found.cloned()
     }
 
+    /// Somebody else deletes one.
+    pub fn vanish(&self, namespace: &str, name: &str) {
+        self.objects().retain(|o| !is_at(o, namespace, name));
+        self.expire();
+    }
+
     /// The writes of Secrets that were there, as `DELETE tenant-shop/tls`.
     pub fn writes(&self) -> Vec<String> {
         self.writes.lock().unwrap().clone()
