@@ -1,5 +1,6 @@
 //! Whole looks at one binding, against scripted servers.
 
+mod former;
 mod world;
 
 use std::time::Duration;
