@@ -25,12 +25,15 @@ impl Look<'_> {
         export: &APIServiceExport,
         subtree: &mut Subtree,
     ) -> (Vec<ClaimFacts>, Vec<ActiveClaim>) {
-        let (mut facts, mut active) = (Vec::new(), Vec::new());
+        let (mut facts, mut active, mut pending) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen: BTreeSet<&GroupResource> = BTreeSet::new();
         for claim in &export.spec.permission_claims {
             let state = if seen.insert(&claim.group_resource) {
                 let (state, engine) = self.claim(provider, export, claim, subtree).await;
                 active.extend(engine);
+                if let ClaimState::MissingRights(_) | ClaimState::Refused(_) = &state {
+                    pending.push(claim.clone());
+                }
                 state
             } else {
                 ClaimState::Refused("it is claimed more than once".into())
@@ -42,7 +45,9 @@ impl Look<'_> {
                 state,
             });
         }
-        provider.tell_claims(&self.binding.name_any()).await;
+        provider
+            .tell_claims(&self.binding.name_any(), pending)
+            .await;
         (facts, active)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use kube_bind_crds::conditions::types;
 use kube_bind_crds::names::{ANNOTATION_BINDING, ANNOTATION_RESOURCES};
+use kube_bind_crds::switches::CLAIM_NAMESPACES;
 use serde_json::{Value, json};
 
 use crate::test_support::{WEBHOOK_DENIES, failure, lacks};
@@ -258,13 +259,36 @@ async fn a_claim_that_left_the_export_is_forgotten_when_nothing_is_left_of_it() 
     world.look().await.unwrap();
     assert_eq!(world.claims().await, ["secrets"]);
     assert_eq!(claims(&world).len(), 1, "it is not known what is left");
-    assert!(world.has_told_claims(), "nobody waits for it");
+    assert_eq!(world.pending_claims(), Some(vec![]), "nobody waits for it");
     tokio::time::sleep(A_WHILE).await;
     world.look().await.unwrap();
     assert_eq!(claims(&world), []);
     assert_eq!(world.claims().await, [""; 0]);
     world.look().await.unwrap();
     assert_eq!(world.claims().await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_cannot_be_set_up_is_not_taken_for_none() {
+    let mut world = World::with_claim().await;
+    let review = json!({"spec": {}, "status": {"allowed": false}});
+    world.refuse("POST", "/selfsubjectaccessreviews", (201, review));
+    world.look().await.unwrap();
+    assert_eq!(world.pending_claims(), Some(vec!["secrets".into()]));
+    world.allow();
+
+    let annotations = world.binding.metadata.annotations.as_mut().unwrap();
+    annotations.insert(CLAIM_NAMESPACES.into(), "Not A Namespace".into());
+    world.look().await.unwrap();
+    assert_eq!(world.pending_claims(), Some(vec!["secrets".into()]));
+    assert_eq!(world.claims().await, [""; 0]);
+
+    let annotations = world.binding.metadata.annotations.as_mut().unwrap();
+    annotations.remove(CLAIM_NAMESPACES);
+    world.change_rights();
+    world.look().await.unwrap();
+    assert_eq!(world.pending_claims(), Some(vec![]));
+    assert_eq!(world.claims().await, ["secrets"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,6 +44,8 @@ pub struct ClaimsEngine {
     waiting: Mutex<BTreeSet<String>>,
     /// Parts in the breakers of the bindings.
     members: Mutex<HashMap<String, Member>>,
+    /// The labels of claims that cannot be set up for now, as objects are matched with them.
+    pub(super) pending_labels: Mutex<String>,
 }
 
 impl ClaimsEngine {
@@ -68,7 +70,9 @@ impl ClaimsEngine {
             began: Instant::now(),
             waiting: Mutex::default(),
             members: Mutex::default(),
+            pending_labels: Mutex::default(),
         });
+        engine.match_pending();
         let shutdown = &provider.shutdown;
         let name = engine.kind.plural;
         let (this, stop) = (engine.clone(), shutdown.token.clone());
@@ -148,16 +152,20 @@ impl ClaimsEngine {
                 return;
             }
             if rules.selectors() != selectors {
-                // Which labels match is found out by listing again; until then nothing is known.
-                let mut state = self.state();
-                state.consumer_listed.clear();
-                state.provider_listed.clear();
+                self.unlist_all();
             }
         }
         self.rules_changed.send_modify(|changes| *changes += 1);
         self.forget_kept();
         self.state().recalled.clear();
         self.touch_anew();
+    }
+
+    /// Which labels match is found out by listing again; until then nothing is known.
+    pub(super) fn unlist_all(&self) {
+        let mut state = self.state();
+        state.consumer_listed.clear();
+        state.provider_listed.clear();
     }
 
     /// References from this bound kind are to be expected. Returns the number of the run that its

@@ -1,9 +1,11 @@
-//! Bindings that have not said yet what they claim: after a start nobody has come to them, their
-//! credential has expired, their export is missing. What they claimed last is on record with them, and what
-//! another binding made under such a claim is not taken away meanwhile: it is kept for a while, and then
-//! it is theirs until they say otherwise. No IO.
+//! Bindings of which no rule says what they claim. After a start nobody has come to them, their credential has
+//! expired, their export is missing: what they claimed last is on record with them. Or their claim cannot be
+//! set up for now, because rights are missing or a switch is mistyped. What another binding made under such a
+//! claim is not taken away meanwhile: it is kept for a while, and then it is theirs until they say
+//! otherwise. No IO.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -37,6 +39,10 @@ pub(super) enum Heir<'a> {
 impl ClaimsEngine {
     /// A binding has said what it claims here and elsewhere, or is gone.
     pub fn reconsider(&self) {
+        if self.match_pending() {
+            self.unlist_all();
+            self.rules_changed.send_modify(|changes| *changes += 1);
+        }
         self.touch_anew();
         self.tell_waiting();
     }
@@ -51,7 +57,7 @@ impl ClaimsEngine {
         for binding in silent {
             tracing::warn!(
                 binding.name = %binding,
-                "APIServiceBinding {binding} has not said yet which {} it claims, so that what it claimed last counts",
+                "the claim of APIServiceBinding {binding} on {} is not in force yet; what it says, or said last, counts",
                 self.kind.plural
             );
         }
@@ -63,24 +69,57 @@ impl ClaimsEngine {
         self.began.elapsed() < HEARING
     }
 
-    /// What those bindings to this provider claimed last that have not been heard.
+    /// What those bindings to this provider claim, or claimed last, of which no rule says it.
     pub(super) fn unheard_claims(&self, rules: &Rules) -> Rules {
         let mut last = Rules::default();
         for binding in self.ctx.bindings.state() {
             let name = binding.name_any();
-            let is_heard = rules.knows(&name) || self.provider.has_told_claims(&name);
-            if is_heard || !self.is_to_our_provider(&binding) {
+            if rules.knows(&name) || !self.is_to_our_provider(&binding) {
                 continue;
             }
-            if let Some(claim) = self.recorded(&binding) {
+            let (claim, is_known) = match self.provider.pending_claims(&name) {
+                Some(pending) => (self.of_our_kind(pending), true),
+                None => {
+                    let recorded = self.recorded(&binding);
+                    let is_known = recorded.as_ref().map(|claim| &claim.selector);
+                    let is_known = is_known != Some(&Selector::default());
+                    (recorded, is_known)
+                }
+            };
+            if let Some(claim) = claim {
                 // What nobody understands is not meant to be written.
                 let rule = Rule::of(&binding, &claim)
                     .unwrap_or_else(|_| Rule::new(&claim, None).suspend(true));
-                let is_known = claim.selector != Selector::default();
                 last.set(&name, if is_known { rule } else { rule.of_anything() });
             }
         }
         last
+    }
+
+    /// Has objects be matched with the labels of claims that cannot be set up for now; says whether these are
+    /// others than before.
+    pub(super) fn match_pending(&self) -> bool {
+        let mut labels = Vec::new();
+        for binding in self.ctx.bindings.state() {
+            let name = binding.name_any();
+            let pending = self.provider.pending_claims(&name).unwrap_or_default();
+            let claim = self.of_our_kind(pending);
+            labels.extend(claim.and_then(|claim| Some((name, claim.selector.label_selector?))));
+        }
+        labels.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let labels = serde_json::to_string(&labels).expect("label selectors have only string keys");
+        let mut matched = self.pending_labels();
+        std::mem::replace(&mut *matched, labels) != *matched
+    }
+
+    fn pending_labels(&self) -> MutexGuard<'_, String> {
+        let labels = self.pending_labels.lock();
+        labels.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names all label selectors that objects are matched with.
+    pub(super) fn selectors(&self, rules: &Rules) -> String {
+        rules.selectors() + &self.pending_labels()
     }
 
     /// Bindings whose label selector matches, by what they say or said last.
@@ -140,13 +179,19 @@ impl ClaimsEngine {
         let bindings = self.ctx.bindings.state();
         let found = bindings.iter().find(|b| b.name_any() == binding);
         found.is_some_and(|binding| {
-            self.recorded(binding).is_none() && self.provider.has_told_claims(&binding.name_any())
+            let pending = self.provider.pending_claims(&binding.name_any());
+            self.recorded(binding).is_none()
+                && pending.is_some_and(|claims| self.of_our_kind(claims).is_none())
         })
     }
 
     /// What a binding has on record of claims on this kind.
     pub(super) fn recorded(&self, binding: &APIServiceBinding) -> Option<PermissionClaim> {
-        let mut claims = recorded::claims(binding).into_iter();
+        self.of_our_kind(recorded::claims(binding))
+    }
+
+    fn of_our_kind(&self, claims: Vec<PermissionClaim>) -> Option<PermissionClaim> {
+        let mut claims = claims.into_iter();
         claims.find(|claim| claim.group_resource == self.resource())
     }
 

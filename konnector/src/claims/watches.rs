@@ -38,7 +38,7 @@ impl ClaimsEngine {
         let mut running = BTreeMap::new();
         loop {
             changed.mark_unchanged();
-            let (scopes, selectors) = (self.scopes(), self.rules().selectors());
+            let (scopes, selectors) = (self.scopes(), self.selectors(&self.rules()));
             self.follow(Side::Consumer, &mut running, scopes, &selectors, &stop);
             if changed.changed().await.is_err() {
                 return;
@@ -57,7 +57,7 @@ impl ClaimsEngine {
         loop {
             changed.mark_unchanged();
             mapped.mark_unchanged();
-            let selectors = self.rules().selectors();
+            let selectors = self.selectors(&self.rules());
             let namespaces = self.provider.namespaces.provider_namespaces();
             let scope = |namespace| Scope {
                 namespace: Some(namespace),
@@ -260,7 +260,7 @@ impl ClaimsEngine {
             let mut state = self.state();
             state.retain_listed(side, |key| part.scope.covers(key), listed);
             // A list that was matched with older selectors does not count; a new one is under way.
-            if rules.selectors() == part.selectors {
+            if self.selectors(&rules) == part.selectors {
                 match (side, &part.scope.namespace) {
                     (Side::Consumer, _) => {
                         allowed = state.is_allowed(&part.scope);

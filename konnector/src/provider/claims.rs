@@ -1,9 +1,9 @@
 //! The engines of the kinds that are claimed at one provider. Starts them; no IO of its own.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use kube_bind_crds::api::GroupResource;
+use kube_bind_crds::api::{GroupResource, PermissionClaim};
 
 use super::Provider;
 use crate::claims::ClaimsEngine;
@@ -30,9 +30,14 @@ impl Provider {
         self.claims.lock().await.values().cloned().collect()
     }
 
-    /// A binding has said all that it claims.
-    pub async fn tell_claims(&self, binding: &str) {
-        let news = self.claims_told().insert(binding.to_owned());
+    /// A binding has said all that it claims. What is `pending` cannot be set up for now: it is claimed, but
+    /// no engine knows it.
+    pub async fn tell_claims(&self, binding: &str, pending: Vec<PermissionClaim>) {
+        let news = {
+            let mut told = self.claims_told();
+            let before = told.insert(binding.to_owned(), pending);
+            before.as_ref() != told.get(binding)
+        };
         if news {
             for engine in self.running_claims().await {
                 engine.reconsider();
@@ -40,12 +45,13 @@ impl Provider {
         }
     }
 
-    /// Whether a binding has said all that it claims since this connection began.
-    pub fn has_told_claims(&self, binding: &str) -> bool {
-        self.claims_told().contains(binding)
+    /// What a binding claims that cannot be set up for now; `None` while it has not said what it claims since
+    /// this connection began.
+    pub fn pending_claims(&self, binding: &str) -> Option<Vec<PermissionClaim>> {
+        self.claims_told().get(binding).cloned()
     }
 
-    fn claims_told(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn claims_told(&self) -> MutexGuard<'_, BTreeMap<String, Vec<PermissionClaim>>> {
         self.claims_told
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

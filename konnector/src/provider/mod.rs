@@ -10,12 +10,12 @@ mod stores;
 mod swap;
 mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use kube_bind_crds::api::{ClusterSecretKeyRef, GroupResource};
+use kube_bind_crds::api::{ClusterSecretKeyRef, GroupResource, PermissionClaim};
 use kube_bind_runtime::client::SwapTransport;
 use kube_bind_runtime::kubeconfig::SafeKubeconfig;
 use kube_bind_runtime::lease::LeaderToken;
@@ -70,8 +70,8 @@ pub struct Provider {
     offered_server: Mutex<Option<String>>,
     credentials: Mutex<BTreeMap<ClusterSecretKeyRef, SafeKubeconfig>>,
     claims: tokio::sync::Mutex<HashMap<GroupResource, Arc<ClaimsEngine>>>,
-    /// Bindings that have said all that they claim.
-    claims_told: Mutex<BTreeSet<String>>,
+    /// Bindings that have said all that they claim, and what of it cannot be set up for now.
+    claims_told: Mutex<BTreeMap<String, Vec<PermissionClaim>>>,
 }
 
 impl Provider {

@@ -216,6 +216,26 @@ impl World {
         Self::behind(crds, provider).synced().await
     }
 
+    /// The same with a provider that claims Secrets.
+    pub async fn with_claim() -> Self {
+        let provider = |asked: &Asked| {
+            let (code, mut body) = at_provider(asked)?;
+            if let Some(spec) = body.pointer_mut("/items/0/spec")
+                && asked.uri.contains("/apiserviceexports?")
+            {
+                let selector = json!({"labelSelector": {}});
+                let claim = json!({"group": "", "resource": "secrets", "selector": selector});
+                spec["permissionClaims"] = json!([claim]);
+            }
+            Some((code, body))
+        };
+        let mut world = Self::behind(&[], provider).synced().await;
+        let kinds = "gadgets.example.org,secrets,widgets.example.org";
+        let annotations = world.binding.annotations_mut();
+        annotations.insert(ANNOTATION_RESOURCES.to_owned(), kinds.to_owned());
+        world
+    }
+
     /// The same with so many objects of kind `widgets`, in a namespace that the provider has a place for.
     pub async fn with_widgets(count: usize) -> Self {
         let provider = |asked: &Asked| {
@@ -381,9 +401,14 @@ impl World {
         known.map(|engine| engine.resource().resource).collect()
     }
 
-    /// Whether the provider knows all that the binding claims.
-    pub fn has_told_claims(&self) -> bool {
-        self.provider.has_told_claims(&self.binding.name_any())
+    /// Plurals of the claimed kinds that the binding has no rights for, or does not claim rightly; `None`
+    /// while it has not said what it claims.
+    pub fn pending_claims(&self) -> Option<Vec<String>> {
+        let pending = self.provider.pending_claims(&self.binding.name_any())?;
+        let plurals = pending
+            .into_iter()
+            .map(|claim| claim.group_resource.resource);
+        Some(plurals.collect())
     }
 
     /// So many requests of this method have a path with this in it.

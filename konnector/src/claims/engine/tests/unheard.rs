@@ -81,11 +81,72 @@ async fn what_a_binding_does_not_claim_as_it_says_then_is_taken_back() {
     ends(&scene, Ending::Delete);
     scene.settled().await;
     assert_eq!(engine.copies_of("ends"), Some(1));
-    engine.provider.tell_claims("other").await;
+    engine.provider.tell_claims("other", vec![]).await;
     engine.reconsider();
     scene.settled().await;
     assert_eq!(scene.provider.get("tenant-shop", "both"), None);
     assert_eq!(engine.copies_of("ends"), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_binding_claims_that_cannot_be_set_up_is_not_taken_back_as_another_ends() {
+    for selector in selectors() {
+        let mut other = unheard("other", &selector);
+        let pending = other.status.take().unwrap().permission_claims;
+        let scene = scene(other);
+        let engine = &scene.engine;
+        engine.provider.tell_claims("other", pending).await;
+        ends(&scene, Ending::Delete);
+        scene.settled().await;
+        assert_eq!(scene.provider.writes(), ["DELETE tenant-shop/own"]);
+        assert_eq!(engine.unheard("ends"), ["other".to_owned()].into());
+        heard().await;
+        scene.settled().await;
+        assert_eq!(owner(&scene, "both"), "other");
+        assert_eq!(
+            engine.copies_of("ends"),
+            Some(0),
+            "it keeps no other from ending"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_of_a_claim_that_cannot_be_set_up_are_matched_with_what_was_listed_before() {
+    let [_, labels] = selectors();
+    let pending = unheard("other", &labels).status.unwrap();
+    let bindings = vec![binding("ends"), unheard("other", &named("another"))];
+    let (mut source, mut copy) = (marked("both", "ends"), lent("both", "ends"));
+    for object in [&mut source, &mut copy] {
+        object["metadata"]["labels"]["app"] = json!("both");
+    }
+    let scene = Scene::with(bindings, vec![source], vec![copy]);
+    let engine = &scene.engine;
+    engine.claim("ends", rule(&json!({"labelSelector": {}}), None));
+    scene.settled().await;
+    let provider = &engine.provider;
+    provider
+        .tell_claims("other", pending.permission_claims)
+        .await;
+    engine.reconsider();
+    scene.settled().await;
+    ends(&scene, Ending::Delete);
+    scene.settled().await;
+    assert_eq!(scene.provider.writes(), [""; 0]);
+    assert_eq!(engine.copies_of("ends"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_binding_claims_now_counts_and_not_what_it_claimed_before() {
+    let scene = scene(unheard("other", &named("both")));
+    let pending = unheard("other", &named("another")).status.unwrap();
+    let provider = &scene.engine.provider;
+    provider
+        .tell_claims("other", pending.permission_claims)
+        .await;
+    ends(&scene, Ending::Delete);
+    scene.settled().await;
+    assert_eq!(scene.provider.get("tenant-shop", "both"), None);
 }
 
 #[tokio::test(start_paused = true)]
