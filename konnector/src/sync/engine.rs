@@ -45,7 +45,7 @@ impl EngineHandle {
         self.counts.borrow().clone()
     }
 
-    /// Changes of the counts.
+    /// Tells what somebody has to know at once; numbers that change with each object are there to be read.
     pub fn subscribe(&self) -> watch::Receiver<Counts> {
         self.counts.clone()
     }
@@ -137,6 +137,9 @@ pub fn start(config: EngineConfig, ports: Ports, shutdown: &CancellationToken) -
     }
 }
 
+/// One watch. In a set, a watch is looked at only when it has something to tell, and not each time that
+/// the engine turns.
+type ConsumerEvents = SelectAll<BoxStream<'static, WatchEvent>>;
 type ProviderEvents = SelectAll<BoxStream<'static, (WatchScope, WatchEvent)>>;
 
 /// What one of the two sides tells.
@@ -147,7 +150,7 @@ enum Told {
 
 /// The next event of either side, of both in turn while both have some.
 async fn told(
-    consumer: &mut BoxStream<'static, WatchEvent>,
+    consumer: &mut ConsumerEvents,
     provider: &mut ProviderEvents,
     consumer_wanted: bool,
     turn: &mut bool,
@@ -211,7 +214,8 @@ impl Shell {
         let mut mapping = self.ports.namespaces.subscribe();
         let mut mapping_lives = true;
         let mut turn = false;
-        let mut consumer = self.ports.consumer.watch(WatchScope::All);
+        let watch = self.ports.consumer.watch(WatchScope::All);
+        let mut consumer = ConsumerEvents::from_iter([watch]);
         let mut provider: ProviderEvents = SelectAll::new();
         self.rescope(&mut provider);
         loop {
@@ -363,7 +367,8 @@ impl Shell {
         }
     }
 
-    /// Tells how the objects are doing, if that changed, and logs when a side goes or comes back.
+    /// Tells how the objects are doing, if that changed, and logs when a side goes or comes back. Numbers
+    /// that change with each object wake nobody.
     fn publish(&self, counts: Counts) {
         if *self.counts.borrow() == counts {
             return;
@@ -393,6 +398,10 @@ impl Shell {
                 _ => {}
             }
         }
-        self.counts.send_replace(counts);
+        self.counts.send_if_modified(|known| {
+            let news = counts.is_news_after(known);
+            *known = counts;
+            news
+        });
     }
 }

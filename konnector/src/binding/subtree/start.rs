@@ -1,7 +1,6 @@
 //! Starts the engine of one kind with what is bound. The reads and writes are the engine's.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kube::ResourceExt;
@@ -210,39 +209,19 @@ fn watch_engine(
     provider
         .shutdown
         .spawn(format!("engine state of {binding}"), async move {
-            let view = |counts: &sync::Counts| {
-                (
-                    counts.listed,
-                    counts.consumer_failing.clone(),
-                    counts.provider_failing.clone(),
-                    counts.objects == 0,
-                    (counts.orphans == 0, counts.held > 0),
-                )
-            };
-            let mut seen = view(&counts.borrow_and_update());
             let work = async {
-                // Numbers alone are told once in a while, everything else at once.
-                let mut due: Option<tokio::time::Instant> = None;
                 loop {
-                    let far = Duration::from_secs(3600);
-                    let at = due.unwrap_or_else(|| tokio::time::Instant::now() + far);
-                    match tokio::time::timeout_at(at, counts.changed()).await {
-                        Ok(Ok(())) => {
-                            let now = view(&counts.borrow_and_update());
-                            if now == seen {
-                                due = due.or(Some(tokio::time::Instant::now() + tally::PAUSE));
-                                continue;
-                            }
-                            seen = now;
+                    let told = counts.borrow_and_update().clone();
+                    // The engine tells at once of what matters at once; the numbers are looked at.
+                    while *counts.borrow() == told {
+                        match tokio::time::timeout(tally::PAUSE, counts.changed()).await {
+                            Ok(Ok(())) => break,
+                            Ok(Err(_)) => return wake.binding(&binding),
+                            Err(_) => {}
                         }
-                        Ok(Err(_)) => break,
-                        Err(_) if due.is_none() => continue,
-                        Err(_) => {}
                     }
-                    due = None;
                     wake.binding(&binding);
                 }
-                wake.binding(&binding);
             };
             stop.run_until_cancelled(work).await;
         });
