@@ -153,6 +153,11 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// The request is sent now: what was done before says nothing about how long the server takes.
+    pub fn begin(&mut self) {
+        self.began = Instant::now();
+    }
+
     /// The request was answered, or failed like this.
     pub fn done(mut self, error: Option<&Error>) {
         self.end(match error {

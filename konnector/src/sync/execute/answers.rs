@@ -13,10 +13,18 @@ impl Run<'_> {
         request: BoxFuture<'_, Result<T, Error>>,
     ) -> Result<Result<T, Error>, Stop> {
         let turn = self.turn(side).await?;
+        self.write_at(turn, (side, verb), request).await
+    }
+
+    /// The same with a turn that was waited for.
+    pub(super) async fn write_at<T>(
+        &self,
+        turn: Option<Permit>,
+        (side, verb): (Side, Verb),
+        request: BoxFuture<'_, Result<T, Error>>,
+    ) -> Result<Result<T, Error>, Stop> {
         let Some(left) = self.shared.write_time() else {
-            if let Some(turn) = turn {
-                turn.unused();
-            }
+            give_back(turn);
             return Err(Stop::Barred);
         };
         let answer = ask(turn, TIMEOUT.min(left), request).await;
@@ -36,7 +44,7 @@ impl Run<'_> {
 
     /// Waits until the server can take one more request. That takes as long as it takes: whoever gave up
     /// would lose the place, and a server that is slow would get less done, not more.
-    async fn turn(&self, side: Side) -> Result<Option<Permit>, Stop> {
+    pub(super) async fn turn(&self, side: Side) -> Result<Option<Permit>, Stop> {
         let Some(limiter) = self.shared.cluster(side).limiter() else {
             return Ok(None);
         };
@@ -283,12 +291,22 @@ impl Run<'_> {
     }
 }
 
+/// Nothing is sent after all.
+pub(super) fn give_back(turn: Option<Permit>) {
+    if let Some(turn) = turn {
+        turn.unused();
+    }
+}
+
 /// Sends a request whose turn it is, and tells the limiter how it went.
 async fn ask<T>(
-    turn: Option<Permit>,
+    mut turn: Option<Permit>,
     after: Duration,
     request: BoxFuture<'_, Result<T, Error>>,
 ) -> Result<T, Error> {
+    if let Some(turn) = &mut turn {
+        turn.begin();
+    }
     let answer = tokio::time::timeout(after, request).await;
     let answer = answer.unwrap_or(Err(Error::TimedOut { after }));
     if let Some(turn) = turn {

@@ -1,5 +1,6 @@
 //! The steps, each with its request.
 
+use super::answers::give_back;
 use super::*;
 
 impl Run<'_> {
@@ -181,14 +182,20 @@ impl Run<'_> {
     }
 
     pub(super) async fn delete(&mut self) -> Result<(), Stop> {
-        let at = self.target()?;
-        self.confirm_end().await?;
-        let copy = self.provider()?;
+        let (at, copy) = (self.target()?, self.provider()?);
+        // A turn may take minutes, in which the object can be made anew: what is confirmed is confirmed
+        // when there is nothing more to wait for. No other step holds a turn while it waits for one.
+        let turn = self.turn(Side::Provider).await?;
+        if let Err(stop) = self.confirm_end().await {
+            give_back(turn);
+            return Err(stop);
+        }
         let (uid, version) = (copy.uid.to_string(), copy.version.0.to_string());
         // Another object may take the copy over, perhaps by another leader's hand and while this
         // request is under way: then it is not what was to be deleted any more.
         let request = self.shared.provider.delete(&at, &uid, &version);
-        match self.write((Side::Provider, Verb::Delete), request).await? {
+        let write = (Side::Provider, Verb::Delete);
+        match self.write_at(turn, write, request).await? {
             Ok(Some(body)) => self.on_provider(Ok(body)).await,
             Ok(None) | Err(Error::NotFound) => {
                 self.lose_provider();

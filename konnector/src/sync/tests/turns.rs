@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::{Either, Full, StreamBody};
 use kube::client::Body;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::super::cluster::Error;
 use super::super::fake::FakeCluster;
 use super::super::*;
-use super::world::{World, widget};
+use super::world::{World, consumer_key, provider_key, widget};
 
 /// How long the server takes.
 const LATENCY: Duration = Duration::from_millis(600);
@@ -104,8 +104,15 @@ fn server(objects: FakeCluster, sent: Arc<AtomicUsize>, stuck: Arc<AtomicBool>) 
                 sent.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(LATENCY).await;
                 let body = body.collect_bytes().await?;
-                let body = serde_json::from_slice(&body).unwrap();
-                objects.apply(&key(), "kube-bind.io", &body).await.unwrap()
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                if parts.method == http::Method::DELETE {
+                    let of = |name: &str| body["preconditions"][name].as_str().unwrap().to_owned();
+                    let (uid, version) = (of("uid"), of("resourceVersion"));
+                    let left = objects.delete(&key(), &uid, &version).await.unwrap();
+                    left.unwrap_or_else(|| json!({"kind": "Status", "status": "Success"}))
+                } else {
+                    objects.apply(&key(), "kube-bind.io", &body).await.unwrap()
+                }
             } else if path.len() == 8 {
                 objects.object(&key()).unwrap()
             } else {
@@ -146,6 +153,32 @@ async fn a_write_whose_turn_comes_after_the_end_of_a_term_is_not_sent() {
     slow.leads.store(4_000, Ordering::Relaxed);
     slow.world.wait(Duration::from_secs(3)).await;
     assert_eq!(slow.engine.counts().synced, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_anew_while_the_end_of_its_copy_waits_for_a_turn_takes_the_copy_over() {
+    let slow = Slow::started().await;
+    let world = &slow.world;
+    world.consumer.put(widget("a"));
+    world.wait(Duration::from_secs(5)).await;
+    let copy = || world.provider.object(&provider_key("a")).unwrap();
+    let uid = copy()["metadata"]["uid"].clone();
+    let turn = slow.limiter.acquire().await;
+    world.consumer.lose(&consumer_key("a"));
+    world.consumer.relist();
+    world.wait(Duration::from_secs(30)).await;
+    assert_eq!(slow.sent(), 1, "its end waits");
+    let new = world.consumer.put(widget("a"));
+    turn.unused();
+    world.wait(Duration::from_secs(30)).await;
+    assert_eq!(copy()["metadata"]["uid"], uid);
+    let of = &copy()["metadata"]["annotations"]["kube-bind.io/consumer-uid"];
+    assert_eq!(*of, new["metadata"]["uid"]);
+
+    world.consumer.lose(&consumer_key("a"));
+    world.consumer.relist();
+    world.wait(Duration::from_secs(30)).await;
+    assert_eq!(world.provider.keys(), [], "what stays away goes");
 }
 
 #[tokio::test(start_paused = true)]
