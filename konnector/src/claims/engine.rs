@@ -45,7 +45,7 @@ pub struct ClaimsEngine {
     /// Parts in the breakers of the bindings.
     members: Mutex<HashMap<String, Member>>,
     /// The labels of claims that cannot be set up for now, as objects are matched with them.
-    pub(super) pending_labels: Mutex<String>,
+    pub(super) pending_labels: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl ClaimsEngine {
@@ -147,11 +147,11 @@ impl ClaimsEngine {
     fn change(&self, change: impl FnOnce(&mut Rules) -> bool) {
         {
             let mut rules = self.rules();
-            let selectors = rules.selectors();
+            let selectors = self.selectors(&rules);
             if !change(&mut rules) {
                 return;
             }
-            if rules.selectors() != selectors {
+            if self.selectors(&rules) != selectors {
                 self.unlist_all();
             }
         }

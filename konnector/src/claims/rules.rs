@@ -300,15 +300,19 @@ impl Rules {
         all.iter().filter(is_needed).cloned().collect()
     }
 
-    /// Names the label selectors: what was matched with others has to be matched again.
-    pub fn selectors(&self) -> String {
-        let selectors: Vec<_> = self
-            .by_binding
-            .iter()
-            .filter_map(|(binding, rule)| Some((binding, rule.label.as_ref()?)))
-            .collect();
-        serde_json::to_string(&selectors).expect("label selectors have only string keys")
+    /// The label selectors by binding: what was matched with others has to be matched again.
+    pub fn selectors(&self) -> BTreeSet<(String, String)> {
+        let labelled = |(binding, rule): (&String, &Rule)| {
+            let label = rule.label.as_ref()?;
+            Some((binding.clone(), named(label)))
+        };
+        self.by_binding.iter().filter_map(labelled).collect()
     }
+}
+
+/// A label selector as text.
+pub fn named(label: &LabelSelector) -> String {
+    serde_json::to_string(label).expect("label selectors have only string keys")
 }
 
 #[cfg(test)]

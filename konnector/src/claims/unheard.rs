@@ -16,7 +16,7 @@ use super::ClaimsEngine;
 use super::copy::Copy;
 use super::look::selected;
 use super::plan::Conflict;
-use super::rules::{Rule, Rules};
+use super::rules::{self, Rule, Rules};
 use super::state::State;
 use crate::recorded;
 use crate::sync::Key;
@@ -99,27 +99,30 @@ impl ClaimsEngine {
     /// Has objects be matched with the labels of claims that cannot be set up for now; says whether these are
     /// others than before.
     pub(super) fn match_pending(&self) -> bool {
-        let mut labels = Vec::new();
+        let mut pending = BTreeSet::new();
         for binding in self.ctx.bindings.state() {
             let name = binding.name_any();
-            let pending = self.provider.pending_claims(&name).unwrap_or_default();
-            let claim = self.of_our_kind(pending);
-            labels.extend(claim.and_then(|claim| Some((name, claim.selector.label_selector?))));
+            let claims = self.provider.pending_claims(&name).unwrap_or_default();
+            let claim = self.of_our_kind(claims);
+            let label = claim.and_then(|claim| claim.selector.label_selector);
+            pending.extend(label.map(|label| (name, rules::named(&label))));
         }
-        labels.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let labels = serde_json::to_string(&labels).expect("label selectors have only string keys");
-        let mut matched = self.pending_labels();
-        std::mem::replace(&mut *matched, labels) != *matched
+        let rules = self.rules();
+        let before = self.selectors(&rules);
+        *self.pending_labels() = pending;
+        self.selectors(&rules) != before
     }
 
-    fn pending_labels(&self) -> MutexGuard<'_, String> {
+    fn pending_labels(&self) -> MutexGuard<'_, BTreeSet<(String, String)>> {
         let labels = self.pending_labels.lock();
         labels.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names all label selectors that objects are matched with.
+    /// Names all label selectors that objects are matched with, in force or not.
     pub(super) fn selectors(&self, rules: &Rules) -> String {
-        rules.selectors() + &self.pending_labels()
+        let mut all = rules.selectors();
+        all.extend(self.pending_labels().iter().cloned());
+        serde_json::to_string(&all).expect("texts are texts")
     }
 
     /// Bindings whose label selector matches, by what they say or said last.

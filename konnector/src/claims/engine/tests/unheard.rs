@@ -137,6 +137,27 @@ async fn labels_of_a_claim_that_cannot_be_set_up_are_matched_with_what_was_liste
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_can_be_set_up_at_last_takes_nothing_from_what_others_know() {
+    let [_, labels] = selectors();
+    let scene = scene(unheard("other", &named("another")));
+    let engine = &scene.engine;
+    engine.claim("ends", rule(&json!({"labelSelector": {}}), None));
+    let pending = unheard("other", &labels).status.unwrap().permission_claims;
+    engine.provider.tell_claims("other", pending).await;
+    engine.reconsider();
+    scene.settled().await;
+    assert!(engine.listed("ends"));
+    engine.claim("other", rule(&labels, None));
+    assert!(
+        engine.listed("ends"),
+        "the same labels were matched already"
+    );
+    engine.provider.tell_claims("other", Vec::new()).await;
+    engine.reconsider();
+    assert!(engine.listed("ends"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_binding_claims_now_counts_and_not_what_it_claimed_before() {
     let scene = scene(unheard("other", &named("both")));
     let pending = unheard("other", &named("another")).status.unwrap();
