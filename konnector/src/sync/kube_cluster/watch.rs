@@ -177,6 +177,17 @@ async fn watch(
         return Ok(End::Closed);
     }
     let mut reader = std::pin::pin!(reader);
+    // Where little happens no line may come for long: a failure would have come by now.
+    if !runs
+        && tokio::time::timeout(SHORT, reader.fill_buf())
+            .await
+            .is_err()
+    {
+        runs = true;
+        if sender.send(WatchEvent::Watching).await.is_err() {
+            return Ok(End::Closed);
+        }
+    }
     let deadline = asked_for + WATCH_GRACE;
     let mut line = Vec::new();
     loop {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use http_body_util::{Either, Full, StreamBody};
 use serde_json::json;
 
 use super::*;
@@ -243,4 +244,36 @@ async fn a_watch_that_fails_as_soon_as_it_runs_is_not_told_to_run() {
     let failing = ["watching", "failing", "failing", "failing"];
     assert_eq!(told[..4], failing);
     assert_eq!(told[4..], ["watching", "applied"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_has_nothing_to_tell_after_a_failure_runs_all_the_same() {
+    let refused =
+        json!({"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "x"}});
+    let watched = AtomicUsize::new(0);
+    let serve = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let is_watch = request.uri().to_string().contains("watch=true");
+        let list = json!({"metadata": {"resourceVersion": "5"}, "items": []});
+        let body = match is_watch {
+            true if watched.fetch_add(1, Ordering::Relaxed) > 0 => None,
+            true => Some(format!("{refused}\n")),
+            false => Some(list.to_string()),
+        };
+        let body = body.map_or_else(
+            || {
+                let nothing = futures::stream::pending::<Result<_, std::io::Error>>();
+                Either::Right(StreamBody::new(nothing))
+            },
+            |text| Either::Left(Full::from(text.into_bytes())),
+        );
+        std::future::ready(Ok::<_, kube::Error>(http::Response::new(body)))
+    });
+    let events = stream(
+        widgets(kube::Client::new(serve, "default")),
+        WatchScope::All,
+    );
+    let watching = events.filter(|event| std::future::ready(matches!(event, WatchEvent::Watching)));
+    let twice = watching.take(2).collect::<Vec<_>>();
+    let told = tokio::time::timeout(Duration::from_secs(10), twice).await;
+    assert!(told.is_ok(), "nothing is wrong with the second");
 }
