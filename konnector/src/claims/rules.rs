@@ -304,14 +304,14 @@ impl Rules {
     pub fn selectors(&self) -> BTreeSet<(String, String)> {
         let labelled = |(binding, rule): (&String, &Rule)| {
             let label = rule.label.as_ref()?;
-            Some((binding.clone(), named(label)))
+            Some((binding.clone(), in_words(label)))
         };
         self.by_binding.iter().filter_map(labelled).collect()
     }
 }
 
 /// A label selector as text.
-pub fn named(label: &LabelSelector) -> String {
+pub fn in_words(label: &LabelSelector) -> String {
     serde_json::to_string(label).expect("label selectors have only string keys")
 }
 

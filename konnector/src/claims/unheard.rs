@@ -105,7 +105,7 @@ impl ClaimsEngine {
             let claims = self.provider.pending_claims(&name).unwrap_or_default();
             let claim = self.of_our_kind(claims);
             let label = claim.and_then(|claim| claim.selector.label_selector);
-            pending.extend(label.map(|label| (name, rules::named(&label))));
+            pending.extend(label.map(|label| (name, rules::in_words(&label))));
         }
         let rules = self.rules();
         let before = self.selectors(&rules);

@@ -18,6 +18,15 @@ fn widgets() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "widgets")
 }
 
+fn everywhere<'a>(client: &'a Client, kind: &'a ApiResource) -> Field<'a> {
+    Field {
+        client,
+        kind,
+        namespace: None,
+        labels: None,
+    }
+}
+
 fn items(second_page: bool) -> Value {
     let object = |name: &str, deletion: Option<&str>| {
         json!({"metadata": {"name": name, "namespace": "team", "uid": name,
@@ -44,12 +53,7 @@ async fn only_what_is_being_deleted_is_released_and_foreign_finalizers_stay() {
         (200, items(false))
     });
     let kind = widgets();
-    let field = Field {
-        client: &client,
-        kind: &kind,
-        namespace: None,
-        labels: None,
-    };
+    let field = everywhere(&client, &kind);
     let now = Instant::now();
     let swept = sweep(&field, now, || now, of_terminating).await.unwrap();
     let one = Swept {
@@ -70,12 +74,7 @@ async fn only_what_is_being_deleted_is_released_and_foreign_finalizers_stay() {
 async fn a_sweep_ends_at_its_deadline_and_is_not_clean_before_it_saw_everything() {
     let client = answering(|request| (200, items(!request.uri.contains("continue"))));
     let kind = widgets();
-    let field = Field {
-        client: &client,
-        kind: &kind,
-        namespace: None,
-        labels: None,
-    };
+    let field = everywhere(&client, &kind);
     let start = Instant::now();
     let late = || start + Duration::from_secs(9);
     let swept = sweep(&field, start, late, |_| None).await.unwrap();
@@ -105,12 +104,7 @@ async fn what_is_refused_for_one_object_keeps_no_other_from_being_let_go() {
         }
     });
     let kind = widgets();
-    let field = Field {
-        client: &client,
-        kind: &kind,
-        namespace: None,
-        labels: None,
-    };
+    let field = everywhere(&client, &kind);
     let now = Instant::now();
     let swept = sweep(&field, now, || now, of_consumer).await.unwrap();
     let one = Swept {
@@ -135,12 +129,7 @@ async fn where_only_some_namespaces_may_be_read_these_are_swept() {
         }
     });
     let kind = widgets();
-    let field = Field {
-        client: &client,
-        kind: &kind,
-        namespace: None,
-        labels: None,
-    };
+    let field = everywhere(&client, &kind);
     let start = Instant::now();
     let sweep = async |namespaces: &[&str]| {
         let namespaces = namespaces.iter().map(|n| (*n).to_owned()).collect();
